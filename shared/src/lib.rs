@@ -1,1 +1,21 @@
+//! Windlass: durable agent runs on Lambda, SQS and DynamoDB.
+//!
+//! Read in this order: [`run`] (what a run is, what comes next, the loop), [`journal`] and [`lease`] (the ports the loop
+//! stands on), [`agent`] (what a user supplies), then the rest.
+#![deny(missing_docs)]
 
+pub mod agent;
+pub mod approval;
+pub mod aws;
+pub mod clock;
+pub mod dead_letter;
+pub mod idempotency;
+pub mod ids;
+pub mod journal;
+pub mod lease;
+pub mod memory;
+pub mod queue;
+pub mod retry;
+pub mod run;
+pub mod schedule;
+pub mod secrets;

@@ -1,0 +1,36 @@
+//! The policy: what may be done, by whom, on whose say.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::tool::Effect;
+use crate::{
+    ids::ToolName,
+    run::{entry::Decision, request::RunRequest, state::Totals},
+};
+
+/// What the policy is asked.
+#[derive(Debug)]
+pub struct PolicyQuestion<'a> {
+    /// What was asked of the run, by whom.
+    pub request: &'a RunRequest,
+    /// The tool.
+    pub tool: &'a ToolName,
+    /// Its arguments; they fit the tool's schema.
+    pub arguments: &'a Value,
+    /// What repeating the call does.
+    pub effect: Effect,
+    /// What the run has used so far.
+    pub totals: &'a Totals,
+}
+
+/// Decides what may be done. Pure: the same question has the same answer within one version.
+pub trait Policy: Send + Sync {
+    /// The version that entries record.
+    fn version(&self) -> &str;
+    /// How long an approval that it requires stays open.
+    fn approval_expires_after(&self) -> Duration;
+    /// Judges one call.
+    fn decide(&self, question: &PolicyQuestion<'_>) -> Decision;
+}

@@ -1,0 +1,132 @@
+//! Tools: what an agent can do, and what doing it twice would mean.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    ids::{CallId, RunId, Tenant, ToolName, TraceId},
+    retry::{Backoff, Retry},
+};
+
+/// The most bytes of a tool's answer, as JSON: it becomes part of an entry.
+pub const TOOL_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// What repeating a call does. It decides what happens when a process dies between a call and its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Nothing in the world changes: repeat freely.
+    Read,
+    /// The provider honours an idempotency key: repeat with the same key.
+    Idempotent,
+    /// Whether it happened can be asked: ask, then record.
+    Queryable,
+    /// Neither: a person decides.
+    Irreversible,
+}
+
+impl Effect {
+    /// Every class, from harmless to not.
+    pub const ALL: [Effect; 4] = [Effect::Read, Effect::Idempotent, Effect::Queryable, Effect::Irreversible];
+}
+
+/// What a tool is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolSpec {
+    /// Its name.
+    pub name: ToolName,
+    /// What it does, for the model and for people.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub schema: Value,
+    /// What repeating it does.
+    pub effect: Effect,
+    /// Who answers for it.
+    pub owner: String,
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// When to try again after a transient failure.
+    pub retry: Backoff,
+    /// Whether [`Tool::compensate`] undoes it.
+    pub compensable: bool,
+}
+
+/// What goes with every call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallContext {
+    /// Whose data it is.
+    pub tenant: Tenant,
+    /// The run.
+    pub run: RunId,
+    /// Its trace.
+    pub trace: TraceId,
+    /// The call.
+    pub call: CallId,
+    /// The same for every attempt of one call, and for no other call.
+    pub idempotency_key: String,
+}
+
+/// Why a call gave no answer. What matters is whether it took effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ToolError {
+    /// It did not take effect and never will.
+    #[error("the tool refused: {message}")]
+    Refused {
+        /// What it said.
+        message: String,
+    },
+    /// It did not take effect; it may the next time.
+    #[error("the tool is unavailable: {message}")]
+    Unavailable {
+        /// What was seen.
+        message: String,
+        /// What it asked us to wait.
+        retry_after: Duration,
+    },
+    /// It may have taken effect: the connection broke, or time ran out.
+    #[error("the tool's outcome is unknown: {message}")]
+    Unknown {
+        /// What was seen.
+        message: String,
+    },
+}
+
+impl ToolError {
+    /// Whether the same call may succeed later. An unknown outcome is resolved by the effect class, not by a retry.
+    pub fn retry(&self) -> Retry {
+        match self {
+            ToolError::Unavailable { retry_after, .. } => Retry::Transient { after: *retry_after },
+            ToolError::Refused { .. } | ToolError::Unknown { .. } => Retry::Terminal,
+        }
+    }
+}
+
+/// What an agent can do.
+#[async_trait]
+pub trait Tool: Send + Sync {
+    /// What the tool is.
+    fn spec(&self) -> &ToolSpec;
+
+    /// Whether `arguments` fit, before policy sees them.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words for the model.
+    fn check(&self, arguments: &Value) -> Result<(), String>;
+
+    /// Makes the call.
+    async fn call(&self, context: &CallContext, arguments: &Value) -> Result<Value, ToolError>;
+
+    /// Whether the call under this key took effect, and what it answered. Only asked of [`Effect::Queryable`] tools.
+    async fn query(&self, context: &CallContext, _arguments: &Value) -> Result<Option<Value>, ToolError> {
+        Err(ToolError::Refused { message: format!("call {} cannot be asked about", context.call) })
+    }
+
+    /// Undoes the call under this key, once however often it is asked, and does nothing when the call never took effect. Only
+    /// asked when [`ToolSpec::compensable`].
+    async fn compensate(&self, context: &CallContext, _arguments: &Value) -> Result<Value, ToolError> {
+        Err(ToolError::Refused { message: format!("call {} cannot be undone", context.call) })
+    }
+}

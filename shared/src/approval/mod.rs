@@ -1,0 +1,108 @@
+//! Approvals: a question to a person about one exact action, answered once.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    clock::Timestamp,
+    ids::{ApprovalId, Role, Tenant, ToolName},
+};
+
+pub mod token;
+
+/// What a person is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalRequest {
+    /// Which question.
+    pub id: ApprovalId,
+    /// What is to be decided.
+    pub subject: Subject,
+    /// The exact action.
+    pub action: Action,
+    /// [`Action::digest`] of `action`: what a decision is bound to.
+    pub digest: String,
+    /// Who may decide.
+    pub role: Role,
+    /// Why somebody has to.
+    pub reason: String,
+    /// When it was asked.
+    pub requested_at: Timestamp,
+    /// When it counts as denied.
+    pub expires_at: Timestamp,
+}
+
+/// What is to be decided about an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// May it be done? `approved` or `denied`.
+    Permission,
+    /// Was it done? `happened` or `not_happened`.
+    Doubt,
+}
+
+/// One exact action: a tool with its arguments, for one tenant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Action {
+    /// Whose data it touches.
+    pub tenant: Tenant,
+    /// The tool.
+    pub tool: ToolName,
+    /// Its arguments.
+    pub arguments: Value,
+}
+
+impl Action {
+    /// SHA-256, in hexadecimal, of the action's canonical JSON (RFC 8785): equal for equal actions, however they were written.
+    pub fn digest(&self) -> String {
+        let canonical = serde_json_canonicalizer::to_vec(self).unwrap_or_default();
+        Sha256::digest(canonical).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may be done.
+    Approved,
+    /// It may not be done.
+    Denied,
+    /// It was done.
+    Happened,
+    /// It was not done.
+    NotHappened,
+    /// Nobody decided in time: a permission counts as denied, a doubt ends the run.
+    Expired,
+}
+
+impl Verdict {
+    /// Whether a person can answer a question about `subject` so.
+    pub const fn answers(self, subject: Subject) -> bool {
+        match subject {
+            Subject::Permission => matches!(self, Verdict::Approved | Verdict::Denied),
+            Subject::Doubt => matches!(self, Verdict::Happened | Verdict::NotHappened),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn action(arguments: Value) -> Action {
+        Action { tenant: "acme".parse().expect("a tenant"), tool: "refund".parse().expect("a tool"), arguments }
+    }
+
+    #[test]
+    fn the_digest_depends_on_what_is_said_and_not_on_how_it_is_written() {
+        let one: Value = serde_json::from_str(r#"{"order": "A-1", "cents": 100}"#).expect("JSON");
+        let same: Value = serde_json::from_str(r#"{"cents":1e2,"order":"A-1"}"#).expect("JSON");
+        assert_eq!(action(one.clone()).digest(), action(same).digest());
+        assert_ne!(action(one.clone()).digest(), action(json!({"order": "A-1", "cents": 101})).digest());
+        let foreign = Action { tenant: "other".parse().expect("a tenant"), ..action(one.clone()) };
+        assert_ne!(action(one).digest(), foreign.digest());
+    }
+}

@@ -1,0 +1,1 @@
+//! Every port on the AWS SDK.

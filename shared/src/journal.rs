@@ -1,0 +1,338 @@
+//! The journal of a run, its head, and the ports to both.
+//!
+//! The journal is the truth. The head is what is needed to find a run and to claim it; everything it says
+//! can be corrected from the journal.
+
+use async_trait::async_trait;
+
+use crate::{
+    clock::Timestamp,
+    idempotency::{Key, PayloadHash},
+    ids::{Actor, Release, RunId, Tenant},
+    retry::Retry,
+    run::{
+        entry::{Entry, Epoch, Seq},
+        state::IllegalEntry,
+        stored::{EntryTooLarge, Unreadable},
+    },
+};
+
+/// The most entries one load returns: a run has at most a few per step, and steps are limited.
+pub const ENTRIES_MAX: usize = 10_000;
+
+/// How long after a run became ready somebody looks whether it got going. The message sent with it should
+/// have arrived long before; a crash before the message is repaired after this.
+pub const RESCUE_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// A run's head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The run.
+    pub run: RunId,
+    /// Whose data it is.
+    pub tenant: Tenant,
+    /// Who asked.
+    pub actor: Actor,
+    /// What was asked, for listings.
+    pub task: String,
+    /// The release that accepted it.
+    pub release: Release,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// Where it stood when somebody last left it.
+    pub status: HeadStatus,
+    /// When somebody must look at it again. Unfinished runs always have one.
+    pub due: Option<Timestamp>,
+    /// From when on it can be claimed; none when it is over.
+    pub ready_from: Option<Timestamp>,
+    /// How often it has been claimed.
+    pub epoch: Epoch,
+    /// Claims since it was last left in order.
+    pub strikes: u32,
+    /// How often somebody outside the loop appended to the journal.
+    pub interjections: u64,
+    /// Who holds it, if anybody does.
+    pub lease: Option<Lease>,
+    /// When it may be deleted.
+    pub expires: Timestamp,
+}
+
+/// Where a run stood when somebody last left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadStatus {
+    /// Work can be done.
+    Ready,
+    /// It waits for a timer.
+    Waiting,
+    /// It waits for a person.
+    AwaitingApproval,
+    /// Its journal cannot be read by the release that tried.
+    Unreadable {
+        /// Why.
+        problem: String,
+    },
+    /// It is over; the word is [`StopReason::word`](crate::run::entry::StopReason::word).
+    Finished {
+        /// How it ended.
+        outcome: String,
+    },
+    /// It died and can be replayed.
+    Dead {
+        /// Equal for equal causes.
+        fingerprint: String,
+        /// What was seen last.
+        cause: String,
+    },
+}
+
+impl HeadStatus {
+    /// The word under which runs are listed.
+    pub fn word(&self) -> &str {
+        match self {
+            HeadStatus::Ready => "ready",
+            HeadStatus::Waiting => "waiting",
+            HeadStatus::AwaitingApproval => "awaiting_approval",
+            HeadStatus::Unreadable { .. } => "unreadable",
+            HeadStatus::Finished { outcome } => outcome,
+            HeadStatus::Dead { .. } => "dead",
+        }
+    }
+
+    /// Whether nobody has to look at the run again.
+    pub const fn is_over(&self) -> bool {
+        matches!(self, HeadStatus::Finished { .. } | HeadStatus::Dead { .. })
+    }
+}
+
+/// The right to advance a run for a short time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The claim's number.
+    pub epoch: Epoch,
+    /// A mark of the holder, new with each claim.
+    pub holder: String,
+    /// Until when it holds.
+    pub until: Timestamp,
+}
+
+/// Everything that taking on a run writes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRun {
+    /// The run.
+    pub run: RunId,
+    /// Under which the client may repeat its request.
+    pub key: Key,
+    /// Of the request, so that the key is not reused for another.
+    pub payload_hash: PayloadHash,
+    /// Until when a repetition is recognised.
+    pub key_expires: Timestamp,
+    /// When the run's items may be deleted.
+    pub expires: Timestamp,
+    /// The first entry.
+    pub entry: Entry,
+}
+
+/// What came of taking on a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is new.
+    Created,
+    /// The same request was taken on before.
+    Repeated {
+        /// As this run.
+        run: RunId,
+    },
+    /// The key was used for another request.
+    Mismatch,
+    /// Somebody is working under the key.
+    InProgress,
+}
+
+/// What came of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// The entry is in the journal (also when an earlier try of this write, whose answer was lost, put it there).
+    Written,
+    /// Another entry has the place.
+    Taken,
+}
+
+/// What an interjection expects of the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// The run is not over.
+    Unfinished,
+    /// The run is dead.
+    Dead,
+}
+
+/// What came of an interjection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interjected {
+    /// The entry is in the journal and the run is ready.
+    Written,
+    /// Another entry has the place: load again.
+    Taken,
+    /// The head is not as expected.
+    Unexpected,
+}
+
+/// Why a store did not do as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// The store could not be reached, throttles, or did not answer in time. What was asked may or may not have happened.
+    #[error("the store is unavailable: {message}")]
+    Unavailable {
+        /// What was seen.
+        message: String,
+    },
+    /// The store refuses what was asked.
+    #[error("the store refused: {message}")]
+    Refused {
+        /// What it said.
+        message: String,
+    },
+    /// There is no such run.
+    #[error("there is no run `{run}`")]
+    Missing {
+        /// The run.
+        run: RunId,
+    },
+    /// The entry does not fit.
+    #[error(transparent)]
+    TooLarge(#[from] EntryTooLarge),
+    /// An entry cannot be read.
+    #[error("run `{run}`, entry {seq}: {source}")]
+    Unreadable {
+        /// The run.
+        run: RunId,
+        /// The entry.
+        seq: Seq,
+        /// Why.
+        source: Unreadable,
+    },
+    /// An entry does not follow from the ones before it.
+    #[error("run `{run}`: {source}")]
+    Illegal {
+        /// The run.
+        run: RunId,
+        /// Why.
+        source: IllegalEntry,
+    },
+    /// A head cannot be read.
+    #[error("the head of run `{run}`: {problem}")]
+    DamagedHead {
+        /// The run's key, as found.
+        run: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl JournalError {
+    /// Whether asking again may help.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            JournalError::Unavailable { .. } => Retry::SOON,
+            JournalError::Refused { .. }
+            | JournalError::Missing { .. }
+            | JournalError::TooLarge(_)
+            | JournalError::Unreadable { .. }
+            | JournalError::Illegal { .. }
+            | JournalError::DamagedHead { .. } => Retry::Terminal,
+        }
+    }
+}
+
+/// Where journals are kept.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Takes on a run: idempotency record (absent or expired, already completed with the run's id), head (absent) and first entry
+    /// (absent), all or nothing. The head is ready now and due after [`RESCUE_AFTER`].
+    ///
+    /// ```text
+    /// client ── POST key=k ──► A: transact{record absent, head absent, entry 1 absent} ── written ──► run A
+    ///        ── POST key=k ──► B: transact{record absent, …} ── refused, record of A ──► run A again
+    /// ```
+    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError>;
+
+    /// Every entry from `from` on, in order, read consistently; at most [`ENTRIES_MAX`].
+    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
+
+    /// Appends an entry at `seq`, if nobody else has. `expires` is the head's.
+    ///
+    /// ```text
+    /// A: put entry 7 IF absent ── written
+    /// B: put entry 7 IF absent ── taken ──► reload
+    /// A: put entry 7 IF absent (a repeat, the first answer was lost) ── there, and equal ──► written
+    /// ```
+    async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError>;
+
+    /// Appends an entry from outside the loop and makes the run ready now (due after [`RESCUE_AFTER`], no strikes,
+    /// one more interjection, out of the inbox), both or neither.
+    ///
+    /// ```text
+    /// holder:   … append 6 ──────────── leave IF epoch mine AND interjections as claimed ── refused ──► reload, go on
+    /// canceller:        └─ transact{entry 7 absent, head unfinished, interjections + 1} ── written
+    /// ```
+    async fn interject(
+        &self,
+        run: RunId,
+        seq: Seq,
+        entry: &Entry,
+        expected: Expected,
+    ) -> Result<Interjected, JournalError>;
+}
+
+/// A run to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// The run.
+    pub run: RunId,
+    /// When it was due.
+    pub due: Timestamp,
+}
+
+/// Into how many parts the due index is split, so that no one partition takes every write
+/// (1,000 write units a second each, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>).
+pub const DUE_SHARDS: u8 = 4;
+
+/// The part of the due index that a run is in.
+pub fn due_shard(run: RunId) -> u8 {
+    (run.spread() % u64::from(DUE_SHARDS)) as u8
+}
+
+/// Which runs to list. Every listing is newest first, except waiting ones (longest waiting first).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listing {
+    /// What one actor of a tenant asked.
+    Of {
+        /// The tenant.
+        tenant: Tenant,
+        /// The actor.
+        actor: Actor,
+    },
+    /// A tenant's runs that wait for a person.
+    AwaitingApproval {
+        /// The tenant.
+        tenant: Tenant,
+    },
+    /// Dead and unreadable runs, of all tenants.
+    Troubled,
+}
+
+/// Where runs are found.
+#[async_trait]
+pub trait Heads: Send + Sync {
+    /// One head, read consistently; `None` when there is no such run or it has expired.
+    async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError>;
+
+    /// Runs of one shard due at or before `now`, the longest due first; at most `limit`.
+    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError>;
+
+    /// Moves a run's due time from `seen` to `to`; false when it is not `seen` any more.
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError>;
+
+    /// At most `limit` runs. Read from an index: a moment late.
+    async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError>;
+}

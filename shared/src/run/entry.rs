@@ -1,0 +1,341 @@
+//! What a journal holds: entries, each one or more events in the past tense.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    limits::Limits,
+    request::{RunRequest, Source},
+};
+use crate::{
+    agent::{model::Usage, tool::Effect},
+    approval::{ApprovalRequest, Verdict},
+    clock::Timestamp,
+    ids::{Actor, ApprovalId, CallId, Release, Role, ToolName, TraceId},
+};
+
+/// The place of an entry in its journal: 1, 2, 3 … without gaps.
+pub type Seq = u32;
+
+/// The number of a claim on a run: it rises by one with each.
+pub type Epoch = u64;
+
+/// Who appended an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Writer {
+    /// The holder of the lease with this epoch.
+    Holder(Epoch),
+    /// Somebody outside the loop (intake, an approver, an operator), under a one-time mark that tells a
+    /// repeated write from a lost race.
+    Outside(String),
+}
+
+/// One write to the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When it was appended, by its writer's clock.
+    pub at: Timestamp,
+    /// Who appended it.
+    pub writer: Writer,
+    /// The release that appended it.
+    pub release: Release,
+    /// What happened, in order. Never empty.
+    pub events: Vec<Event>,
+}
+
+/// Something that happened to a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The request was taken on; always and only the first event.
+    Accepted(Box<Accepted>),
+    /// The model said what to do next.
+    Planned {
+        /// What it said.
+        plan: Plan,
+        /// What asking it took.
+        usage: Usage,
+        /// Which model answered.
+        model: String,
+        /// The version of the prompt that it was asked with.
+        prompt_version: String,
+    },
+    /// The policy judged a planned call.
+    PolicyDecided {
+        /// The call.
+        call: CallId,
+        /// The decision.
+        decision: Decision,
+        /// The version of the policy that decided.
+        policy_version: String,
+    },
+    /// A person was asked.
+    ApprovalRequested(Box<ApprovalRequest>),
+    /// A person answered, or nobody did in time.
+    ApprovalDecided {
+        /// Which question.
+        approval: ApprovalId,
+        /// The answer.
+        verdict: Verdict,
+        /// Who answered; `None` when time did.
+        by: Option<Actor>,
+        /// What they wrote with it.
+        note: Option<String>,
+    },
+    /// The intent: a call is about to be made.
+    ToolAttempted {
+        /// The call.
+        call: CallId,
+        /// 1 for the first attempt, then 2, 3 …
+        attempt: u32,
+        /// What repeating it would do.
+        effect: Effect,
+        /// Whether the tool says how to undo it.
+        compensable: bool,
+        /// When the process that makes the call is dead for certain.
+        deadline: Timestamp,
+    },
+    /// The outcome: what came of an attempt.
+    ToolReturned {
+        /// The call.
+        call: CallId,
+        /// Which attempt.
+        attempt: u32,
+        /// What came of it.
+        outcome: ToolOutcome,
+    },
+    /// The model asked to wait.
+    Waited {
+        /// Until when.
+        until: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// A person ended the run.
+    Cancelled {
+        /// Who.
+        by: Actor,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The run cannot go on; what it did is being undone.
+    Abandoned {
+        /// Why.
+        reason: StopReason,
+    },
+    /// The intent to undo a completed call.
+    CompensationAttempted {
+        /// The call to undo.
+        call: CallId,
+        /// 1 for the first attempt, then 2, 3 …
+        attempt: u32,
+        /// When the process that undoes it is dead for certain.
+        deadline: Timestamp,
+    },
+    /// What came of undoing a call.
+    Compensated {
+        /// The call.
+        call: CallId,
+        /// Which attempt.
+        attempt: u32,
+        /// What came of it.
+        outcome: ToolOutcome,
+    },
+    /// The final answer.
+    Responded {
+        /// The answer.
+        response: Value,
+    },
+    /// A finished run was judged.
+    Evaluated {
+        /// Which case or rule judged it.
+        case: String,
+        /// 0.0 to 1.0.
+        score: f64,
+        /// Whether that was enough.
+        passed: bool,
+    },
+    /// The run is over.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+        /// Calls whose effect stands although the run was abandoned.
+        standing: Vec<CallId>,
+        /// Calls of which nobody knows whether they took effect.
+        in_doubt: Vec<CallId>,
+    },
+    /// A dead run was set going again.
+    Replayed {
+        /// Who did it.
+        by: Actor,
+        /// The replay plan that it belongs to.
+        plan: String,
+    },
+}
+
+/// What a run starts from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// What was asked.
+    pub request: RunRequest,
+    /// How it came in.
+    pub source: Source,
+    /// The trace that everything done for the run belongs to.
+    pub trace: TraceId,
+    /// What the run may use.
+    pub limits: Limits,
+}
+
+/// What the model wants next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Plan {
+    /// Call tools; the engine has numbered the calls.
+    Call {
+        /// The calls, in order. Never empty.
+        calls: Vec<PlannedCall>,
+    },
+    /// Wait until a moment, then ask again.
+    Wait {
+        /// Until when.
+        until: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// Finish with this answer.
+    Answer {
+        /// The answer.
+        response: Value,
+    },
+    /// The model's answer could not be used; it will be told and asked again.
+    Malformed {
+        /// What was wrong with it.
+        problem: String,
+    },
+}
+
+/// A call the model wants made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedCall {
+    /// Its number within the run.
+    pub id: CallId,
+    /// The tool.
+    pub tool: ToolName,
+    /// Its arguments.
+    pub arguments: Value,
+}
+
+/// What the policy said of a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum Decision {
+    /// It may be made.
+    Allow {
+        /// Why.
+        reason: String,
+    },
+    /// It may be made once somebody with this role approves it.
+    RequireApproval {
+        /// The role.
+        role: Role,
+        /// Why.
+        reason: String,
+    },
+    /// It may not be made.
+    Deny {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ToolOutcome {
+    /// It took effect.
+    Succeeded {
+        /// What the tool answered.
+        value: Value,
+    },
+    /// It did not take effect and never will.
+    Refused {
+        /// Why.
+        message: String,
+    },
+    /// It did not take effect; it may the next time.
+    Unavailable {
+        /// Why.
+        message: String,
+        /// When to try again; `None` when the attempts are used up.
+        retry_at: Option<Timestamp>,
+    },
+    /// Nobody knows whether it took effect.
+    Unknown {
+        /// Why.
+        message: String,
+        /// When to resolve it by its effect class; `None` when only a person can.
+        retry_at: Option<Timestamp>,
+    },
+    /// The tool was asked afterwards: it did not take effect.
+    Absent,
+}
+
+/// Why a run is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum StopReason {
+    /// It answered.
+    Completed,
+    /// A person ended it.
+    Cancelled,
+    /// It used up one of its limits.
+    LimitReached {
+        /// Which, and how much it was.
+        limit: String,
+    },
+    /// It met an error that no retry mends.
+    Failed {
+        /// What.
+        message: String,
+    },
+    /// Nobody said in time whether a call in doubt took effect.
+    DoubtExpired {
+        /// The call.
+        call: CallId,
+    },
+    /// It was claimed too often without getting on. It can be replayed.
+    Dead {
+        /// What was seen last.
+        cause: String,
+        /// Equal for equal causes, to group them.
+        fingerprint: String,
+    },
+}
+
+impl StopReason {
+    /// The word under which runs with this end are counted and listed.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            StopReason::Completed => "completed",
+            StopReason::Cancelled => "cancelled",
+            StopReason::LimitReached { .. } => "limit_reached",
+            StopReason::Failed { .. } => "failed",
+            StopReason::DoubtExpired { .. } => "doubt_expired",
+            StopReason::Dead { .. } => "dead",
+        }
+    }
+}
+
+impl Event {
+    /// Whether the event moves the run on, so that a claim which recorded it was not in vain. Intents do not: a process
+    /// that dies in every call records one every time.
+    pub const fn is_progress(&self) -> bool {
+        !matches!(self, Event::ToolAttempted { .. } | Event::CompensationAttempted { .. })
+    }
+
+    /// Whether the event says what happened in the world, so that a lost race for a sequence number must not lose it.
+    pub const fn is_fact(&self) -> bool {
+        matches!(self, Event::ToolReturned { .. } | Event::Compensated { .. })
+    }
+}

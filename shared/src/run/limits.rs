@@ -1,0 +1,33 @@
+//! What one run may use before it is stopped.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The limits of one run, fixed when it is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// How often the model may be asked.
+    pub steps_max: u32,
+    /// Tokens in and out, over all answers.
+    pub tokens_max: u64,
+    /// Millionths of a US dollar, over all answers.
+    pub cost_max_micro_usd: u64,
+    /// Seconds from acceptance to the end, waiting included.
+    pub wall_time_max_seconds: u64,
+}
+
+impl Limits {
+    /// The wall time as a span.
+    pub const fn wall_time_max(&self) -> Duration {
+        Duration::from_secs(self.wall_time_max_seconds)
+    }
+}
+
+impl Default for Limits {
+    /// 64 steps, 500,000 tokens, 5 US dollars, 7 days: more than a sound run needs, little enough to lose.
+    fn default() -> Self {
+        Self { steps_max: 64, tokens_max: 500_000, cost_max_micro_usd: 5_000_000, wall_time_max_seconds: 7 * 24 * 3600 }
+    }
+}

@@ -1,0 +1,10 @@
+//! What a run is, what comes next, and the loop that does it.
+
+pub mod advance;
+pub mod entry;
+pub mod limits;
+pub mod next;
+pub mod request;
+mod screen;
+pub mod state;
+pub mod stored;

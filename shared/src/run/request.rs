@@ -1,0 +1,120 @@
+//! What is asked of a run: the same envelope over HTTP, queue and schedule.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{Actor, Task, Tenant};
+
+/// The most bytes of a request's payload, as JSON. A run's first entry holds it, and an entry must stay well below
+/// DynamoDB's 400 KB item limit.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The deepest nesting of arrays and objects in a payload: enough for any document, too little to exhaust a stack.
+pub const PAYLOAD_DEPTH_MAX: usize = 32;
+
+/// How a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// `POST /runs`.
+    Http,
+    /// A message on the step queue.
+    Queue,
+    /// A schedule.
+    Schedule,
+}
+
+/// One request for a run. Whoever builds it has already established who asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// Whose data the run works on.
+    pub tenant: Tenant,
+    /// Who asks.
+    pub actor: Actor,
+    /// What is asked.
+    pub task: Task,
+    /// What it is asked with. At most [`PAYLOAD_BYTES_MAX`] and [`PAYLOAD_DEPTH_MAX`].
+    pub payload: Value,
+}
+
+/// Why a request is not accepted. Nothing has been written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRequest {
+    /// The payload is too large.
+    #[error("the payload has {bytes} bytes of JSON; at most {PAYLOAD_BYTES_MAX} are allowed")]
+    PayloadTooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The payload is nested too deeply.
+    #[error("the payload is nested more than {PAYLOAD_DEPTH_MAX} levels deep")]
+    PayloadTooDeep,
+    /// The payload is not an object.
+    #[error("the payload must be a JSON object")]
+    PayloadNotAnObject,
+    /// The payload reads like instructions to the model.
+    #[error("the payload at `{pointer}` reads like instructions to the model (`{phrase}`)")]
+    PromptInjectionSuspected {
+        /// JSON pointer (RFC 6901) to the text.
+        pointer: String,
+        /// The phrase that was found.
+        phrase: &'static str,
+    },
+}
+
+impl RunRequest {
+    /// Checks what types alone do not say: size, depth, shape, and the prompt-injection screen.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), InvalidRequest> {
+        if !self.payload.is_object() {
+            return Err(InvalidRequest::PayloadNotAnObject);
+        }
+        if !is_within(&self.payload, PAYLOAD_DEPTH_MAX) {
+            return Err(InvalidRequest::PayloadTooDeep);
+        }
+        let bytes = self.payload.to_string().len();
+        if bytes > PAYLOAD_BYTES_MAX {
+            return Err(InvalidRequest::PayloadTooLarge { bytes });
+        }
+        super::screen::screen(&self.payload)
+    }
+}
+
+/// Whether `value` is at most `allowed` levels deep.
+fn is_within(value: &Value, allowed: usize) -> bool {
+    match (value, allowed.checked_sub(1)) {
+        (Value::Array(items), Some(below)) => items.iter().all(|item| is_within(item, below)),
+        (Value::Object(fields), Some(below)) => fields.values().all(|field| is_within(field, below)),
+        (Value::Array(_) | Value::Object(_), None) => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn request(payload: Value) -> RunRequest {
+        RunRequest {
+            tenant: "acme".parse().expect("a tenant"),
+            actor: "ada".parse().expect("an actor"),
+            task: "refund".parse().expect("a task"),
+            payload,
+        }
+    }
+
+    #[test]
+    fn a_payload_is_held_to_its_size_depth_and_shape() {
+        assert_eq!(request(json!({"order": "A-1"})).check(), Ok(()));
+        assert_eq!(request(json!([1])).check(), Err(InvalidRequest::PayloadNotAnObject));
+        let large = json!({"text": "x".repeat(PAYLOAD_BYTES_MAX)});
+        assert!(matches!(request(large).check(), Err(InvalidRequest::PayloadTooLarge { .. })));
+        let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
+        assert_eq!(request(nested(PAYLOAD_DEPTH_MAX)).check(), Ok(()));
+        assert_eq!(request(nested(PAYLOAD_DEPTH_MAX + 1)).check(), Err(InvalidRequest::PayloadTooDeep));
+    }
+}

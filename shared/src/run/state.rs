@@ -1,0 +1,530 @@
+//! What a run is now: the fold of its entries.
+//!
+//! [`RunState::apply`] is pure and total. An event that does not follow from what came before is an
+//! [`IllegalEntry`], never a guess.
+
+use serde_json::{Value, json};
+
+use super::{
+    entry::{Accepted, Decision, Entry, Epoch, Event, Plan, Seq, StopReason, ToolOutcome, Writer},
+    limits::Limits,
+    request::RunRequest,
+};
+use crate::{
+    agent::tool::Effect,
+    approval::{ApprovalRequest, Subject, Verdict},
+    clock::Timestamp,
+    ids::{ApprovalId, CallId, ToolName, TraceId},
+};
+
+/// A run as its journal tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunState {
+    /// The last entry's place.
+    pub seq: Seq,
+    /// What was asked.
+    pub request: RunRequest,
+    /// The run's trace.
+    pub trace: TraceId,
+    /// What it may use.
+    pub limits: Limits,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Every call planned so far, in order.
+    pub calls: Vec<Call>,
+    /// What it has used.
+    pub totals: Totals,
+    /// Why it is being abandoned, once it is.
+    pub abandoned: Option<StopReason>,
+    /// The epoch of the last claim that moved it on.
+    pub progress_epoch: Epoch,
+    /// What was wrong with the model's last answer, when it could not be used.
+    pub problem: Option<String>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Phase {
+    /// The model is to be asked.
+    Planning,
+    /// The last plan's calls are under way.
+    Acting,
+    /// The model asked to wait.
+    Waiting {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// There is an answer to give.
+    Answering {
+        /// The answer.
+        response: Value,
+    },
+    /// It is over.
+    Finished(Outcome),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Why.
+    pub reason: StopReason,
+    /// The answer; null when there is none.
+    pub response: Value,
+    /// When.
+    pub at: Timestamp,
+    /// Calls whose effect stands although the run was abandoned.
+    pub standing: Vec<CallId>,
+    /// Calls of which nobody knows whether they took effect.
+    pub in_doubt: Vec<CallId>,
+    /// Where it stood before; a dead run that is replayed goes on there.
+    pub stopped_in: Box<Phase>,
+}
+
+/// What a run has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Answers of the model.
+    pub steps: u32,
+    /// Tokens in and out.
+    pub tokens: u64,
+    /// Millionths of a US dollar.
+    pub cost_micro_usd: u64,
+}
+
+/// A planned call and what has become of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Its number.
+    pub id: CallId,
+    /// The tool.
+    pub tool: ToolName,
+    /// Its arguments.
+    pub arguments: Value,
+    /// Where it stands.
+    pub status: CallStatus,
+    /// What its last attempt said about itself; `Read` until there is one.
+    pub effect: Effect,
+    /// Whether it can be undone.
+    pub compensable: bool,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// Questions asked about it so far.
+    pub approvals: u32,
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallStatus {
+    /// The policy has not judged it.
+    Proposed,
+    /// It may be attempted, at the earliest then.
+    Allowed {
+        /// When.
+        from: Timestamp,
+    },
+    /// A person is to permit it.
+    AwaitingApproval(Box<ApprovalRequest>),
+    /// There is an intent and no outcome.
+    Attempted {
+        /// Before then only its holder may resolve it.
+        deadline: Timestamp,
+        /// The claim under which it was attempted.
+        epoch: Epoch,
+    },
+    /// It may have taken effect, and neither repeating nor asking its tool will tell.
+    Uncertain,
+    /// A person is to say whether it took effect.
+    InDoubt(Box<ApprovalRequest>),
+    /// It took effect.
+    Succeeded {
+        /// What the tool answered.
+        value: Value,
+    },
+    /// It did not take effect and will not.
+    Failed {
+        /// Why.
+        message: String,
+    },
+    /// It may have taken effect; nobody will find out.
+    Doubtful {
+        /// Why.
+        message: String,
+    },
+    /// It is being undone.
+    Compensating {
+        /// The next attempt, at the earliest then.
+        from: Timestamp,
+        /// Attempts made so far.
+        attempts: u32,
+    },
+    /// It was undone.
+    Compensated,
+    /// It took effect and could not be undone.
+    Standing {
+        /// Why.
+        message: String,
+    },
+}
+
+impl CallStatus {
+    /// Whether nothing more will happen to the call while its run goes on.
+    pub const fn is_settled(&self) -> bool {
+        matches!(
+            self,
+            CallStatus::Succeeded { .. }
+                | CallStatus::Failed { .. }
+                | CallStatus::Doubtful { .. }
+                | CallStatus::Compensated
+                | CallStatus::Standing { .. }
+        )
+    }
+}
+
+/// An entry that does not follow from the ones before it. The run is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("entry {seq}: {problem}")]
+pub struct IllegalEntry {
+    /// The entry's place.
+    pub seq: Seq,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl RunState {
+    /// The state after all of `entries`, which start at 1.
+    ///
+    /// # Errors
+    /// The first entry that does not follow; an empty journal is one too.
+    pub fn fold(entries: &[Entry]) -> Result<RunState, IllegalEntry> {
+        let [first, rest @ ..] = entries else {
+            return Err(IllegalEntry { seq: 1, problem: "the journal is empty".to_owned() });
+        };
+        rest.iter().try_fold(RunState::accept(first)?, RunState::apply)
+    }
+
+    /// The state after a journal's first entry.
+    ///
+    /// # Errors
+    /// When the entry is anything but one acceptance.
+    pub fn accept(first: &Entry) -> Result<RunState, IllegalEntry> {
+        let [Event::Accepted(accepted)] = first.events.as_slice() else {
+            return Err(IllegalEntry { seq: 1, problem: "a journal starts with one `accepted`".to_owned() });
+        };
+        let Accepted { request, trace, limits, .. } = accepted.as_ref().clone();
+        Ok(RunState {
+            seq: 1,
+            request,
+            trace,
+            limits,
+            accepted_at: first.at,
+            phase: Phase::Planning,
+            calls: Vec::new(),
+            totals: Totals::default(),
+            abandoned: None,
+            progress_epoch: 0,
+            problem: None,
+        })
+    }
+
+    /// The state after one more entry.
+    ///
+    /// # Errors
+    /// When the entry does not follow.
+    pub fn apply(mut self, entry: &Entry) -> Result<RunState, IllegalEntry> {
+        self.seq += 1;
+        for event in &entry.events {
+            self.note(event, &entry.writer, entry.at).map_err(|problem| IllegalEntry { seq: self.seq, problem })?;
+        }
+        if entry.events.is_empty() {
+            return Err(IllegalEntry { seq: self.seq, problem: "an entry without events".to_owned() });
+        }
+        Ok(self)
+    }
+
+    /// Takes in one event that is about to be appended by the same writer as part of the next entry.
+    ///
+    /// # Errors
+    /// What is wrong with it; `self` may be changed then.
+    pub fn note(&mut self, event: &Event, writer: &Writer, at: Timestamp) -> Result<(), String> {
+        if let (Writer::Holder(epoch), true) = (writer, event.is_progress()) {
+            self.progress_epoch = self.progress_epoch.max(*epoch);
+        }
+        if let Phase::Finished(outcome) = &self.phase {
+            return match event {
+                Event::Evaluated { .. } => Ok(()),
+                Event::Replayed { .. } if matches!(outcome.reason, StopReason::Dead { .. }) => {
+                    self.phase = outcome.stopped_in.as_ref().clone();
+                    Ok(())
+                }
+                _ => Err("the run is over".to_owned()),
+            };
+        }
+        match event {
+            Event::Accepted(_) => Err("accepted twice".to_owned()),
+            Event::Planned { plan, usage, .. } => {
+                self.totals.steps += 1;
+                self.totals.tokens += usage.input_tokens + usage.output_tokens;
+                self.totals.cost_micro_usd += usage.cost_micro_usd;
+                self.planned(plan, at)
+            }
+            Event::PolicyDecided { call, decision, .. } => self.judged(*call, decision, at),
+            Event::ApprovalRequested(request) => self.asked(request),
+            Event::ApprovalDecided { approval, verdict, .. } => self.answered(*approval, *verdict, at),
+            Event::ToolAttempted { call, attempt, effect, compensable, deadline } => {
+                let epoch = match writer {
+                    Writer::Holder(epoch) => *epoch,
+                    Writer::Outside(_) => return Err("only a lease's holder attempts calls".to_owned()),
+                };
+                let abandoned = self.abandoned.is_some();
+                let call = self.call_mut(*call)?;
+                let repeatable = matches!(call.effect, Effect::Read | Effect::Idempotent);
+                match call.status {
+                    _ if abandoned => return Err(format!("call {} is attempted in an abandoned run", call.id)),
+                    CallStatus::Allowed { .. } => {}
+                    CallStatus::Attempted { .. } if repeatable => {}
+                    _ => return Err(format!("call {} may not be attempted", call.id)),
+                }
+                if *attempt != call.attempts + 1 {
+                    return Err(format!("attempt {attempt} of call {} after {}", call.id, call.attempts));
+                }
+                (call.attempts, call.effect, call.compensable) = (*attempt, *effect, *compensable);
+                call.status = CallStatus::Attempted { deadline: *deadline, epoch };
+                Ok(())
+            }
+            Event::ToolReturned { call, attempt, outcome } => self.returned(*call, *attempt, outcome, at),
+            Event::Waited { until, .. } => match self.phase {
+                Phase::Planning => {
+                    self.phase = Phase::Waiting { until: *until };
+                    Ok(())
+                }
+                _ => Err("a wait outside of planning".to_owned()),
+            },
+            Event::Cancelled { .. } => self.abandon(StopReason::Cancelled),
+            Event::Abandoned { reason } => self.abandon(reason.clone()),
+            Event::CompensationAttempted { call, attempt, .. } => {
+                if self.abandoned.is_none() {
+                    return Err("a compensation in a run that is not abandoned".to_owned());
+                }
+                let call = self.call_mut(*call)?;
+                let before = match &call.status {
+                    CallStatus::Succeeded { .. } | CallStatus::Attempted { .. } | CallStatus::Uncertain
+                        if call.compensable =>
+                    {
+                        0
+                    }
+                    CallStatus::Compensating { attempts, .. } => *attempts,
+                    _ => return Err(format!("call {} has nothing to undo", call.id)),
+                };
+                if *attempt != before + 1 {
+                    return Err(format!("compensation attempt {attempt} of call {} after {before}", call.id));
+                }
+                call.status = CallStatus::Compensating { from: at, attempts: *attempt };
+                Ok(())
+            }
+            Event::Compensated { call, attempt, outcome } => self.compensated(*call, *attempt, outcome),
+            Event::Responded { response } => match &self.phase {
+                Phase::Answering { response: planned } if planned == response => Ok(()),
+                _ => Err("a response that was not planned".to_owned()),
+            },
+            Event::Evaluated { .. } => Err("evaluated before the end".to_owned()),
+            Event::Stopped { reason, standing, in_doubt } => {
+                let response = match (&self.phase, reason) {
+                    (Phase::Answering { response }, StopReason::Completed) => response.clone(),
+                    (_, StopReason::Completed) => return Err("completed without an answer".to_owned()),
+                    _ => Value::Null,
+                };
+                let stopped_in = Box::new(std::mem::replace(&mut self.phase, Phase::Planning));
+                self.phase = Phase::Finished(Outcome {
+                    reason: reason.clone(),
+                    response,
+                    at,
+                    standing: standing.clone(),
+                    in_doubt: in_doubt.clone(),
+                    stopped_in,
+                });
+                Ok(())
+            }
+            Event::Replayed { .. } => Err("replayed although it is not dead".to_owned()),
+        }
+    }
+
+    /// The call of that number.
+    pub fn call(&self, id: CallId) -> Option<&Call> {
+        self.calls.get(usize::try_from(id.0).ok()?.checked_sub(1)?)
+    }
+
+    /// The question that a person is to answer now, if it is still open.
+    pub fn open_approval(&self, id: ApprovalId) -> Option<&ApprovalRequest> {
+        self.open_approvals().find(|request| request.id == id)
+    }
+
+    /// Every question that a person is to answer now.
+    pub fn open_approvals(&self) -> impl Iterator<Item = &ApprovalRequest> {
+        let over = matches!(self.phase, Phase::Finished(_)) || self.abandoned.is_some();
+        self.calls.iter().filter_map(move |call| match &call.status {
+            CallStatus::AwaitingApproval(request) | CallStatus::InDoubt(request) if !over => Some(request.as_ref()),
+            _ => None,
+        })
+    }
+
+    fn call_mut(&mut self, id: CallId) -> Result<&mut Call, String> {
+        let index = usize::try_from(id.0).ok().and_then(|n| n.checked_sub(1));
+        index.and_then(|index| self.calls.get_mut(index)).ok_or_else(|| format!("there is no call {id}"))
+    }
+
+    fn planned(&mut self, plan: &Plan, at: Timestamp) -> Result<(), String> {
+        match &self.phase {
+            Phase::Planning => {}
+            Phase::Waiting { until } if *until <= at => {}
+            _ => return Err("a plan while another is under way".to_owned()),
+        }
+        if self.abandoned.is_some() {
+            return Err("a plan in an abandoned run".to_owned());
+        }
+        self.problem = None;
+        self.phase = match plan {
+            Plan::Call { calls } => {
+                for planned in calls {
+                    let id = CallId(u32::try_from(self.calls.len() + 1).map_err(|_| "too many calls")?);
+                    if planned.id != id {
+                        return Err(format!("call {} where {id} was due", planned.id));
+                    }
+                    self.calls.push(Call {
+                        id,
+                        tool: planned.tool.clone(),
+                        arguments: planned.arguments.clone(),
+                        status: CallStatus::Proposed,
+                        effect: Effect::Read,
+                        compensable: false,
+                        attempts: 0,
+                        approvals: 0,
+                    });
+                }
+                Phase::Acting
+            }
+            Plan::Wait { until, .. } => Phase::Waiting { until: *until },
+            Plan::Answer { response } => Phase::Answering { response: response.clone() },
+            Plan::Malformed { problem } => {
+                self.problem = Some(problem.clone());
+                Phase::Planning
+            }
+        };
+        Ok(())
+    }
+
+    fn judged(&mut self, id: CallId, decision: &Decision, at: Timestamp) -> Result<(), String> {
+        let call = self.call_mut(id)?;
+        if call.status != CallStatus::Proposed {
+            return Err(format!("call {id} is judged twice"));
+        }
+        match decision {
+            Decision::Allow { .. } => call.status = CallStatus::Allowed { from: at },
+            // Still proposed: `approval_requested` follows in the same entry.
+            Decision::RequireApproval { .. } => {}
+            Decision::Deny { reason } => {
+                call.status = CallStatus::Failed { message: format!("denied by policy: {reason}") };
+            }
+        }
+        self.plan_again_when_settled();
+        Ok(())
+    }
+
+    fn asked(&mut self, request: &ApprovalRequest) -> Result<(), String> {
+        let call = self.call_mut(request.id.call)?;
+        if request.id.round != call.approvals + 1 {
+            return Err(format!("question {} after {}", request.id, call.approvals));
+        }
+        call.approvals = request.id.round;
+        call.status = match (request.subject, &call.status) {
+            (Subject::Permission, CallStatus::Proposed) => CallStatus::AwaitingApproval(Box::new(request.clone())),
+            (Subject::Doubt, CallStatus::Attempted { .. } | CallStatus::Uncertain) => {
+                CallStatus::InDoubt(Box::new(request.clone()))
+            }
+            _ => return Err(format!("nothing to ask about call {}", call.id)),
+        };
+        Ok(())
+    }
+
+    fn answered(&mut self, id: ApprovalId, verdict: Verdict, at: Timestamp) -> Result<(), String> {
+        let open = self.open_approval(id).ok_or_else(|| format!("question {id} is not open"))?;
+        let (subject, expires_at) = (open.subject, open.expires_at);
+        if verdict != Verdict::Expired && !verdict.answers(subject) {
+            return Err(format!("question {id} cannot be answered so"));
+        }
+        if (verdict == Verdict::Expired) != (expires_at <= at) {
+            return Err(format!("question {id} expires at {expires_at}"));
+        }
+        let call = self.call_mut(id.call)?;
+        call.status = match verdict {
+            Verdict::Approved | Verdict::NotHappened => CallStatus::Allowed { from: at },
+            Verdict::Denied => CallStatus::Failed { message: "denied by the approver".to_owned() },
+            Verdict::Happened => CallStatus::Succeeded { value: json!({"confirmed_by": "a person"}) },
+            Verdict::Expired if subject == Subject::Permission => {
+                CallStatus::Failed { message: "nobody approved it in time".to_owned() }
+            }
+            Verdict::Expired => {
+                CallStatus::Doubtful { message: "nobody said in time whether it took effect".to_owned() }
+            }
+        };
+        if verdict == Verdict::Expired && subject == Subject::Doubt {
+            self.abandon(StopReason::DoubtExpired { call: id.call })?;
+        }
+        self.plan_again_when_settled();
+        Ok(())
+    }
+
+    fn returned(&mut self, id: CallId, attempt: u32, outcome: &ToolOutcome, at: Timestamp) -> Result<(), String> {
+        let call = self.call_mut(id)?;
+        if !matches!(call.status, CallStatus::Attempted { .. }) || attempt != call.attempts {
+            return Err(format!("attempt {attempt} of call {id} is not open"));
+        }
+        call.status = match outcome {
+            ToolOutcome::Succeeded { value } => CallStatus::Succeeded { value: value.clone() },
+            ToolOutcome::Refused { message } | ToolOutcome::Unavailable { message, retry_at: None } => {
+                CallStatus::Failed { message: message.clone() }
+            }
+            ToolOutcome::Unavailable { retry_at: Some(retry_at), .. } => CallStatus::Allowed { from: *retry_at },
+            // Epoch 0 holds no lease: from now on nobody is the attempt's holder.
+            ToolOutcome::Unknown { retry_at: Some(retry_at), .. } => {
+                CallStatus::Attempted { deadline: *retry_at, epoch: 0 }
+            }
+            ToolOutcome::Unknown { retry_at: None, .. } => CallStatus::Uncertain,
+            ToolOutcome::Absent => CallStatus::Allowed { from: at },
+        };
+        self.plan_again_when_settled();
+        Ok(())
+    }
+
+    fn compensated(&mut self, id: CallId, attempt: u32, outcome: &ToolOutcome) -> Result<(), String> {
+        let call = self.call_mut(id)?;
+        match &call.status {
+            CallStatus::Compensating { attempts, .. } if *attempts == attempt => {}
+            _ => return Err(format!("compensation attempt {attempt} of call {id} is not open")),
+        }
+        call.status = match outcome {
+            ToolOutcome::Succeeded { .. } | ToolOutcome::Absent => CallStatus::Compensated,
+            ToolOutcome::Refused { message }
+            | ToolOutcome::Unavailable { message, retry_at: None }
+            | ToolOutcome::Unknown { message, retry_at: None } => CallStatus::Standing { message: message.clone() },
+            ToolOutcome::Unavailable { retry_at: Some(retry_at), .. }
+            | ToolOutcome::Unknown { retry_at: Some(retry_at), .. } => {
+                CallStatus::Compensating { from: *retry_at, attempts: attempt }
+            }
+        };
+        Ok(())
+    }
+
+    fn abandon(&mut self, reason: StopReason) -> Result<(), String> {
+        // The first reason stands: what is being undone for one reason need not be undone for another.
+        self.abandoned.get_or_insert(reason);
+        Ok(())
+    }
+
+    fn plan_again_when_settled(&mut self) {
+        if self.phase == Phase::Acting && self.calls.iter().all(|call| call.status.is_settled()) {
+            self.phase = Phase::Planning;
+        }
+    }
+}

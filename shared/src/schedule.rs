@@ -1,0 +1,145 @@
+//! Scheduled jobs: one at a time, once per scheduled time, with a record of the last run.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{clock::Timestamp, retry::Retry};
+
+/// A job of the cleanup function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Job {
+    /// Wake the runs that are due: crashed, forgotten, timed.
+    RescueRuns,
+    /// Wake the runs whose approvals have expired.
+    ExpireApprovals,
+    /// Delete what has outlived its retention.
+    EnforceRetention,
+}
+
+impl Job {
+    /// Every job.
+    pub const ALL: [Job; 3] = [Job::RescueRuns, Job::ExpireApprovals, Job::EnforceRetention];
+
+    /// The job's name, as in events and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Job::RescueRuns => "rescue-runs",
+            Job::ExpireApprovals => "expire-approvals",
+            Job::EnforceRetention => "enforce-retention",
+        }
+    }
+
+    /// How often it runs.
+    pub const fn every(self) -> Duration {
+        match self {
+            Job::RescueRuns | Job::ExpireApprovals => Duration::from_secs(60),
+            Job::EnforceRetention => Duration::from_secs(3600),
+        }
+    }
+}
+
+/// The last run of a job and the lock on the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// The job's name.
+    pub job: String,
+    /// Who is at it, and until when at most.
+    pub lock: Option<JobLock>,
+    /// The last run that ended.
+    pub last: Option<LastRun>,
+}
+
+/// Who is at a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobLock {
+    /// A mark that nobody else has.
+    pub owner: String,
+    /// Until when at most.
+    pub until: Timestamp,
+}
+
+/// A job's last run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// The time it was scheduled for.
+    pub scheduled_for: Timestamp,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// How many things it dealt with.
+    pub handled: u64,
+    /// What went wrong, if anything.
+    pub error: Option<String>,
+}
+
+/// What came of beginning a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobBegun {
+    /// The caller is to do it.
+    Started,
+    /// Somebody else is at it.
+    Locked {
+        /// Until when at most.
+        until: Timestamp,
+    },
+    /// It has been done for this scheduled time or a later one.
+    Done,
+}
+
+/// The records' store did not do as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// It could not be reached or throttles.
+    #[error("the schedule records are unavailable: {message}")]
+    Unavailable {
+        /// What was seen.
+        message: String,
+    },
+    /// It refuses, or a record cannot be read.
+    #[error("the schedule records: {message}")]
+    Refused {
+        /// Why.
+        message: String,
+    },
+}
+
+impl ScheduleError {
+    /// Whether asking again may help.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            ScheduleError::Unavailable { .. } => Retry::SOON,
+            ScheduleError::Refused { .. } => Retry::Terminal,
+        }
+    }
+}
+
+/// Where job records are kept.
+#[async_trait]
+pub trait JobRecords: Send + Sync {
+    /// Locks a job for its run at `scheduled_for`.
+    ///
+    /// ```text
+    /// A: update job IF (unlocked or lock over) AND last.scheduled_for < 10:01 ── started
+    /// B: the same                                                              ── locked until …
+    /// A: finish IF owner = a ── written
+    /// B: the same (a repeated delivery)                                        ── done
+    /// ```
+    async fn begin(
+        &self,
+        job: &str,
+        scheduled_for: Timestamp,
+        lock: &JobLock,
+        now: Timestamp,
+    ) -> Result<JobBegun, ScheduleError>;
+
+    /// Records a run's end and unlocks; false when `owner` lost the lock. A run that failed keeps `last.scheduled_for` as it was
+    /// before, so that the same scheduled time can be tried again.
+    async fn finish(&self, job: &str, owner: &str, run: &LastRun) -> Result<bool, ScheduleError>;
+
+    /// Every job's record.
+    async fn list(&self) -> Result<Vec<JobRecord>, ScheduleError>;
+}
