@@ -40,6 +40,9 @@ const RESTART_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Processes tried for one invocation before it fails; each one has died between its poll and the invocation.
 const HANDOVERS_MAX: usize = 16;
 
+/// How long a process that has just answered is waited for before another one is started.
+const FINISHING_WAIT: Duration = Duration::from_millis(5);
+
 /// How long an invoker waits for a slot or for the next start to be allowed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Patience {
@@ -69,6 +72,8 @@ pub(crate) struct Pool {
     slots: Arc<Semaphore>,
     /// The process used last is used next, so that a quiet function keeps one process warm.
     idle: Mutex<Vec<Idle>>,
+    /// Tells invokers that a process has become idle.
+    offered: Notify,
     processes: Mutex<Vec<Arc<Process>>>,
     starts: Mutex<Starts>,
     polls: AtomicU64,
@@ -82,6 +87,7 @@ impl Pool {
             slots: Arc::new(Semaphore::new(function.concurrency_max.clamp(1, Semaphore::MAX_PERMITS))),
             function,
             idle: Mutex::default(),
+            offered: Notify::new(),
             processes: Mutex::default(),
             starts: Mutex::default(),
             polls: AtomicU64::new(0),
@@ -101,7 +107,7 @@ impl Pool {
         }
         for _ in 0..HANDOVERS_MAX {
             let slot = self.slot(patience).await?;
-            let hand = match self.take_idle() {
+            let hand = match self.find_idle().await {
                 Some(hand) => hand,
                 None => self.start(patience).await?,
             };
@@ -125,7 +131,7 @@ impl Pool {
 
     /// Starts a process if there is none, and waits until it asks for work or fails to.
     pub(crate) async fn warm(&self) -> FunctionStatus {
-        if lock(&self.processes).is_empty()
+        if self.pids().is_empty()
             && let Ok(_slot) = self.slot(Patience::Until(INIT_LIMIT)).await
         {
             let (starter, started) = oneshot::channel();
@@ -152,7 +158,7 @@ impl Pool {
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
-        lock(&self.processes).iter().map(|process| process.pid).collect()
+        lock(&self.processes).iter().filter(|process| process.is_alive()).map(|process| process.pid).collect()
     }
 
     /// A process asks for work: it is idle now, and the slot of what it did is free.
@@ -164,6 +170,7 @@ impl Pool {
         }
         if let Some(hand) = process.present(hand) {
             lock(&self.idle).push(Idle { process: Arc::clone(process), hand });
+            self.offered.notify_waiters();
         }
         // Only now, so that whoever gets the slot finds this process.
         process.finish();
@@ -196,6 +203,20 @@ impl Pool {
                 .map_err(|_| InvokeError::TooManyRequests { function: self.function.name.clone() })?,
         };
         slot.map_err(|_| InvokeError::ShuttingDown)
+    }
+
+    /// An idle process, or one that is about to be.
+    async fn find_idle(&self) -> Option<Hand> {
+        let offered = self.offered.notified();
+        if let Some(hand) = self.take_idle() {
+            return Some(hand);
+        }
+        if !lock(&self.processes).iter().any(|process| process.is_finishing()) {
+            return None;
+        }
+        // Started all the same if another invoker was faster, or the process does not come back.
+        let _ = timeout(FINISHING_WAIT, offered).await;
+        self.take_idle()
     }
 
     fn take_idle(&self) -> Option<Hand> {

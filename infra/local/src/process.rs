@@ -182,6 +182,11 @@ impl Process {
         })
     }
 
+    /// Whether the process has answered and is about to ask for more.
+    pub(crate) fn is_finishing(&self) -> bool {
+        lock(&self.current).as_ref().is_some_and(|current| current.answer.is_none())
+    }
+
     pub(crate) fn note(&self, line: &str) {
         self.last_lines.push(line);
     }

@@ -103,8 +103,9 @@ pub(super) fn decode(text: &str, plus: Plus) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut index = 0;
     while index < bytes.len() {
-        let hex = bytes.get(index + 1..index + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match (bytes[index], hex.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
+        let digit = |offset: usize| bytes.get(index + offset).and_then(|byte| char::from(*byte).to_digit(16));
+        let encoded = digit(1).zip(digit(2)).and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        match (bytes[index], encoded) {
             (b'%', Some(byte)) => {
                 decoded.push(byte);
                 index += 3;
