@@ -112,7 +112,7 @@ async fn a_killed_process_fails_its_invocation_and_an_idle_one_none() {
         InvokeError::Exited { exit, .. } => assert_eq!(exit, "signal: 9 (SIGKILL)"),
         other => panic!("{other}"),
     }
-    for _ in 0..10 {
+    for _ in 0..30 {
         stack.warm().await;
         for pid in stack.processes("echo") {
             signal("KILL", pid);
