@@ -1,7 +1,7 @@
 //! A function for the tests of the stack: its event says what it does.
 //!
 //! `ECHO_INIT_EXIT` makes it fail before it asks for work. Otherwise the first of these fields decides: `exit` ends the process with
-//! that code, `error` returns an error, `sleepMs` waits and then goes on, `env` returns variables, `Records` answers a batch (see
+//! that code, `error` returns an error, `mark` creates a file and goes on, `sleepMs` waits and then goes on, `env` returns variables, `Records` answers a batch (see
 //! [`batch`]), `response` returns its value; anything else is returned as it is.
 
 use std::time::Duration;
@@ -27,6 +27,9 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     }
     if let Some(message) = event.get("error").and_then(Value::as_str) {
         return Err(message.into());
+    }
+    if let Some(path) = event.get("mark").and_then(Value::as_str) {
+        std::fs::write(path, "")?;
     }
     if let Some(ms) = event.get("sleepMs").and_then(Value::as_u64) {
         tokio::time::sleep(Duration::from_millis(ms)).await;

@@ -17,6 +17,7 @@
 mod authorizer;
 mod aws_endpoint;
 mod data_directory;
+mod delivery;
 mod dynamodb;
 mod event_source_mapping;
 mod function;

@@ -15,7 +15,7 @@ use std::{
 use axum::body::Bytes;
 use tokio::{
     process::{Child, Command},
-    sync::{OwnedSemaphorePermit, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, oneshot, watch},
     time::Instant,
 };
 
@@ -67,6 +67,7 @@ pub(crate) struct Process {
     last_lines: LastLines,
     polled: AtomicBool,
     gone: watch::Sender<bool>,
+    reaped: Notify,
     current: Mutex<Option<Current>>,
     /// Whoever started the process and waits for its first poll.
     starter: Mutex<Option<oneshot::Sender<Result<Hand, InitFailure>>>>,
@@ -102,6 +103,7 @@ impl Process {
             last_lines,
             polled: AtomicBool::new(false),
             gone: watch::Sender::new(false),
+            reaped: Notify::new(),
             current: Mutex::new(None),
             starter: Mutex::new(Some(starter)),
         };
@@ -110,7 +112,12 @@ impl Process {
 
     /// Whether the process can still be handed work. Asks the kernel, because the news of a death travels slower than an invocation.
     pub(crate) fn is_alive(&self) -> bool {
-        matches!(lock(&self.child).try_wait(), Ok(None))
+        let alive = matches!(lock(&self.child).try_wait(), Ok(None));
+        if !alive {
+            // The status was taken from under the task that waits for it, which nothing else would wake.
+            self.reaped.notify_one();
+        }
+        alive
     }
 
     pub(crate) fn kill(&self) {
@@ -120,11 +127,16 @@ impl Process {
 
     /// Resolves when the process has ended. Only one task may wait: the operating system wakes the last that asked.
     pub(crate) async fn ended(&self) -> io::Result<ExitStatus> {
-        std::future::poll_fn(|context| {
-            let mut child = lock(&self.child);
-            pin!(child.wait()).poll(context)
-        })
-        .await
+        loop {
+            let status = std::future::poll_fn(|context| {
+                let mut child = lock(&self.child);
+                pin!(child.wait()).poll(context)
+            });
+            tokio::select! {
+                status = status => return status,
+                () = self.reaped.notified() => {}
+            }
+        }
     }
 
     /// Resolves when the process has ended and its task knows.
@@ -215,6 +227,11 @@ impl Process {
             let _ = answer.send(Err(InvokeError::TimedOut { after: timeout }));
         }
         now + timeout
+    }
+
+    /// The process died before it had read its invocation: the invoker, whose `answer` closes, uses another process.
+    pub(crate) fn give_back(&self) {
+        drop(lock(&self.current).take());
     }
 
     /// The process has ended with its output read: fails what it leaves behind. Returns why, if it never asked for work.
