@@ -1,0 +1,320 @@
+//! A small world: one table, one queue, one ledger, and processes that work on them.
+
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use step::{
+    handler::{Acceptor, Handler, Rejected},
+    refund_desk::{
+        PROMPT_VERSION,
+        ledger::{Ledger, Order},
+        ledger_in_memory::LedgerInMemory,
+        policy::DeskPolicy,
+        script::Script,
+        tools::{Drills, tools},
+    },
+};
+use windlass::{
+    agent::Agent,
+    approval::{Subject, Verdict},
+    clock::{Clock, Timestamp},
+    idempotency::{Key, PayloadHash},
+    ids::{Random, RunId, TraceId},
+    journal::{
+        Acceptance, DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal, NewRun, RESCUE_AFTER,
+    },
+    lease::Leases,
+    memory::{ManualClock, Queue, Received, Records, Runs, SeededRandom},
+    queue::{Message, WakeUps},
+    retry::Retry,
+    run::{
+        advance::Engine,
+        entry::{Accepted, Entry, Event, Writer},
+        limits::Limits,
+        request::{RunRequest, Source},
+        state::RunState,
+    },
+};
+use windlass_operator::scenario::{Scenario, ScenarioDecision};
+
+use super::{
+    executor::{BEGINNING, Process},
+    faults::Faults,
+    faulty::Faulty,
+};
+
+/// The step function's timeout in this world.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Visibility is six times that.
+const VISIBILITY: Duration = Duration::from_secs(360);
+
+/// Everything there is.
+pub struct World {
+    /// The time.
+    pub clock: Arc<ManualClock>,
+    /// Ids and jitter.
+    pub random: Arc<SeededRandom>,
+    /// The runs table.
+    pub runs: Arc<Runs>,
+    /// The step queue.
+    pub queue: Arc<Queue>,
+    /// The desk's records.
+    pub ledger: Arc<LedgerInMemory>,
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
+}
+
+impl World {
+    /// A new world with the orders of `scenario`.
+    pub fn new(seed: u64, faults: Faults, scenario: &Scenario) -> Self {
+        let clock = Arc::new(ManualClock::at(BEGINNING));
+        let ledger = LedgerInMemory::default();
+        for order in &scenario.orders {
+            ledger.add_order(
+                &"acme".parse().expect("a tenant"),
+                Order {
+                    order: order.order.clone(),
+                    customer: order.customer.clone(),
+                    total_cents: order.total_cents,
+                    refunded_cents: 0,
+                },
+            );
+        }
+        Self {
+            random: Arc::new(SeededRandom::new(seed)),
+            runs: Arc::new(Runs::new(clock.clone(), &Records::new())),
+            queue: Arc::new(Queue::new(clock.clone(), VISIBILITY, 1_000)),
+            ledger: Arc::new(ledger),
+            faults: Arc::new(faults),
+            clock,
+        }
+    }
+
+    fn faulty<P: ?Sized>(&self, inner: Arc<P>) -> Faulty<P> {
+        Faulty { faults: Arc::clone(&self.faults), inner }
+    }
+
+    /// The engine on faulty ports.
+    pub fn engine(&self) -> Engine {
+        let ledger: Arc<dyn Ledger> = Arc::new(self.faulty(Arc::clone(&self.ledger)));
+        let journal = Arc::new(self.faulty(Arc::clone(&self.runs)));
+        Engine {
+            journal: journal.clone(),
+            leases: journal as Arc<dyn Leases>,
+            wake_ups: Arc::new(self.faulty(Arc::clone(&self.queue))),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            agent: Agent {
+                model: Arc::new(self.faulty(Arc::new(Script))),
+                tools: tools(&ledger, Drills::Available).expect("the tools are named well"),
+                policy: Arc::new(DeskPolicy {
+                    small_refund_max_cents: 5_000,
+                    finance: "finance".parse().expect("a role"),
+                    approval_expires_after: Duration::from_secs(3 * 24 * 3600),
+                    version: "desk-policy-1".to_owned(),
+                }),
+                prompt_version: PROMPT_VERSION.to_owned(),
+            },
+            release: "r1".parse().expect("a release"),
+            strikes_max: 5,
+        }
+    }
+
+    /// A client that posts the scenario's request once; `answer` is the run it was told of.
+    pub fn client(&self, key: &str, scenario: &Scenario, answer: Rc<Cell<Option<RunId>>>) -> Process {
+        let journal = self.faulty(Arc::clone(&self.runs));
+        let queue = self.faulty(Arc::clone(&self.queue));
+        let (clock, random) = (self.clock.clone(), self.random.clone());
+        let request = RunRequest {
+            tenant: "acme".parse().expect("a tenant"),
+            actor: "ada".parse().expect("an actor"),
+            task: scenario.request.task.parse().expect("a task"),
+            payload: scenario.request.payload.clone(),
+        };
+        let key = Key::of("runs", &request.tenant, &request.actor, key).expect("a key");
+        Box::pin(async move {
+            let run = RunId::generate(clock.as_ref(), random.as_ref());
+            let now = clock.now();
+            let new = NewRun {
+                run,
+                key,
+                payload_hash: PayloadHash::of(&request),
+                key_expires: now + Duration::from_secs(24 * 3600),
+                expires: now + Duration::from_secs(90 * 24 * 3600),
+                entry: Entry {
+                    at: now,
+                    writer: Writer::Outside(format!("{:032x}", random.bits())),
+                    release: "r1".parse().expect("a release"),
+                    events: vec![Event::Accepted(Box::new(Accepted {
+                        request,
+                        source: Source::Http,
+                        trace: TraceId::generate(random.as_ref()),
+                        limits: Limits::default(),
+                    }))],
+                },
+            };
+            let taken = match journal.accept(&new).await {
+                Ok(Acceptance::Created) => run,
+                Ok(Acceptance::Repeated { run }) => run,
+                Ok(other) => panic!("the client was told {other:?}"),
+                Err(_) => return,
+            };
+            let _ = queue.send(&Message::WakeUp { run: taken }, Duration::ZERO).await;
+            answer.set(Some(taken));
+        })
+    }
+
+    /// A step function's process that works on `received`.
+    pub fn worker(&self, received: Vec<Received>) -> Process {
+        let engine = self.engine();
+        let deadline = self.clock.now() + TIMEOUT;
+        let queue = Arc::clone(&self.queue);
+        let handler = Handler {
+            queue: Arc::new(self.faulty(Arc::clone(&self.queue))),
+            clock: self.clock.clone(),
+            acceptor: Arc::new(NoStarts),
+            engine,
+        };
+        Box::pin(async move {
+            let mut event = SqsEvent::default();
+            event.records = received
+                .iter()
+                .map(|message| {
+                    let mut record = SqsMessage::default();
+                    record.message_id = Some(message.id.clone());
+                    record.receipt_handle = Some(message.receipt.clone());
+                    record.body = Some(message.body.clone());
+                    record
+                })
+                .collect();
+            let response = handler.handle(event, deadline).await;
+            let failed = |id: &str| response.batch_item_failures.iter().any(|item| item.item_identifier == id);
+            for message in received.iter().filter(|message| !failed(&message.id)) {
+                queue.acknowledge(&message.receipt);
+            }
+        })
+    }
+
+    /// The sweep that wakes due runs.
+    pub fn cleaner(&self) -> Process {
+        let heads = self.faulty(Arc::clone(&self.runs));
+        let queue = self.faulty(Arc::clone(&self.queue));
+        let clock = self.clock.clone();
+        Box::pin(async move {
+            use windlass::journal::Heads as _;
+            for shard in 0..DUE_SHARDS {
+                let Ok(due) = heads.due(shard, clock.now(), 100).await else { continue };
+                for due in due {
+                    if let Ok(true) = heads.postpone_due(due.run, due.due, clock.now() + RESCUE_AFTER).await {
+                        let _ = queue.send_batch(&[due.run]).await;
+                    }
+                }
+            }
+        })
+    }
+
+    /// A person who answers the first open question of a run: a permission as `decision` says, a doubt as it was.
+    pub fn approver(&self, run: RunId, decision: Option<ScenarioDecision>) -> Process {
+        let journal = self.faulty(Arc::clone(&self.runs));
+        let queue = self.faulty(Arc::clone(&self.queue));
+        let (clock, random, ledger) = (self.clock.clone(), self.random.clone(), Arc::clone(&self.ledger));
+        Box::pin(async move {
+            let Ok(entries) = journal.load(run, 1).await else { return };
+            let Ok(state) = RunState::fold(&entries) else { return };
+            let Some(open) = state.open_approvals().next() else { return };
+            let verdict = match (open.subject, decision) {
+                (Subject::Permission, Some(ScenarioDecision::Approved)) => Verdict::Approved,
+                (Subject::Permission, _) => Verdict::Denied,
+                (Subject::Doubt, _) => {
+                    let order = open.action.arguments["order"].as_str().unwrap_or_default();
+                    let sent = ledger.records().letters.iter().any(|(_, written_for, _)| written_for == order);
+                    if sent { Verdict::Happened } else { Verdict::NotHappened }
+                }
+            };
+            let entry = Entry {
+                at: clock.now(),
+                writer: Writer::Outside(format!("{:032x}", random.bits())),
+                release: "r1".parse().expect("a release"),
+                events: vec![Event::ApprovalDecided {
+                    approval: open.id,
+                    verdict,
+                    by: "fin".parse().ok(),
+                    note: None,
+                }],
+            };
+            if state.clone().apply(&entry).is_err() {
+                return;
+            }
+            if let Ok(Interjected::Written) = journal.interject(run, state.seq + 1, &entry, Expected::Unfinished).await {
+                let _ = queue.send(&Message::WakeUp { run }, Duration::ZERO).await;
+            }
+        })
+    }
+
+    /// The journal of a run, as the store has it.
+    pub fn entries(&self, run: RunId) -> Vec<Entry> {
+        now(self.runs.load(run, 1)).expect("the store in memory does not fail")
+    }
+
+    /// The head of a run, as the store has it.
+    pub fn head(&self, run: RunId) -> Option<Head> {
+        now(self.runs.head(run)).expect("the store in memory does not fail")
+    }
+
+    /// Whether a run is over, by its head.
+    pub fn is_over(&self, run: RunId) -> bool {
+        self.head(run).is_some_and(|head| head.status.is_over())
+    }
+
+    /// Whether a run waits for a person.
+    pub fn waits_for_a_person(&self, run: RunId) -> bool {
+        self.head(run).is_some_and(|head| head.status == HeadStatus::AwaitingApproval)
+    }
+
+    /// What must hold at every moment, whatever went wrong.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn check_invariants(&self, run: RunId) {
+        let entries = self.entries(run);
+        let state = match RunState::fold(&entries) {
+            Ok(state) => state,
+            Err(error) => panic!("{error}\n{}", super::faulty::show(&entries)),
+        };
+        let head = self.head(run).expect("a run has a head");
+        assert!(head.status.is_over() || head.due.is_some(), "an unfinished run without a due time");
+        let refunds = self.ledger.records().refunds;
+        assert!(refunds.len() <= 1, "one refund under {} keys", refunds.len());
+        let letters = self.ledger.records().letters.len();
+        let attempts = state
+            .calls
+            .iter()
+            .filter(|call| call.tool.as_str() == "write_to_customer")
+            .map(|call| call.attempts as usize)
+            .sum::<usize>();
+        assert!(letters <= 1 && letters <= attempts, "{letters} letters in {attempts} attempts");
+        super::order::check(&entries);
+    }
+}
+
+/// A message that starts a run has no place in this world.
+struct NoStarts;
+
+#[async_trait]
+impl Acceptor for NoStarts {
+    async fn accept(&self, _: &str, _: Source, _: RunRequest) -> Result<RunId, Rejected> {
+        Err(Rejected { message: "not here".to_owned(), retry: Retry::Terminal })
+    }
+}
+
+/// The result of a future that never waits.
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    futures::executor::block_on(future)
+}
+
+/// When a process started now is killed.
+pub fn deadline(clock: &ManualClock) -> Timestamp {
+    clock.now() + TIMEOUT
+}
