@@ -237,17 +237,13 @@ impl World {
                 at: clock.now(),
                 writer: Writer::Outside(format!("{:032x}", random.bits())),
                 release: "r1".parse().expect("a release"),
-                events: vec![Event::ApprovalDecided {
-                    approval: open.id,
-                    verdict,
-                    by: "fin".parse().ok(),
-                    note: None,
-                }],
+                events: vec![Event::ApprovalDecided { approval: open.id, verdict, by: "fin".parse().ok(), note: None }],
             };
             if state.clone().apply(&entry).is_err() {
                 return;
             }
-            if let Ok(Interjected::Written) = journal.interject(run, state.seq + 1, &entry, Expected::Unfinished).await {
+            if let Ok(Interjected::Written) = journal.interject(run, state.seq + 1, &entry, Expected::Unfinished).await
+            {
                 let _ = queue.send(&Message::WakeUp { run }, Duration::ZERO).await;
             }
         })
