@@ -2,10 +2,9 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use step::{
-    handler::{Acceptor, Handler, Rejected},
+    handler::Handler,
     refund_desk::{
         PROMPT_VERSION,
         ledger::{Ledger, Order},
@@ -17,24 +16,29 @@ use step::{
 };
 use windlass::{
     agent::Agent,
-    approval::{Subject, Verdict},
-    clock::{Clock, Timestamp},
-    idempotency::{Key, PayloadHash},
-    ids::{Random, RunId, TraceId},
-    journal::{
-        Acceptance, DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal, NewRun, RESCUE_AFTER,
+    approval::{
+        Subject, Verdict,
+        decide::{Answer, decide},
+        token::ApprovalKeys,
     },
+    clock::{Clock, Timestamp},
+    ids::{Release, RunId},
+    journal::{DUE_SHARDS, Head, HeadStatus, Heads as _, Journal as _, JournalError, RESCUE_AFTER},
     lease::Leases,
-    memory::{ManualClock, Queue, Received, Records, Runs, SeededRandom},
-    queue::{Message, WakeUps},
-    retry::Retry,
+    memory::{ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
+    principal::Principal,
+    queue::WakeUps as _,
     run::{
+        accept::{AcceptError, Incoming, Terms, accept},
         advance::Engine,
-        entry::{Accepted, Entry, Event, Writer},
+        cancel::cancel,
+        entry::Entry,
         limits::Limits,
+        outside::{History, Outside},
         request::{RunRequest, Source},
         state::RunState,
     },
+    secrets::SecretCache,
 };
 use windlass_operator::scenario::{Scenario, ScenarioDecision};
 
@@ -42,6 +46,18 @@ use super::{
     executor::{BEGINNING, Process},
     faults::Faults,
     faulty::Faulty,
+};
+
+/// On which terms runs are taken on here.
+const TERMS: Terms = Terms {
+    limits: Limits {
+        steps_max: 64,
+        tokens_max: 500_000,
+        cost_max_micro_usd: 5_000_000,
+        wall_time_max_seconds: 7 * 24 * 3600,
+    },
+    key_kept_for: Duration::from_secs(24 * 3600),
+    run_kept_for: Duration::from_secs(90 * 24 * 3600),
 };
 
 /// The step function's timeout in this world.
@@ -64,6 +80,7 @@ pub struct World {
     pub ledger: Arc<LedgerInMemory>,
     /// What goes wrong.
     pub faults: Arc<Faults>,
+    keys: Arc<SecretCache<ApprovalKeys>>,
 }
 
 impl World {
@@ -82,7 +99,14 @@ impl World {
                 },
             );
         }
+        let secrets = SecretValues::new();
+        secrets.set(
+            "keys",
+            r#"{"current":"k1","keys":{"k1":"c2l4dGVlbiBieXRlcyBvciBtb3JlIHRoYW4gc2l4dGVlbiBieXRlcw=="}}"#,
+        );
+        let parse = |text: &_| ApprovalKeys::parse(text).map_err(|error| error.to_string());
         Self {
+            keys: Arc::new(SecretCache::new(Arc::new(secrets), clock.clone(), "keys", parse)),
             random: Arc::new(SeededRandom::new(seed)),
             runs: Arc::new(Runs::new(clock.clone(), &Records::new())),
             queue: Arc::new(Queue::new(clock.clone(), VISIBILITY, 1_000)),
@@ -124,46 +148,44 @@ impl World {
 
     /// A client that posts the scenario's request once; `answer` is the run it was told of.
     pub fn client(&self, key: &str, scenario: &Scenario, answer: Rc<Cell<Option<RunId>>>) -> Process {
-        let journal = self.faulty(Arc::clone(&self.runs));
-        let queue = self.faulty(Arc::clone(&self.queue));
-        let (clock, random) = (self.clock.clone(), self.random.clone());
-        let request = RunRequest {
-            tenant: "acme".parse().expect("a tenant"),
-            actor: "ada".parse().expect("an actor"),
-            task: scenario.request.task.parse().expect("a task"),
-            payload: scenario.request.payload.clone(),
+        let outsider = self.outsider();
+        let incoming = Incoming {
+            request: RunRequest {
+                tenant: "acme".parse().expect("a tenant"),
+                actor: "ada".parse().expect("an actor"),
+                task: scenario.request.task.parse().expect("a task"),
+                payload: scenario.request.payload.clone(),
+            },
+            source: Source::Http,
+            client_key: key.to_owned(),
+            trace: None,
         };
-        let key = Key::of("runs", &request.tenant, &request.actor, key).expect("a key");
         Box::pin(async move {
-            let run = RunId::generate(clock.as_ref(), random.as_ref());
-            let now = clock.now();
-            let new = NewRun {
-                run,
-                key,
-                payload_hash: PayloadHash::of(&request),
-                key_expires: now + Duration::from_secs(24 * 3600),
-                expires: now + Duration::from_secs(90 * 24 * 3600),
-                entry: Entry {
-                    at: now,
-                    writer: Writer::Outside(format!("{:032x}", random.bits())),
-                    release: "r1".parse().expect("a release"),
-                    events: vec![Event::Accepted(Box::new(Accepted {
-                        request,
-                        source: Source::Http,
-                        trace: TraceId::generate(random.as_ref()),
-                        limits: Limits::default(),
-                    }))],
-                },
-            };
-            let taken = match journal.accept(&new).await {
-                Ok(Acceptance::Created) => run,
-                Ok(Acceptance::Repeated { run }) => run,
-                Ok(other) => panic!("the client was told {other:?}"),
-                Err(_) => return,
-            };
-            let _ = queue.send(&Message::WakeUp { run: taken }, Duration::ZERO).await;
-            answer.set(Some(taken));
+            match accept(&outsider.outside(), &TERMS, incoming).await {
+                Ok(taken_on) => answer.set(Some(taken_on.run())),
+                Err(AcceptError::Journal(JournalError::Unavailable { .. })) => {}
+                Err(other) => panic!("the client was told: {other}"),
+            }
         })
+    }
+
+    /// Somebody who ends the run.
+    pub fn canceller(&self, run: RunId) -> Process {
+        let outsider = self.outsider();
+        Box::pin(async move {
+            let by = "ops".parse().expect("an actor");
+            let _ = cancel(&outsider.outside(), run, &by, Some("a drill")).await;
+        })
+    }
+
+    fn outsider(&self) -> Outsider {
+        Outsider {
+            journal: self.faulty(Arc::clone(&self.runs)),
+            queue: self.faulty(Arc::clone(&self.queue)),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            release: "r1".parse().expect("a release"),
+        }
     }
 
     /// A step function's process that works on `received`.
@@ -171,12 +193,7 @@ impl World {
         let engine = self.engine();
         let deadline = self.clock.now() + TIMEOUT;
         let queue = Arc::clone(&self.queue);
-        let handler = Handler {
-            queue: Arc::new(self.faulty(Arc::clone(&self.queue))),
-            clock: self.clock.clone(),
-            acceptor: Arc::new(NoStarts),
-            engine,
-        };
+        let handler = Handler { terms: TERMS, engine };
         Box::pin(async move {
             let mut event = SqsEvent::default();
             event.records = received
@@ -217,13 +234,11 @@ impl World {
 
     /// A person who answers the first open question of a run: a permission as `decision` says, a doubt as it was.
     pub fn approver(&self, run: RunId, decision: Option<ScenarioDecision>) -> Process {
-        let journal = self.faulty(Arc::clone(&self.runs));
-        let queue = self.faulty(Arc::clone(&self.queue));
-        let (clock, random, ledger) = (self.clock.clone(), self.random.clone(), Arc::clone(&self.ledger));
+        let outsider = self.outsider();
+        let (keys, ledger) = (Arc::clone(&self.keys), Arc::clone(&self.ledger));
         Box::pin(async move {
-            let Ok(entries) = journal.load(run, 1).await else { return };
-            let Ok(state) = RunState::fold(&entries) else { return };
-            let Some(open) = state.open_approvals().next() else { return };
+            let Ok(history) = History::load(&outsider.journal, run).await else { return };
+            let Some(open) = history.state.open_approvals().next().cloned() else { return };
             let verdict = match (open.subject, decision) {
                 (Subject::Permission, Some(ScenarioDecision::Approved)) => Verdict::Approved,
                 (Subject::Permission, _) => Verdict::Denied,
@@ -233,19 +248,15 @@ impl World {
                     if sent { Verdict::Happened } else { Verdict::NotHappened }
                 }
             };
-            let entry = Entry {
-                at: clock.now(),
-                writer: Writer::Outside(format!("{:032x}", random.bits())),
-                release: "r1".parse().expect("a release"),
-                events: vec![Event::ApprovalDecided { approval: open.id, verdict, by: "fin".parse().ok(), note: None }],
+            let known = keys.get().await.expect("the keys are there");
+            let token = known.issue(&open, &open.action.tenant, outsider.clock.now());
+            let principal = Principal {
+                tenant: open.action.tenant.clone(),
+                actor: "fin".parse().expect("an actor"),
+                roles: [open.role.clone()].into(),
             };
-            if state.clone().apply(&entry).is_err() {
-                return;
-            }
-            if let Ok(Interjected::Written) = journal.interject(run, state.seq + 1, &entry, Expected::Unfinished).await
-            {
-                let _ = queue.send(&Message::WakeUp { run }, Duration::ZERO).await;
-            }
+            let answer = Answer { approval: open.id, token, verdict, note: None };
+            let _ = decide(&outsider.outside(), &keys, &principal, &answer).await;
         })
     }
 
@@ -295,13 +306,24 @@ impl World {
     }
 }
 
-/// A message that starts a run has no place in this world.
-struct NoStarts;
+/// What somebody outside the loop works with.
+struct Outsider {
+    journal: Faulty<Runs>,
+    queue: Faulty<Queue>,
+    clock: Arc<ManualClock>,
+    random: Arc<SeededRandom>,
+    release: Release,
+}
 
-#[async_trait]
-impl Acceptor for NoStarts {
-    async fn accept(&self, _: &str, _: Source, _: RunRequest) -> Result<RunId, Rejected> {
-        Err(Rejected { message: "not here".to_owned(), retry: Retry::Terminal })
+impl Outsider {
+    fn outside(&self) -> Outside<'_> {
+        Outside {
+            journal: &self.journal,
+            wake_ups: &self.queue,
+            clock: self.clock.as_ref(),
+            random: self.random.as_ref(),
+            release: &self.release,
+        }
     }
 }
 
