@@ -64,10 +64,12 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     Ok(event.get("response").cloned().unwrap_or(event))
 }
 
-/// The body of the first message that is JSON with a `reply` decides for all; a message whose body is `fail` is reported as failed,
-/// `hang` waits for a minute, `crash` ends the process. Every body that is a path to a file gets a line with the receive count.
+/// Works every message; its body is an order and perhaps the path of a file, which gets a line with the order, the receive count and
+/// the size of the batch. `fail` is reported as failed, `unknown` and `empty` report what is not in the batch, `malformed` spoils the
+/// whole response, `hang` waits for a minute, `crash` ends the process, and all else succeeds.
 async fn batch(records: &[Value]) -> Result<Value, Error> {
     let mut failures = Vec::new();
+    let mut malformed = false;
     for record in records {
         let body = record["body"].as_str().unwrap_or_default();
         let (order, path) = body.split_once(' ').unwrap_or((body, ""));
@@ -80,11 +82,11 @@ async fn batch(records: &[Value]) -> Result<Value, Error> {
             "fail" => failures.push(json!({ "itemIdentifier": record["messageId"] })),
             "unknown" => failures.push(json!({ "itemIdentifier": "no such message" })),
             "empty" => failures.push(json!({ "itemIdentifier": "" })),
-            "malformed" => return Ok(json!("not an object")),
+            "malformed" => malformed = true,
             "hang" => tokio::time::sleep(Duration::from_secs(60)).await,
             "crash" => std::process::exit(1),
             _ => {}
         }
     }
-    Ok(json!({ "batchItemFailures": failures }))
+    Ok(if malformed { json!("not an object") } else { json!({ "batchItemFailures": failures }) })
 }
