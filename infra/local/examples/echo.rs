@@ -1,8 +1,9 @@
 //! A function for the tests of the stack: its event says what it does.
 //!
-//! `ECHO_INIT_EXIT` makes it fail before it asks for work. Otherwise the first of these fields decides: `exit` ends the process with
-//! that code, `error` returns an error, `mark` creates a file and goes on, `sleepMs` waits and then goes on, `env` returns variables, `Records` answers a batch (see
-//! [`batch`]), `response` returns its value; anything else is returned as it is.
+//! `ECHO_INIT_EXIT` makes it fail before it asks for work. Otherwise the first of these fields decides: `exit` ends the
+//! process with that code, `error` returns an error, `mark` creates a file and goes on, `sleepMs` waits and then goes
+//! on, `env` returns variables, `Records` answers a batch (see [`batch`]), `response` returns its value; anything else
+//! is returned as it is.
 
 use std::time::Duration;
 
@@ -64,9 +65,10 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     Ok(event.get("response").cloned().unwrap_or(event))
 }
 
-/// Works every message; its body is an order and perhaps the path of a file, which gets a line with the order, the receive count and
-/// the size of the batch. `fail` is reported as failed, `unknown` and `empty` report what is not in the batch, `malformed` spoils the
-/// whole response, `hang` waits for a minute, `crash` ends the process, and all else succeeds.
+/// Works every message; its body is an order and perhaps the path of a file, which gets a line with the order, the
+/// receive count and the size of the batch. `fail` is reported as failed, `unknown` and `empty` report what is not in
+/// the batch, `malformed` spoils the whole response, `hang` waits for a minute, `crash` ends the process, and all else
+/// succeeds.
 async fn batch(records: &[Value]) -> Result<Value, Error> {
     let mut failures = Vec::new();
     let mut malformed = false;
