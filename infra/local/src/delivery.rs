@@ -1,8 +1,8 @@
 //! Whether a process that died had read its event.
 //!
-//! A process can die between the moment it is found idle and the moment its event arrives. The kernel knows: it resets a connection
-//! that is closed with unread bytes, and ends one that is closed without. So a reset while an invocation is open means that the event
-//! was never read in full, the handler never ran, and another process may have it.
+//! A process can die between the moment it is found idle and the moment its event arrives. The kernel knows: it resets
+//! a connection that is closed with unread bytes, and ends one that is closed without. So a reset while an invocation
+//! is open means that the event was never read in full, the handler never ran, and another process may have it.
 
 use std::{
     io,

@@ -6,8 +6,8 @@
 //! process ── /next: idle ◄── the slot is free again ── /next ◄── /response ◄──┘
 //! ```
 //!
-//! A slot is kept until the process asks for work again, so there are never more processes than slots. A process that ends while it is
-//! idle is not used; one that ends on the way to its invocation gives the invocation back.
+//! A slot is kept until the process asks for work again, so there are never more processes than slots. A process that
+//! ends while it is idle is not used; one that ends on the way to its invocation gives the invocation back.
 
 use std::{
     sync::{

@@ -30,7 +30,8 @@ pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) type Answer = Result<Bytes, InvokeError>;
 
-/// What a process is handed. If it is dropped before the process has it, `answer` closes and the invoker uses another process.
+/// What a process is handed. If it is dropped before the process has it, `answer` closes and the invoker uses another
+/// process.
 pub(crate) struct Invocation {
     pub(crate) request_id: String,
     pub(crate) event: Bytes,
@@ -110,7 +111,8 @@ impl Process {
         Ok((process, readers))
     }
 
-    /// Whether the process can still be handed work. Asks the kernel, because the news of a death travels slower than an invocation.
+    /// Whether the process can still be handed work. Asks the kernel, because the news of a death travels slower than
+    /// an invocation.
     pub(crate) fn is_alive(&self) -> bool {
         let alive = matches!(lock(&self.child).try_wait(), Ok(None));
         if !alive {
@@ -205,7 +207,8 @@ impl Process {
 
     /// When to look again whether the process is overdue, after killing it if it is.
     ///
-    /// An idle process needs no timer of its own: whatever it is handed from now on has a deadline at least `timeout` away.
+    /// An idle process needs no timer of its own: whatever it is handed from now on has a deadline at least `timeout`
+    /// away.
     pub(crate) fn check(&self, now: Instant, timeout: Duration) -> Instant {
         if !self.has_polled() {
             let limit = self.started + INIT_LIMIT;
@@ -234,7 +237,8 @@ impl Process {
         drop(lock(&self.current).take());
     }
 
-    /// The process has ended with its output read: fails what it leaves behind. Returns why, if it never asked for work.
+    /// The process has ended with its output read: fails what it leaves behind. Returns why, if it never asked for
+    /// work.
     pub(crate) fn bury(&self, exit: &str) -> Option<InitFailure> {
         self.gone.send_replace(true);
         let last_lines = self.last_lines.to_vec();
