@@ -1,1 +1,3 @@
 //! Every port on the AWS SDK.
+
+pub mod tables;
