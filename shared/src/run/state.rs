@@ -112,6 +112,8 @@ pub struct Call {
     pub compensable: bool,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Attempts that came back without success so far. What a dying worker never answered is not among them: strikes count that.
+    pub failures: u32,
     /// Questions asked about it so far.
     pub approvals: u32,
 }
@@ -431,6 +433,7 @@ impl RunState {
                         effect: Effect::Read,
                         compensable: false,
                         attempts: 0,
+                        failures: 0,
                         approvals: 0,
                     });
                 }
@@ -512,6 +515,7 @@ impl RunState {
         if !matches!(call.status, CallStatus::Attempted { .. }) || attempt != call.attempts {
             return Err(format!("attempt {attempt} of call {id} is not open"));
         }
+        call.failures += u32::from(!matches!(outcome, ToolOutcome::Succeeded { .. }));
         call.status = match outcome {
             ToolOutcome::Succeeded { value } => CallStatus::Succeeded { value: value.clone() },
             ToolOutcome::Refused { message } | ToolOutcome::Unavailable { message, retry_at: None } => {

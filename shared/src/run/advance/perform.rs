@@ -240,7 +240,7 @@ impl Turn<'_> {
             let context = self.context(id);
             let until = self.now() + spec.timeout;
             let result = before(self.engine.clock.as_ref(), until, tool.call(&context, &call.arguments)).await;
-            self.outcome_of(spec, attempt, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
+            self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
         } else {
             ToolOutcome::Absent
         };
@@ -271,7 +271,7 @@ impl Turn<'_> {
         let later = Some(self.now() + spec.retry.cap);
         let outcome = match asked {
             Some(Ok(Some(value))) => ToolOutcome::Succeeded { value: bounded(value) },
-            Some(Ok(None)) if call.attempts >= spec.retry.attempts_max => {
+            Some(Ok(None)) if call.failures + 1 >= spec.retry.attempts_max => {
                 ToolOutcome::Refused { message: format!("it did not take effect in {} attempts", call.attempts) }
             }
             Some(Ok(None)) => ToolOutcome::Absent,
@@ -348,9 +348,9 @@ impl Turn<'_> {
         }
     }
 
-    fn outcome_of(&self, spec: &ToolSpec, attempt: u32, result: Result<Value, ToolError>) -> ToolOutcome {
+    fn outcome_of(&self, spec: &ToolSpec, failures: u32, result: Result<Value, ToolError>) -> ToolOutcome {
         let retry_at =
-            |after| spec.retry.wait(attempt, after, self.engine.random.as_ref()).map(|wait| self.now() + wait);
+            |after| spec.retry.wait(failures, after, self.engine.random.as_ref()).map(|wait| self.now() + wait);
         match result {
             Ok(value) => ToolOutcome::Succeeded { value: bounded(value) },
             Err(ToolError::Refused { message }) => ToolOutcome::Refused { message },
