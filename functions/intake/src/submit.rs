@@ -44,8 +44,7 @@ impl Intake {
         let client_key = idempotency_key(request.header("idempotency-key"))?;
         let Body { task, payload } = request.json(BODY_BYTES_MAX)?;
         let asked = RunRequest { tenant: caller.tenant.clone(), actor: caller.actor.clone(), task, payload };
-        let incoming =
-            Incoming { request: asked, source: Source::Http, client_key, trace: request.client_trace() };
+        let incoming = Incoming { request: asked, source: Source::Http, client_key, trace: request.client_trace() };
         let until = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
         let taken_on = accept(&self.outside(), &self.terms, incoming).await?;
         if let Some((_, until)) = until {
