@@ -1,5 +1,7 @@
 //! Dead letters: messages the queue gave up on and runs that died; listed, grouped, planned and replayed.
 
+pub mod cause;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,8 +12,6 @@ use crate::{
     ids::{Actor, RunId},
     retry::Retry,
 };
-
-pub mod cause;
 
 /// The most items of one plan: what one person can answer for at once.
 pub const PLAN_ITEMS_MAX: usize = 500;
