@@ -390,17 +390,14 @@ impl RunState {
     /// What the run was doing last, in words that are the same for the same kind of trouble.
     pub fn last_seen_doing(&self) -> String {
         let unsettled = self.calls.iter().find(|call| !call.status.is_settled());
-        match (&self.phase, unsettled) {
-            (Phase::Acting, Some(Call { tool, status: CallStatus::Attempted { .. }, .. })) => {
-                format!("the worker died in `{tool}` every time")
-            }
-            (_, Some(Call { tool, status: CallStatus::Compensating { .. }, .. })) => {
-                format!("the worker died undoing `{tool}` every time")
-            }
-            (Phase::Acting, Some(call)) => format!("the worker died before `{}` every time", call.tool),
-            (Phase::Planning | Phase::Waiting { .. }, _) => "the worker died asking the model every time".to_owned(),
-            _ => "the worker died recording the answer every time".to_owned(),
-        }
+        let before = match (&self.phase, unsettled) {
+            (Phase::Acting, Some(Call { tool, status: CallStatus::Attempted { .. }, .. })) => format!("`{tool}`"),
+            (_, Some(Call { tool, status: CallStatus::Compensating { .. }, .. })) => format!("undoing `{tool}`"),
+            (Phase::Acting, Some(call)) => format!("starting `{}`", call.tool),
+            (Phase::Planning | Phase::Waiting { .. }, _) => "asking the model".to_owned(),
+            _ => "recording the answer".to_owned(),
+        };
+        format!("the worker died or ran out of time in {before}")
     }
 
     fn call_mut(&mut self, id: CallId) -> Result<&mut Call, String> {
