@@ -9,6 +9,16 @@ use crate::{
     retry::Retry,
 };
 
+pub mod audit;
+pub mod cause;
+pub mod discard;
+pub mod group;
+pub mod list;
+pub mod plan;
+pub mod replay;
+mod revive;
+mod watch;
+
 /// The most items of one plan: what one person can answer for at once.
 pub const PLAN_ITEMS_MAX: usize = 500;
 
