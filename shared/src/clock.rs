@@ -30,6 +30,18 @@ impl Timestamp {
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+
+    /// Whether an item that expires at this moment has expired by `now`. Counted in whole seconds, as time to live is; DynamoDB
+    /// deletes late, so every reader asks this
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ttl-expired-items.html>).
+    pub const fn has_expired(self, now: Timestamp) -> bool {
+        self.as_seconds() < now.as_seconds()
+    }
+
+    /// The whole second that this moment is in.
+    pub const fn whole_second(self) -> Timestamp {
+        Self(self.as_seconds() * 1000)
+    }
 }
 
 impl Add<Duration> for Timestamp {

@@ -166,7 +166,8 @@ pub struct Turn {
 #[async_trait]
 pub trait IdempotencyRecords: Send + Sync {
     /// Begins an operation. A record counts as absent once it has expired (whether or not it has been deleted), or once its
-    /// owner's time has run out.
+    /// owner's time has run out. A repeat by the same owner whose first answer was lost starts again. A live record with another
+    /// hash is a mismatch, whatever else it says.
     ///
     /// ```text
     /// A: put k INPROGRESS owner=a IF absent OR expired OR in progress and out of time ── started
@@ -177,10 +178,10 @@ pub trait IdempotencyRecords: Send + Sync {
     /// ```
     async fn begin(&self, key: &Key, hash: &PayloadHash, turn: &Turn) -> Result<Begun, RecordError>;
 
-    /// Records the result; false when `owner` does not own the record any more.
+    /// Records the result; false when `owner` does not own the record any more. Repeating it with the same result is true.
     async fn complete(&self, key: &Key, owner: &str, data: &str, expires: Timestamp) -> Result<bool, RecordError>;
 
-    /// Deletes the record of an operation that was not done; false when `owner` does not own it any more.
+    /// Deletes the record of an operation that was not done; false when `owner` does not own it any more, or it was done.
     async fn release(&self, key: &Key, owner: &str) -> Result<bool, RecordError>;
 }
 

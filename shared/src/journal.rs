@@ -11,7 +11,7 @@ use crate::{
     ids::{Actor, Release, RunId, Tenant},
     retry::Retry,
     run::{
-        entry::{Entry, Epoch, Seq},
+        entry::{Entry, Epoch, Event, Seq},
         state::IllegalEntry,
         stored::{EntryTooLarge, Unreadable},
     },
@@ -132,6 +132,35 @@ pub struct NewRun {
     pub entry: Entry,
 }
 
+impl NewRun {
+    /// The head that is written with the run: ready now, due after [`RESCUE_AFTER`].
+    ///
+    /// # Errors
+    /// When the first entry is anything but one acceptance.
+    pub fn head(&self) -> Result<Head, JournalError> {
+        let [Event::Accepted(accepted)] = self.entry.events.as_slice() else {
+            return Err(JournalError::Refused { message: "a journal starts with one `accepted`".to_owned() });
+        };
+        let request = &accepted.request;
+        Ok(Head {
+            run: self.run,
+            tenant: request.tenant.clone(),
+            actor: request.actor.clone(),
+            task: request.task.to_string(),
+            release: self.entry.release.clone(),
+            created: self.entry.at,
+            status: HeadStatus::Ready,
+            due: Some(self.entry.at + RESCUE_AFTER),
+            ready_from: Some(self.entry.at),
+            epoch: 0,
+            strikes: 0,
+            interjections: 0,
+            lease: None,
+            expires: self.expires.whole_second(),
+        })
+    }
+}
+
 /// What came of taking on a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acceptance {
@@ -164,6 +193,16 @@ pub enum Expected {
     Unfinished,
     /// The run is dead.
     Dead,
+}
+
+impl Expected {
+    /// Whether `head` is as expected.
+    pub(crate) const fn is_met_by(self, head: &Head) -> bool {
+        match self {
+            Expected::Unfinished => head.ready_from.is_some(),
+            Expected::Dead => matches!(head.status, HeadStatus::Dead { .. }),
+        }
+    }
 }
 
 /// What came of an interjection.
@@ -256,7 +295,8 @@ pub trait Journal: Send + Sync {
     /// ```
     async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError>;
 
-    /// Every entry from `from` on, in order, read consistently; at most [`ENTRIES_MAX`].
+    /// Every entry from `from` on, in order, read consistently; at most [`ENTRIES_MAX`]. None when there are none, or when they
+    /// have expired. A gap is [`Unreadable`].
     async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
 
     /// Appends an entry at `seq`, if nobody else has. `expires` is the head's.
@@ -269,7 +309,8 @@ pub trait Journal: Send + Sync {
     async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError>;
 
     /// Appends an entry from outside the loop and makes the run ready now (due after [`RESCUE_AFTER`], no strikes,
-    /// one more interjection, out of the inbox), both or neither.
+    /// one more interjection, out of the inbox), both or neither. The entry expires with the head; without a head it is
+    /// [`JournalError::Missing`]. A lease stays as it is.
     ///
     /// ```text
     /// holder:   … append 6 ──────────── leave IF epoch mine AND interjections as claimed ── refused ──► reload, go on
@@ -331,6 +372,11 @@ pub trait Heads: Send + Sync {
     async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError>;
 
     /// Moves a run's due time from `seen` to `to`; false when it is not `seen` any more.
+    ///
+    /// ```text
+    /// cleanup A: update head due = 10:05 IF due = 10:01 ── moved ──► wakes the run
+    /// cleanup B: the same                               ── refused ──► leaves it to A
+    /// ```
     async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError>;
 
     /// At most `limit` runs. Read from an index: a moment late.

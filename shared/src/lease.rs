@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    clock::Timestamp,
+    clock::{CLOCK_SKEW_MAX, Timestamp},
     ids::RunId,
     journal::{Head, HeadStatus, JournalError, Lease},
 };
@@ -15,6 +15,18 @@ use crate::{
 /// that a run of ordinary steps is rarely interrupted by a renewal.
 pub const LEASE_FOR: Duration = Duration::from_secs(30);
 
+impl Lease {
+    /// Whether somebody else may take the run over: the lease is over by every clock.
+    pub(crate) fn is_lapsed(&self, now: Timestamp) -> bool {
+        self.until + CLOCK_SKEW_MAX <= now
+    }
+
+    /// Whether this is `other`, perhaps renewed.
+    pub(crate) fn is_of(&self, other: &Lease) -> bool {
+        self.epoch == other.epoch && self.holder == other.holder
+    }
+}
+
 /// What came of a claim.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claim {
@@ -22,7 +34,7 @@ pub enum Claim {
     Won(Box<Head>, Lease),
     /// Somebody else holds it.
     Held {
-        /// Until when at most.
+        /// Until when the lease runs. It can be taken over [`CLOCK_SKEW_MAX`] later.
         until: Timestamp,
     },
     /// It is parked.
@@ -34,6 +46,19 @@ pub enum Claim {
     Over(HeadStatus),
     /// There is no such run.
     Missing,
+}
+
+impl Claim {
+    /// Why `head` could not be claimed by `holder`, or that it had been by an earlier try whose answer was lost.
+    pub(crate) fn refused(head: Option<Head>, holder: &str, now: Timestamp) -> Claim {
+        let Some(head) = head.filter(|head| !head.expires.has_expired(now)) else { return Claim::Missing };
+        match (head.lease.clone(), head.ready_from) {
+            (Some(lease), _) if lease.holder == holder => Claim::Won(Box::new(head), lease),
+            (_, None) => Claim::Over(head.status),
+            (Some(lease), Some(_)) if !lease.is_lapsed(now) => Claim::Held { until: lease.until },
+            (_, Some(until)) => Claim::Parked { until },
+        }
+    }
 }
 
 /// How a holder leaves a run.
@@ -63,6 +88,20 @@ pub enum Left {
     },
     /// The lease was lost.
     Lost,
+}
+
+impl Left {
+    /// Why `head` could not be left by the holder of `lease`, or that it had been by an earlier try whose answer was lost.
+    pub(crate) fn refused(head: Option<&Head>, lease: &Lease) -> Left {
+        match head {
+            Some(Head { lease: Some(held), interjections, .. }) if held.is_of(lease) => {
+                Left::Interjected { interjections: *interjections }
+            }
+            // Only its holder takes a lease off without a new epoch: this is a repetition.
+            Some(Head { lease: None, epoch, .. }) if *epoch == lease.epoch => Left::Done,
+            _ => Left::Lost,
+        }
+    }
 }
 
 /// Where leases are kept.

@@ -127,13 +127,13 @@ impl QueueError {
 /// Where wake-ups are sent. Losing, doubling or reordering one is harmless.
 #[async_trait]
 pub trait WakeUps: Send + Sync {
-    /// Sends a message, delivered at the earliest after `delay` (at most [`DELAY_MAX`]).
+    /// Sends a message, delivered at the earliest after `delay`; a longer one counts as [`DELAY_MAX`].
     async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError>;
 
     /// Wakes up to [`BATCH_MESSAGES_MAX`] runs; says which could not be sent.
     async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError>;
 
-    /// Hides a received message for `span` from now (at most [`VISIBILITY_MAX`]).
+    /// Hides a received message for `span` from now; a longer one counts as [`VISIBILITY_MAX`].
     async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::tool::Effect;
 use crate::{
-    ids::ToolName,
+    ids::{Role, ToolName},
     run::{entry::Decision, request::RunRequest, state::Totals},
 };
 
@@ -31,6 +31,8 @@ pub trait Policy: Send + Sync {
     fn version(&self) -> &str;
     /// How long an approval that it requires stays open.
     fn approval_expires_after(&self) -> Duration;
+    /// Who says whether a call in doubt took effect.
+    fn doubt_role(&self) -> Role;
     /// Judges one call.
     fn decide(&self, question: &PolicyQuestion<'_>) -> Decision;
 }

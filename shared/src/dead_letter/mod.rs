@@ -1,5 +1,7 @@
 //! Dead letters: messages the queue gave up on and runs that died; listed, grouped, planned and replayed.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +60,12 @@ pub enum Origin {
         release: String,
     },
 }
+
+/// How long a plan is kept.
+pub const PLAN_KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// How long a line of the audit trail is kept.
+pub const AUDIT_KEPT_FOR: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// How much of a message is shown and kept in plans.
 pub const BODY_SHOWN_CHARS: usize = 2_000;
@@ -166,6 +174,7 @@ impl PlanError {
 #[async_trait]
 pub trait ReplayPlans: Send + Sync {
     /// Keeps a new plan: every item, then the plan itself, so that a plan that can be seen is whole. At most [`PLAN_ITEMS_MAX`] items.
+    /// Repeating it changes nothing; another plan of the same id is refused.
     async fn create(&self, plan: &Plan) -> Result<(), PlanError>;
 
     /// A plan with its items as they are now.

@@ -42,6 +42,8 @@ pub struct RunState {
     pub progress_epoch: Epoch,
     /// What was wrong with the model's last answer, when it could not be used.
     pub problem: Option<String>,
+    /// How many entries were appended from outside the loop, the first one apart.
+    pub interjections: u64,
 }
 
 /// Where a run stands.
@@ -180,6 +182,14 @@ impl CallStatus {
                 | CallStatus::Standing { .. }
         )
     }
+
+    /// How often undoing the call has been attempted.
+    pub const fn compensation_attempts(&self) -> u32 {
+        match self {
+            CallStatus::Compensating { attempts, .. } => *attempts,
+            _ => 0,
+        }
+    }
 }
 
 /// An entry that does not follow from the ones before it. The run is left alone.
@@ -225,6 +235,7 @@ impl RunState {
             abandoned: None,
             progress_epoch: 0,
             problem: None,
+            interjections: 0,
         })
     }
 
@@ -234,6 +245,7 @@ impl RunState {
     /// When the entry does not follow.
     pub fn apply(mut self, entry: &Entry) -> Result<RunState, IllegalEntry> {
         self.seq += 1;
+        self.interjections += u64::from(matches!(entry.writer, Writer::Outside(_)));
         for event in &entry.events {
             self.note(event, &entry.writer, entry.at).map_err(|problem| IllegalEntry { seq: self.seq, problem })?;
         }
@@ -294,8 +306,12 @@ impl RunState {
                 Ok(())
             }
             Event::ToolReturned { call, attempt, outcome } => self.returned(*call, *attempt, outcome, at),
-            Event::Waited { until, .. } => match self.phase {
+            Event::Waited { until, .. } => match &self.phase {
                 Phase::Planning => {
+                    self.phase = Phase::Waiting { until: *until };
+                    Ok(())
+                }
+                Phase::Waiting { until: over } if *over <= at => {
                     self.phase = Phase::Waiting { until: *until };
                     Ok(())
                 }
@@ -367,6 +383,22 @@ impl RunState {
             CallStatus::AwaitingApproval(request) | CallStatus::InDoubt(request) if !over => Some(request.as_ref()),
             _ => None,
         })
+    }
+
+    /// What the run was doing last, in words that are the same for the same kind of trouble.
+    pub fn last_seen_doing(&self) -> String {
+        let unsettled = self.calls.iter().find(|call| !call.status.is_settled());
+        match (&self.phase, unsettled) {
+            (Phase::Acting, Some(Call { tool, status: CallStatus::Attempted { .. }, .. })) => {
+                format!("the worker died in `{tool}` every time")
+            }
+            (_, Some(Call { tool, status: CallStatus::Compensating { .. }, .. })) => {
+                format!("the worker died undoing `{tool}` every time")
+            }
+            (Phase::Acting, Some(call)) => format!("the worker died before `{}` every time", call.tool),
+            (Phase::Planning | Phase::Waiting { .. }, _) => "the worker died asking the model every time".to_owned(),
+            _ => "the worker died recording the answer every time".to_owned(),
+        }
     }
 
     fn call_mut(&mut self, id: CallId) -> Result<&mut Call, String> {

@@ -65,6 +65,13 @@ pub enum Unreadable {
     },
 }
 
+impl Unreadable {
+    /// An entry that is not there although later ones are.
+    pub(crate) fn missing() -> Unreadable {
+        Unreadable::Malformed { problem: "it is missing, later ones are not".to_owned() }
+    }
+}
+
 impl Stored {
     /// Encodes an entry.
     ///

@@ -139,7 +139,7 @@ impl ScheduleError {
 /// Where job records are kept.
 #[async_trait]
 pub trait JobRecords: Send + Sync {
-    /// Locks a job for its run at `scheduled_for`.
+    /// Locks a job for its run at `scheduled_for`. A repeat by the same owner whose first answer was lost starts again.
     ///
     /// ```text
     /// A: update job IF (unlocked or lock over) AND last.scheduled_for < 10:01 ── started
@@ -156,7 +156,7 @@ pub trait JobRecords: Send + Sync {
     ) -> Result<JobBegun, ScheduleError>;
 
     /// Records a run's end and unlocks; false when `owner` lost the lock. A run that failed keeps `last.scheduled_for` as it was
-    /// before, so that the same scheduled time can be tried again.
+    /// before (1970 when there was none), so that the same scheduled time can be tried again.
     async fn finish(&self, job: &str, owner: &str, run: &LastRun) -> Result<bool, ScheduleError>;
 
     /// Every job's record.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long a job may take. The function's timeout is no longer, so that a lock that is over has no owner at work.
-pub const LOCK_FOR: Duration = Duration::from_secs(120);
+pub const LOCK_FOR: Duration = Duration::from_secs(60);
 
 /// What came of a job's work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,0 +1,154 @@
+//! The step function: a batch of queue messages in, runs advanced, the failed messages out.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures::future::join_all;
+use tracing::{error, info, warn};
+use windlass::{
+    clock::{CLOCK_SKEW_MAX, Clock, Timestamp},
+    ids::RunId,
+    journal::JournalError,
+    queue::{Message, WakeUps},
+    retry::Retry,
+    run::{
+        advance::{Advanced, Engine},
+        request::{RunRequest, Source},
+    },
+};
+
+/// How long a message rests after the store did not answer.
+const REST: Duration = Duration::from_secs(5);
+
+/// Takes on requests that come as messages.
+#[async_trait]
+pub trait Acceptor: Send + Sync {
+    /// The run of the request: a new one, or the one that an earlier delivery of the message started.
+    ///
+    /// # Errors
+    /// What is wrong, and whether the message may be tried again.
+    async fn accept(&self, key: &str, source: Source, request: RunRequest) -> Result<RunId, Rejected>;
+}
+
+/// A request was not taken on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Why.
+    pub message: String,
+    /// Whether trying again may help.
+    pub retry: Retry,
+}
+
+/// Works on batches.
+pub struct Handler {
+    /// Advances runs.
+    pub engine: Engine,
+    /// Takes on requests.
+    pub acceptor: Arc<dyn Acceptor>,
+    /// The step queue.
+    pub queue: Arc<dyn WakeUps>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It is deleted.
+    Acknowledge,
+    /// It comes back after this.
+    PutBack(Duration),
+}
+
+impl Handler {
+    /// Works on one batch, concurrently; says which messages are to come back.
+    pub async fn handle(&self, event: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
+        let read = event.records.iter().map(|record| (record, self.read(record)));
+        let read = join_all(read.map(|(record, reading)| async move { (record, reading.await) })).await;
+        // Two messages for one run are worked on as one.
+        let mut by_run: BTreeMap<RunId, Vec<&SqsMessage>> = BTreeMap::new();
+        let mut put_back: Vec<(&SqsMessage, Duration)> = Vec::new();
+        for (record, reading) in read {
+            match reading {
+                Ok(run) => by_run.entry(run).or_default().push(record),
+                Err(Verdict::PutBack(span)) => put_back.push((record, span)),
+                Err(Verdict::Acknowledge) => {}
+            }
+        }
+        let worked =
+            by_run.into_iter().map(|(run, records)| async move { (records, self.advance(run, deadline).await) });
+        for (records, verdict) in join_all(worked).await {
+            if let Verdict::PutBack(span) = verdict {
+                put_back.extend(records.into_iter().map(|record| (record, span)));
+            }
+        }
+        join_all(put_back.iter().map(|(record, span)| self.postpone(record, *span))).await;
+        let failed = put_back.into_iter().map(|(record, _)| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = record.message_id.clone().unwrap_or_default();
+            failure
+        });
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failed.collect();
+        response
+    }
+
+    /// The run that a message is about. What is not ours comes back at once, until the queue gives it to the dead-letter queue: its
+    /// receive count decides, and nobody's work waits for it.
+    async fn read(&self, record: &SqsMessage) -> Result<RunId, Verdict> {
+        let message = record.message_id.as_deref().unwrap_or_default();
+        match Message::parse(record.body.as_deref().unwrap_or_default()) {
+            Ok(Message::WakeUp { run }) => Ok(run),
+            Ok(Message::Start { idempotency_key, source, request }) => {
+                self.acceptor.accept(&idempotency_key, source, request).await.map_err(|rejected| {
+                    error!(message, problem = %rejected.message, "a request was not taken on");
+                    match rejected.retry {
+                        Retry::Transient { after } => Verdict::PutBack(after.max(REST)),
+                        Retry::Terminal => Verdict::PutBack(Duration::ZERO),
+                    }
+                })
+            }
+            Err(problem) => {
+                error!(message, %problem, "a message that is not ours");
+                Err(Verdict::PutBack(Duration::ZERO))
+            }
+        }
+    }
+
+    async fn advance(&self, run: RunId, deadline: Timestamp) -> Verdict {
+        match self.engine.advance(run, deadline).await {
+            Ok(Advanced::Held { until }) => {
+                // Perhaps the holder's own message, delivered again: it is kept until the lease is over.
+                Verdict::PutBack((until + CLOCK_SKEW_MAX).since(self.clock.now()) + Duration::from_secs(1))
+            }
+            Ok(Advanced::Unreadable { problem }) => {
+                error!(%run, %problem, "the run was left alone");
+                Verdict::Acknowledge
+            }
+            Ok(Advanced::Missing) => {
+                warn!(%run, "a wake-up for a run that does not exist");
+                Verdict::Acknowledge
+            }
+            Ok(advanced) => {
+                info!(%run, ?advanced, "advanced");
+                Verdict::Acknowledge
+            }
+            Err(problem) => {
+                error!(%run, %problem, "the run was not advanced");
+                match problem {
+                    // The lease may still be held: nothing can be done before it is over.
+                    JournalError::Unavailable { .. } => Verdict::PutBack(REST),
+                    _ => Verdict::PutBack(windlass::lease::LEASE_FOR),
+                }
+            }
+        }
+    }
+
+    async fn postpone(&self, record: &SqsMessage, span: Duration) {
+        let Some(receipt) = record.receipt_handle.as_deref() else { return };
+        if let Err(problem) = self.queue.postpone(receipt, span).await {
+            warn!(%problem, "a message was not put back; it comes back by itself");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The sample agent: a refund desk. It looks up an order (`Read`), refunds it (`Idempotent`) and writes to the customer
+//! (`Irreversible`). Small refunds pass; larger ones need the finance role.
+//!
+//! Replace this module with your own agent: a [`Model`](windlass::agent::model::Model), tools, a policy and a prompt.
+
+pub mod ledger;
+pub mod ledger_in_dynamodb;
+pub mod ledger_in_memory;
+pub mod policy;
+pub mod script;
+pub mod tools;
+
+/// The version of the script that stands in for a prompt.
+pub const PROMPT_VERSION: &str = "refund-desk-1";

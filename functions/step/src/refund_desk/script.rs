@@ -1,0 +1,113 @@
+//! The model of the sample agent: a script that decides from what the calls so far brought. It needs no key and no network.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use windlass::{
+    agent::model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
+    ids::ToolName,
+    run::state::{Call, CallStatus},
+};
+
+/// How long the script may take: it only computes.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest number of steps that the `drill/steps` task takes.
+const DRILL_STEPS_MAX: u64 = 10_000;
+
+/// A script for the tasks `refund`, `drill/steps` and `drill/crash`.
+#[derive(Debug, Default)]
+pub struct Script;
+
+#[async_trait]
+impl Model for Script {
+    fn name(&self) -> &str {
+        "script"
+    }
+
+    fn timeout(&self) -> Duration {
+        TIMEOUT
+    }
+
+    async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
+        let payload = &question.request.payload;
+        let proposal = match question.request.task.as_str() {
+            "refund" => refund(payload, question.calls)?,
+            "drill/steps" => steps(payload, question.calls)?,
+            "drill/crash" => crash(payload, question.calls)?,
+            task => return Err(ModelError::Refused { message: format!("no agent for the task `{task}`") }),
+        };
+        Ok(Answer { proposal, usage: usage(&question) })
+    }
+}
+
+/// Look up the order, refund it, write to the customer, answer.
+fn refund(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
+    let order = payload["order"].as_str().ok_or_else(|| refused("the payload has no `order`"))?;
+    let amount_cents = payload["amount_cents"].as_u64().ok_or_else(|| refused("the payload has no `amount_cents`"))?;
+    match calls {
+        [] => propose("look_up_order", json!({ "order": order })),
+        [Call { status: CallStatus::Failed { message }, .. }] => {
+            Ok(Proposal::Respond(json!({ "refunded_cents": 0, "because": message })))
+        }
+        [_] => propose("refund", json!({ "order": order, "amount_cents": amount_cents })),
+        [_, refund] => propose("write_to_customer", json!({ "order": order, "text": letter(order, refund) })),
+        [_, refund, letter, ..] => Ok(Proposal::Respond(answer(refund, letter))),
+    }
+}
+
+fn letter(order: &str, refund: &Call) -> String {
+    match &refund.status {
+        CallStatus::Succeeded { value } => {
+            format!("Your refund of {} cents for order {order} is on its way.", value["amount_cents"])
+        }
+        _ => format!("We could not refund order {order}."),
+    }
+}
+
+fn answer(refund: &Call, letter: &Call) -> Value {
+    let wrote = matches!(letter.status, CallStatus::Succeeded { .. });
+    match &refund.status {
+        CallStatus::Succeeded { value } => {
+            json!({ "refunded_cents": value["amount_cents"], "refund": value["refund"], "customer_informed": wrote })
+        }
+        CallStatus::Failed { message } => {
+            json!({ "refunded_cents": 0, "because": message, "customer_informed": wrote })
+        }
+        _ => json!({ "refunded_cents": 0, "customer_informed": wrote }),
+    }
+}
+
+/// `steps` calls that do nothing and answer with `bytes` bytes each.
+fn steps(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
+    let steps = payload["steps"].as_u64().unwrap_or(8).min(DRILL_STEPS_MAX);
+    let bytes = payload["bytes"].as_u64().unwrap_or(1_024);
+    if calls.len() as u64 >= steps {
+        return Ok(Proposal::Respond(json!({ "steps": calls.len() })));
+    }
+    propose("drill_step", json!({ "bytes": bytes }))
+}
+
+/// A call that kills its worker while the drill is armed.
+fn crash(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
+    match calls {
+        [] => propose("drill_crash", json!({ "drill": payload["drill"].as_str().unwrap_or("crash") })),
+        _ => Ok(Proposal::Respond(json!({ "survived": true }))),
+    }
+}
+
+fn propose(tool: &str, arguments: Value) -> Result<Proposal, ModelError> {
+    let tool: ToolName = tool.parse().map_err(|error| refused(&format!("{error}")))?;
+    Ok(Proposal::Call(vec![ProposedCall { tool, arguments }]))
+}
+
+fn refused(message: &str) -> ModelError {
+    ModelError::Refused { message: message.to_owned() }
+}
+
+/// A script costs nothing; what it reads and writes is counted in words, so that limits can be tried out.
+fn usage(question: &Question<'_>) -> Usage {
+    let words = 16 + 8 * question.calls.len() as u64;
+    Usage { input_tokens: words, output_tokens: 8, cost_micro_usd: 0 }
+}

@@ -1,0 +1,75 @@
+//! The one URL that all AWS clients use. `X-Amz-Target` says which service and operation a request is for.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    routing::get,
+};
+use serde_json::json;
+
+use crate::{
+    dynamodb::{self, Store},
+    meter::{Counts, Meter},
+    secrets::Secrets,
+    sqs::Queues,
+};
+
+/// The largest request of any of the services: DynamoDB's batches.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The services behind the URL.
+pub(crate) struct Services {
+    pub(crate) store: Store,
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) secrets: Secrets,
+    pub(crate) counts: Arc<Counts>,
+}
+
+pub(crate) fn router(services: Arc<Services>) -> Router {
+    Router::new()
+        .route("/_local/health", get(health))
+        .route("/_local/meter", get(meter))
+        .fallback(dispatch)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(services)
+}
+
+async fn dispatch(State(services): State<Arc<Services>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match target.split_once('.') {
+        Some(("DynamoDB_20120810", operation)) => {
+            dynamodb::answer(&services.store, &services.counts, operation, body).await
+        }
+        Some(("AmazonSQS", operation)) => services.queues.answer(operation, body).await,
+        Some(("secretsmanager", operation)) => services.secrets.answer(operation, &headers, body).await,
+        _ => unknown(target),
+    }
+}
+
+fn unknown(target: &str) -> Response<Body> {
+    let message = format!("no service on this machine answers `{target}`");
+    let body = json!({ "__type": "UnknownOperationException", "message": message }).to_string();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+    response
+}
+
+async fn health(State(services): State<Arc<Services>>) -> Response<Body> {
+    let healthy = services.store.with(|database| database.table_count().is_ok()).await.unwrap_or(false);
+    let mut response = Response::new(Body::from(json!({ "healthy": healthy }).to_string()));
+    if !healthy {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+async fn meter(State(services): State<Arc<Services>>) -> Json<Meter> {
+    Json(services.counts.snapshot())
+}

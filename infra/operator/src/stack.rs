@@ -1,0 +1,214 @@
+//! The kit on this machine: which functions, tables, queues, routes and schedules the local stack runs.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde_json::json;
+use windlass::schedule::Job;
+use windlass_local::{
+    Authorization, FunctionSpec, Logs, MappingSpec, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec, StackSpec,
+    TableSpec,
+};
+
+/// The functions of the kit.
+pub const FUNCTIONS: [&str; 4] = ["intake", "step", "approval", "cleanup"];
+
+/// The tenant of the local tokens and of the demo.
+pub const TENANT: &str = "acme";
+
+/// The audience of the local tokens.
+pub const AUDIENCE: &str = "windlass";
+
+/// The step queue and the one for what it gives up on.
+pub const STEP_QUEUE: &str = "windlass-step";
+/// The dead-letter queue of [`STEP_QUEUE`].
+pub const STEP_DEAD_LETTERS: &str = "windlass-step-dead-letters";
+
+/// The secret that holds the keys of approval tokens.
+pub const APPROVAL_SECRET: &str = "windlass/approval-keys";
+
+/// The sample agent's own table.
+pub const DESK_TABLE: &str = "windlass-desk";
+
+/// The step function's timeout: room for many steps, short enough that an intent's deadline passes soon.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The other functions' timeout: API Gateway gives up after 30 s
+/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>).
+const TIMEOUT: Duration = Duration::from_secs(29);
+
+/// Visibility must be at least six times the function's timeout
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>).
+const VISIBILITY: Duration = Duration::from_secs(360);
+
+/// Receives after which the queue gives a message up. A wake-up of a run that is held is put back a few times; one that is
+/// lost with it is made up for by the due index.
+const RECEIVES_MAX: u32 = 10;
+
+/// The most messages in one invocation: enough to amortise it, few enough that one slow run delays little.
+const BATCH_MAX: u32 = 10;
+
+/// What can be chosen about a local stack.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where state is kept; in memory when `None`.
+    pub data: Option<PathBuf>,
+    /// Where the function binaries are.
+    pub binaries: PathBuf,
+    /// Where their output goes.
+    pub logs: Logs,
+    /// The HTTP API's port.
+    pub api_port: Option<u16>,
+    /// The AWS endpoint's port.
+    pub aws_port: Option<u16>,
+    /// Variables to set or replace, for all functions.
+    pub env: BTreeMap<String, String>,
+    /// Processes of the step function at once.
+    pub step_concurrency_max: usize,
+    /// Whether the approval keys exist from the start.
+    pub approval_keys: Option<String>,
+}
+
+impl Options {
+    /// In memory, on any free ports, with the binaries of `binaries` and fresh approval keys.
+    pub fn new(binaries: PathBuf) -> Self {
+        Self {
+            data: None,
+            binaries,
+            logs: Logs::Discard,
+            api_port: None,
+            aws_port: None,
+            env: BTreeMap::new(),
+            step_concurrency_max: 4,
+            approval_keys: Some(approval_keys(&windlass::ids::SystemRandom)),
+        }
+    }
+}
+
+/// A new set of approval keys, as the secret holds it.
+pub fn approval_keys(random: &dyn windlass::ids::Random) -> String {
+    use base64::Engine as _;
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(&random.bits().to_be_bytes());
+    key[16..].copy_from_slice(&random.bits().to_be_bytes());
+    let key = base64::engine::general_purpose::STANDARD.encode(key);
+    json!({ "current": "k1", "keys": { "k1": key } }).to_string()
+}
+
+/// The kit as a stack.
+pub fn kit(options: &Options) -> StackSpec {
+    StackSpec {
+        data: options.data.clone(),
+        api_port: options.api_port,
+        aws_port: options.aws_port,
+        logs: options.logs.clone(),
+        functions: FUNCTIONS.iter().map(|name| function(name, options)).collect(),
+        tables: tables(),
+        queues: queues(),
+        secrets: options
+            .approval_keys
+            .iter()
+            .map(|value| SecretSpec { name: APPROVAL_SECRET.to_owned(), value: value.clone() })
+            .collect(),
+        routes: routes(),
+        mappings: vec![MappingSpec {
+            queue: STEP_QUEUE.to_owned(),
+            function: "step".to_owned(),
+            batch_size_max: BATCH_MAX,
+            batching_window: Duration::ZERO,
+            concurrency_max: options.step_concurrency_max,
+        }],
+        schedules: Job::ALL.iter().copied().map(schedule).collect(),
+        ..StackSpec::empty(AUDIENCE)
+    }
+}
+
+fn function(name: &str, options: &Options) -> FunctionSpec {
+    let step = name == "step";
+    FunctionSpec {
+        name: name.to_owned(),
+        program: options.binaries.join(name),
+        env: environment(options),
+        timeout: if step { STEP_TIMEOUT } else { TIMEOUT },
+        memory_mib: 256,
+        concurrency_max: if step { options.step_concurrency_max } else { 4 },
+    }
+}
+
+fn environment(options: &Options) -> BTreeMap<String, String> {
+    let fixed = [
+        ("ENVIRONMENT", "dev"),
+        ("RELEASE", "local"),
+        ("RUNS_TABLE", "windlass-runs"),
+        ("IDEMPOTENCY_TABLE", "windlass-idempotency"),
+        ("CONTROLS_TABLE", "windlass-controls"),
+        ("MEMORY_TABLE", "windlass-memory"),
+        ("DESK_TABLE", DESK_TABLE),
+        ("STEP_QUEUE_URL", "${QUEUE_URL:windlass-step}"),
+        ("STEP_DEAD_LETTER_QUEUE_URL", "${QUEUE_URL:windlass-step-dead-letters}"),
+        ("APPROVAL_SECRET", APPROVAL_SECRET),
+        ("PUBLIC_URL", "${API_URL}"),
+    ];
+    let mut environment: BTreeMap<String, String> =
+        fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    environment.extend(options.env.clone());
+    environment
+}
+
+fn tables() -> Vec<TableSpec> {
+    let mut tables: Vec<TableSpec> = windlass::aws::tables::all("windlass")
+        .into_iter()
+        .map(|table| TableSpec { create: table.create, ttl_attribute: table.ttl_attribute })
+        .collect();
+    let key = |name: &str, kind: &str| json!({ "AttributeName": name, "KeyType": kind });
+    let text = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
+    tables.push(TableSpec {
+        create: json!({
+            "TableName": DESK_TABLE,
+            "KeySchema": [key("pk", "HASH"), key("sk", "RANGE")],
+            "AttributeDefinitions": [text("pk"), text("sk")],
+            "BillingMode": "PAY_PER_REQUEST",
+        }),
+        ttl_attribute: None,
+    });
+    tables
+}
+
+fn queues() -> Vec<QueueSpec> {
+    let fortnight = Duration::from_secs(14 * 24 * 3600);
+    let queue = |name: &str, redrive| QueueSpec {
+        name: name.to_owned(),
+        visibility_timeout: VISIBILITY,
+        retention: fortnight,
+        redrive,
+    };
+    let redrive = Redrive { dead_letter_queue: STEP_DEAD_LETTERS.to_owned(), receive_count_max: RECEIVES_MAX };
+    vec![queue(STEP_DEAD_LETTERS, None), queue(STEP_QUEUE, Some(redrive))]
+}
+
+fn routes() -> Vec<RouteSpec> {
+    let route = |method: &str, path: &str, function: &str, authorization| RouteSpec {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        function: function.to_owned(),
+        authorization,
+    };
+    vec![
+        route("POST", "/runs", "intake", Authorization::Jwt),
+        route("GET", "/runs/{id}", "intake", Authorization::Jwt),
+        route("GET", "/runs/{id}/journal", "intake", Authorization::Jwt),
+        route("POST", "/runs/{id}/cancel", "intake", Authorization::Jwt),
+        route("GET", "/health", "intake", Authorization::None),
+        route("GET", "/approvals", "approval", Authorization::Jwt),
+        route("GET", "/approvals/{id}", "approval", Authorization::Jwt),
+        route("POST", "/approvals/{id}", "approval", Authorization::Jwt),
+    ]
+}
+
+fn schedule(job: Job) -> ScheduleSpec {
+    ScheduleSpec {
+        name: job.name().to_owned(),
+        every: job.every(),
+        function: "cleanup".to_owned(),
+        input: json!({ "job": job.name(), "scheduled_for": "<aws.scheduler.scheduled-time>" }),
+    }
+}

@@ -1,0 +1,60 @@
+//! Finding runs.
+
+use std::cmp::Reverse;
+
+use async_trait::async_trait;
+
+use super::{
+    Runs, locked,
+    runs::{Inbox, Row},
+};
+use crate::{
+    clock::Timestamp,
+    ids::RunId,
+    journal::{Due, Head, Heads, JournalError, Listing, due_shard},
+};
+
+#[async_trait]
+impl Heads for Runs {
+    async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        Ok(locked(&self.tables).live(run, self.clock.now()).map(|row| row.head.clone()))
+    }
+
+    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
+        let tables = locked(&self.tables);
+        let live = tables.heads.values().filter(|row| !row.head.expires.has_expired(now));
+        let mut due: Vec<Due> = live
+            .filter(|row| due_shard(row.head.run) == shard)
+            .filter_map(|row| Some(Due { run: row.head.run, due: row.head.due.filter(|due| *due <= now)? }))
+            .collect();
+        due.sort_by_key(|due| due.due);
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError> {
+        let mut tables = locked(&self.tables);
+        let Some(row) = tables.heads.get_mut(&run).filter(|row| row.head.due == Some(seen)) else { return Ok(false) };
+        row.head.due = Some(to);
+        Ok(true)
+    }
+
+    async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
+        let now = self.clock.now();
+        let tables = locked(&self.tables);
+        let mut rows: Vec<&Row> = tables.heads.values().filter(|row| !row.head.expires.has_expired(now)).collect();
+        rows.retain(|row| match (listing, &row.inbox) {
+            (Listing::Of { tenant, actor }, _) => row.head.tenant == *tenant && row.head.actor == *actor,
+            (Listing::AwaitingApproval { tenant }, Some((Inbox::Approval(of), _))) => of == tenant,
+            (Listing::Troubled, Some((Inbox::Trouble, _))) => true,
+            _ => false,
+        });
+        let since = |row: &&Row| row.inbox.as_ref().map(|(_, since)| *since);
+        match listing {
+            Listing::Of { .. } => rows.sort_by_key(|row| Reverse(row.head.created)),
+            Listing::AwaitingApproval { .. } => rows.sort_by_key(since),
+            Listing::Troubled => rows.sort_by_key(|row| Reverse(since(row))),
+        }
+        Ok(rows.into_iter().take(limit).map(|row| row.head.clone()).collect())
+    }
+}

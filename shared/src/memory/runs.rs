@@ -1,0 +1,168 @@
+//! Journals and heads.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+
+use super::{Records, locked, records::Record};
+use crate::{
+    clock::{Clock, Timestamp},
+    ids::{RunId, Tenant},
+    journal::{
+        Acceptance, Appended, ENTRIES_MAX, Expected, Head, HeadStatus, Interjected, Journal, JournalError, NewRun,
+        RESCUE_AFTER,
+    },
+    run::{
+        entry::{Entry, Seq},
+        stored::{Stored, Unreadable},
+    },
+};
+
+/// Journals, heads and leases in memory. It shares the idempotency records that [`Journal::accept`] writes with [`Records`].
+pub struct Runs {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) tables: Mutex<Tables>,
+    records: Records,
+}
+
+#[derive(Default)]
+pub(super) struct Tables {
+    pub(super) heads: BTreeMap<RunId, Row>,
+    entries: BTreeMap<(RunId, Seq), Item>,
+}
+
+/// A head as it is kept.
+pub(super) struct Row {
+    pub(super) head: Head,
+    pub(super) inbox: Option<(Inbox, Timestamp)>,
+}
+
+/// Where a run is listed that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Inbox {
+    Approval(Tenant),
+    Trouble,
+}
+
+impl Inbox {
+    pub(super) fn of(head: &Head, status: &HeadStatus) -> Option<Inbox> {
+        match status {
+            HeadStatus::AwaitingApproval => Some(Inbox::Approval(head.tenant.clone())),
+            HeadStatus::Unreadable { .. } | HeadStatus::Dead { .. } => Some(Inbox::Trouble),
+            HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::Finished { .. } => None,
+        }
+    }
+}
+
+struct Item {
+    stored: Stored,
+    expires: Timestamp,
+}
+
+impl Runs {
+    /// No runs yet.
+    pub fn new(clock: Arc<dyn Clock>, records: &Records) -> Self {
+        Self { clock, tables: Mutex::default(), records: records.clone() }
+    }
+
+    /// Puts a stored entry where it would be, whatever is there: damaged ones, ones of a later version.
+    pub fn plant(&self, run: RunId, seq: Seq, stored: Stored) {
+        let mut tables = locked(&self.tables);
+        let expires = tables.heads.get(&run).map_or(Timestamp::from_millis(i64::MAX), |row| row.head.expires);
+        tables.entries.insert((run, seq), Item { stored, expires });
+    }
+
+    /// Every head, expired ones too, oldest run first: for what a simulation demands of all runs.
+    pub fn all_heads(&self) -> Vec<Head> {
+        locked(&self.tables).heads.values().map(|row| row.head.clone()).collect()
+    }
+}
+
+impl Tables {
+    /// A head that has not expired.
+    pub(super) fn live(&mut self, run: RunId, now: Timestamp) -> Option<&mut Row> {
+        self.heads.get_mut(&run).filter(|row| !row.head.expires.has_expired(now))
+    }
+
+    /// Puts an entry unless its place is taken.
+    fn put(&mut self, run: RunId, seq: Seq, stored: Stored, expires: Timestamp) -> Appended {
+        match self.entries.get(&(run, seq)) {
+            Some(there) if there.stored == stored => Appended::Written,
+            Some(_) => Appended::Taken,
+            None => {
+                self.entries.insert((run, seq), Item { stored, expires: expires.whole_second() });
+                Appended::Written
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Runs {
+    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
+        let stored = Stored::encode(&new.entry)?;
+        let head = new.head()?;
+        let mut tables = locked(&self.tables);
+        let mut records = self.records.lock();
+        if let Some(record) = records.get(new.key.as_str()).filter(|record| !record.is_free(new.entry.at)) {
+            return record.acceptance(new);
+        }
+        if tables.heads.contains_key(&new.run) || tables.entries.contains_key(&(new.run, 1)) {
+            return Err(JournalError::Refused { message: format!("there is a run `{}` already", new.run) });
+        }
+        records.insert(new.key.as_str().to_owned(), Record::accepted(new));
+        tables.heads.insert(new.run, Row { head, inbox: None });
+        tables.put(new.run, 1, stored, new.expires);
+        Ok(Acceptance::Created)
+    }
+
+    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
+        let now = self.clock.now();
+        let tables = locked(&self.tables);
+        let items = tables.entries.range((run, from)..=(run, Seq::MAX));
+        let live = items.filter(|(_, item)| !item.expires.has_expired(now)).take(ENTRIES_MAX);
+        let in_place = live.zip(from..).map(|(((_, seq), item), wanted)| match *seq == wanted {
+            true => item.stored.decode().map_err(|source| JournalError::Unreadable { run, seq: wanted, source }),
+            false => Err(JournalError::Unreadable { run, seq: wanted, source: Unreadable::missing() }),
+        });
+        in_place.collect()
+    }
+
+    async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
+        let stored = Stored::encode(entry)?;
+        Ok(locked(&self.tables).put(run, seq, stored, expires))
+    }
+
+    async fn interject(
+        &self,
+        run: RunId,
+        seq: Seq,
+        entry: &Entry,
+        expected: Expected,
+    ) -> Result<Interjected, JournalError> {
+        let stored = Stored::encode(entry)?;
+        let mut tables = locked(&self.tables);
+        let Some(Row { head, .. }) = tables.live(run, self.clock.now()) else {
+            return Err(JournalError::Missing { run });
+        };
+        let (as_expected, expires) = (expected.is_met_by(head), head.expires);
+        match tables.entries.get(&(run, seq)) {
+            Some(there) if there.stored == stored => return Ok(Interjected::Written),
+            _ if !as_expected => return Ok(Interjected::Unexpected),
+            Some(_) => return Ok(Interjected::Taken),
+            None => tables.put(run, seq, stored, expires),
+        };
+        if let Some(row) = tables.heads.get_mut(&run) {
+            row.inbox = None;
+            row.head.status = HeadStatus::Ready;
+            row.head.ready_from = Some(entry.at);
+            row.head.due = Some(entry.at + RESCUE_AFTER);
+            row.head.strikes = 0;
+            row.head.interjections += 1;
+        }
+        Ok(Interjected::Written)
+    }
+}

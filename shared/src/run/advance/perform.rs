@@ -1,0 +1,398 @@
+//! What a turn does in the world: ask the model, the policy, a tool, a person.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use super::{
+    Advanced,
+    turn::{Flushed, Interrupted, Turn},
+};
+use crate::{
+    agent::{
+        model::{ANSWER_BYTES_MAX, Answer, CALLS_PER_PLAN_MAX, ModelError, Proposal, Question, Usage},
+        policy::PolicyQuestion,
+        tool::{CallContext, Effect, TOOL_ANSWER_BYTES_MAX, ToolError, ToolSpec},
+    },
+    approval::{Action, ApprovalRequest, Subject, Verdict},
+    clock::{Timestamp, before},
+    ids::{ApprovalId, CallId, Role},
+    retry::{Backoff, Retry},
+    run::{
+        entry::{Decision, Event, Plan, PlannedCall, StopReason, ToolOutcome},
+        next,
+        state::{Call, Phase},
+    },
+};
+
+/// How a model that is unavailable is asked again within a turn.
+const MODEL_RETRY: Backoff = Backoff { base: Duration::from_millis(250), cap: Duration::from_secs(4), attempts_max: 4 };
+
+/// How long a run rests when its model stays unavailable.
+const MODEL_REST: Duration = Duration::from_secs(30);
+
+/// How long a run rests when it meets a release that lacks one of its tools: a weighted alias serves both releases for a while.
+const TOOL_MISSING_REST: Duration = Duration::from_secs(30);
+
+impl Turn<'_> {
+    fn now(&self) -> Timestamp {
+        self.engine.clock.now()
+    }
+
+    fn call_of(&self, id: CallId) -> Result<Call, Interrupted> {
+        let found = self.state.call(id).cloned();
+        found.ok_or_else(|| self.illegal(format!("there is no call {id}")))
+    }
+
+    /// Asks the model.
+    pub(super) async fn plan(&mut self) -> Result<Option<Advanced>, Interrupted> {
+        let model = Arc::clone(&self.engine.agent.model);
+        if !self.had_time_for(model.timeout()) {
+            let message = format!("the model may take {:?}, more than an invocation has", model.timeout());
+            return self.record(Event::Abandoned { reason: StopReason::Failed { message } }).map(|()| None);
+        }
+        if let Some(ended) = self.make_room_for(model.timeout()).await? {
+            return Ok(ended);
+        }
+        let mut attempt = 1;
+        let answer = loop {
+            let question = Question {
+                run: self.run,
+                trace: self.state.trace,
+                request: &self.state.request,
+                calls: &self.state.calls,
+                steps: self.state.totals.steps,
+                problem: self.state.problem.as_deref(),
+                now: self.now(),
+            };
+            let until = self.now() + model.timeout();
+            let late = || ModelError::Unavailable { message: "no answer in time".into(), retry_after: Duration::ZERO };
+            let error = match before(self.engine.clock.as_ref(), until, model.answer(question)).await {
+                Some(Ok(answer)) => break Ok(answer),
+                Some(Err(error)) => error,
+                None => late(),
+            };
+            let Retry::Transient { after } = error.retry() else { break Err(error) };
+            if matches!(error, ModelError::Malformed { .. }) {
+                break Err(error);
+            }
+            let wait = MODEL_RETRY.wait(attempt, after, self.engine.random.as_ref());
+            match wait.filter(|wait| self.has_time_for(*wait + model.timeout())) {
+                Some(wait) => {
+                    self.hold_for(wait + model.timeout()).await?;
+                    self.engine.clock.sleep_until(self.now() + wait).await;
+                }
+                None => break Err(error),
+            }
+            attempt += 1;
+        };
+        self.record_answer(answer)?;
+        Ok(None)
+    }
+
+    fn record_answer(&mut self, answer: Result<Answer, ModelError>) -> Result<(), Interrupted> {
+        let (plan, usage) = match answer {
+            Ok(Answer { proposal, usage }) => (self.plan_of(proposal), usage),
+            Err(ModelError::Malformed { message }) => (Plan::Malformed { problem: message }, Usage::default()),
+            Err(error @ ModelError::Refused { .. }) => {
+                return self.record(Event::Abandoned { reason: StopReason::Failed { message: error.to_string() } });
+            }
+            Err(error @ ModelError::Unavailable { .. }) => {
+                warn!(%error, "the run rests");
+                let until = self.now() + MODEL_REST;
+                return self.record(Event::Waited { until, reason: error.to_string() });
+            }
+        };
+        let agent = &self.engine.agent;
+        let (model, prompt_version) = (agent.model.name().to_owned(), agent.prompt_version.clone());
+        self.record(Event::Planned { plan, usage, model, prompt_version })
+    }
+
+    fn plan_of(&self, proposal: Proposal) -> Plan {
+        let too_large = |value: &Value| value.to_string().len() > ANSWER_BYTES_MAX;
+        match proposal {
+            Proposal::Call(calls) if calls.is_empty() => Plan::Malformed { problem: "a plan without calls".into() },
+            Proposal::Call(calls) if calls.len() > CALLS_PER_PLAN_MAX => {
+                Plan::Malformed { problem: format!("{} calls in one plan; at most {CALLS_PER_PLAN_MAX}", calls.len()) }
+            }
+            Proposal::Call(calls) if calls.iter().any(|call| too_large(&call.arguments)) => {
+                Plan::Malformed { problem: format!("arguments of more than {ANSWER_BYTES_MAX} bytes") }
+            }
+            Proposal::Respond(response) if too_large(&response) => {
+                Plan::Malformed { problem: format!("a response of more than {ANSWER_BYTES_MAX} bytes") }
+            }
+            Proposal::Call(calls) => {
+                let first = self.state.calls.len() as u32 + 1;
+                let numbered = calls.into_iter().zip(first..).map(|(call, id)| PlannedCall {
+                    id: CallId(id),
+                    tool: call.tool,
+                    arguments: call.arguments,
+                });
+                Plan::Call { calls: numbered.collect() }
+            }
+            Proposal::Wait { until, reason } => Plan::Wait { until, reason },
+            Proposal::Respond(response) => Plan::Answer { response },
+        }
+    }
+
+    /// Asks the policy, and a person when the policy says so.
+    pub(super) fn judge(&mut self, id: CallId) -> Result<(), Interrupted> {
+        let call = self.call_of(id)?;
+        let policy = Arc::clone(&self.engine.agent.policy);
+        let decision = match self.engine.agent.tool(&call.tool) {
+            None => Decision::Deny { reason: format!("there is no tool `{}`", call.tool) },
+            Some(tool) => match tool.check(&call.arguments) {
+                Err(problem) => Decision::Deny { reason: format!("the arguments do not fit: {problem}") },
+                Ok(()) => policy.decide(&PolicyQuestion {
+                    request: &self.state.request,
+                    tool: &call.tool,
+                    arguments: &call.arguments,
+                    effect: tool.spec().effect,
+                    totals: &self.state.totals,
+                }),
+            },
+        };
+        let ask = match &decision {
+            Decision::RequireApproval { role, reason } => Some((role.clone(), reason.clone())),
+            Decision::Allow { .. } | Decision::Deny { .. } => None,
+        };
+        self.record(Event::PolicyDecided { call: id, decision, policy_version: policy.version().to_owned() })?;
+        match ask {
+            Some((role, reason)) => self.ask(&call, Subject::Permission, role, reason),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks a person whether a call took effect.
+    pub(super) fn doubt(&mut self, id: CallId) -> Result<(), Interrupted> {
+        let call = self.call_of(id)?;
+        let reason =
+            format!("attempt {} of `{}` has no outcome, and repeating it is not safe", call.attempts, call.tool);
+        self.ask(&call, Subject::Doubt, self.engine.agent.policy.doubt_role(), reason)
+    }
+
+    fn ask(&mut self, call: &Call, subject: Subject, role: Role, reason: String) -> Result<(), Interrupted> {
+        let action = Action {
+            tenant: self.state.request.tenant.clone(),
+            tool: call.tool.clone(),
+            arguments: call.arguments.clone(),
+        };
+        let now = self.now();
+        info!(call = %call.id, tool = %call.tool, %role, ?subject, "a person is asked");
+        self.record(Event::ApprovalRequested(Box::new(ApprovalRequest {
+            id: ApprovalId { run: self.run, call: call.id, round: call.approvals + 1 },
+            subject,
+            digest: action.digest(),
+            action,
+            role,
+            reason,
+            requested_at: now,
+            expires_at: now + self.engine.agent.policy.approval_expires_after(),
+        })))
+    }
+
+    /// Records that nobody answered in time.
+    pub(super) fn expire(&mut self, approval: ApprovalId) -> Result<(), Interrupted> {
+        info!(%approval, "nobody answered in time");
+        self.record(Event::ApprovalDecided { approval, verdict: Verdict::Expired, by: None, note: None })
+    }
+
+    /// Gives the planned answer.
+    pub(super) fn respond(&mut self) -> Result<(), Interrupted> {
+        let Phase::Answering { response } = self.state.phase.clone() else { return Ok(()) };
+        self.record(Event::Responded { response })?;
+        let reason = StopReason::Completed;
+        self.record(Event::Stopped { reason, standing: Vec::new(), in_doubt: Vec::new() })
+    }
+
+    /// Ends an abandoned run, listing what it leaves behind.
+    pub(super) fn stop(&mut self, reason: StopReason) -> Result<(), Interrupted> {
+        let (standing, in_doubt) = (next::standing(&self.state), next::in_doubt(&self.state));
+        self.record(Event::Stopped { reason, standing, in_doubt })
+    }
+
+    /// Makes a call: the intent first, then the call, then its outcome.
+    pub(super) async fn call(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
+        let call = self.call_of(id)?;
+        let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
+        let spec = tool.spec();
+        if !self.had_time_for(spec.timeout) {
+            return self
+                .record(Event::Abandoned { reason: StopReason::Failed { message: never_fits(spec) } })
+                .map(|()| None);
+        }
+        if let Some(ended) = self.make_room_for(spec.timeout).await? {
+            return Ok(ended);
+        }
+        let attempt = call.attempts + 1;
+        self.record(Event::ToolAttempted {
+            call: id,
+            attempt,
+            effect: spec.effect,
+            compensable: spec.compensable && spec.effect != Effect::Read,
+            deadline: self.deadline,
+        })?;
+        if self.flush().await? == Flushed::Reloaded {
+            return Ok(None);
+        }
+        let outcome = if self.may_act_for(spec.timeout) {
+            let context = self.context(id);
+            let until = self.now() + spec.timeout;
+            let result = before(self.engine.clock.as_ref(), until, tool.call(&context, &call.arguments)).await;
+            self.outcome_of(spec, attempt, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
+        } else {
+            ToolOutcome::Absent
+        };
+        info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "called");
+        self.record(Event::ToolReturned { call: id, attempt, outcome })?;
+        if spec.effect == Effect::Irreversible {
+            // An outcome that nobody can find out again does not wait for the next write.
+            self.flush().await?;
+        }
+        Ok(None)
+    }
+
+    /// Asks a tool whether its call took effect.
+    pub(super) async fn query(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
+        let call = self.call_of(id)?;
+        let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
+        let spec = tool.spec();
+        if !self.had_time_for(spec.timeout) {
+            let outcome = ToolOutcome::Unknown { message: never_fits(spec), retry_at: None };
+            return self.record(Event::ToolReturned { call: id, attempt: call.attempts, outcome }).map(|()| None);
+        }
+        if let Some(ended) = self.make_room_for(spec.timeout).await? {
+            return Ok(ended);
+        }
+        let context = self.context(id);
+        let until = self.now() + spec.timeout;
+        let asked = before(self.engine.clock.as_ref(), until, tool.query(&context, &call.arguments)).await;
+        let later = Some(self.now() + spec.retry.cap);
+        let outcome = match asked {
+            Some(Ok(Some(value))) => ToolOutcome::Succeeded { value: bounded(value) },
+            Some(Ok(None)) if call.attempts >= spec.retry.attempts_max => {
+                ToolOutcome::Refused { message: format!("it did not take effect in {} attempts", call.attempts) }
+            }
+            Some(Ok(None)) => ToolOutcome::Absent,
+            Some(Err(ToolError::Refused { message })) => ToolOutcome::Unknown { message, retry_at: None },
+            Some(Err(error)) => ToolOutcome::Unknown { message: error.to_string(), retry_at: later },
+            None => ToolOutcome::Unknown { message: ran_out_of_time(spec).to_string(), retry_at: later },
+        };
+        info!(call = %id, tool = %spec.name, outcome = outcome_word(&outcome), "asked whether it took effect");
+        self.record(Event::ToolReturned { call: id, attempt: call.attempts, outcome })?;
+        Ok(None)
+    }
+
+    /// Undoes a completed call.
+    pub(super) async fn compensate(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
+        let call = self.call_of(id)?;
+        let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
+        let spec = tool.spec();
+        let attempt = call.status.compensation_attempts() + 1;
+        if !self.had_time_for(spec.timeout) {
+            let outcome = ToolOutcome::Refused { message: never_fits(spec) };
+            self.record(Event::CompensationAttempted { call: id, attempt, deadline: self.deadline })?;
+            return self.record(Event::Compensated { call: id, attempt, outcome }).map(|()| None);
+        }
+        if let Some(ended) = self.make_room_for(spec.timeout).await? {
+            return Ok(ended);
+        }
+        self.record(Event::CompensationAttempted { call: id, attempt, deadline: self.deadline })?;
+        if self.flush().await? == Flushed::Reloaded {
+            return Ok(None);
+        }
+        let outcome = if self.may_act_for(spec.timeout) {
+            let context = self.context(id);
+            let until = self.now() + spec.timeout;
+            let result = before(self.engine.clock.as_ref(), until, tool.compensate(&context, &call.arguments)).await;
+            self.outcome_of(spec, attempt, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
+        } else {
+            ToolOutcome::Unavailable { message: "the lease ran low".into(), retry_at: Some(self.now()) }
+        };
+        info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "undone");
+        self.record(Event::Compensated { call: id, attempt, outcome })?;
+        Ok(None)
+    }
+
+    /// Makes sure that something which may take `needed` fits into the invocation and the lease. `Some` when it does not:
+    /// then the run was handed over, or somebody interjected and the turn decides anew.
+    async fn make_room_for(&mut self, needed: Duration) -> Result<Option<Option<Advanced>>, Interrupted> {
+        if !self.has_time_for(needed) {
+            return self.hand_over().await.map(Some);
+        }
+        self.hold_for(needed).await?;
+        Ok(None)
+    }
+
+    /// The last look before acting: a holder that froze since it wrote its intent must not act on it.
+    fn may_act_for(&self, needed: Duration) -> bool {
+        self.holds_for(needed) && self.has_time_for(needed)
+    }
+
+    async fn rest_for_tool(&mut self, call: &Call) -> Result<Option<Advanced>, Interrupted> {
+        warn!(tool = %call.tool, "this release has no such tool; the run rests");
+        if self.flush().await? == Flushed::Reloaded {
+            return Ok(None);
+        }
+        self.park(self.now() + TOOL_MISSING_REST).await
+    }
+
+    fn context(&self, call: CallId) -> CallContext {
+        CallContext {
+            tenant: self.state.request.tenant.clone(),
+            run: self.run,
+            trace: self.state.trace,
+            call,
+            idempotency_key: format!("{}-{call}", self.run),
+        }
+    }
+
+    fn outcome_of(&self, spec: &ToolSpec, attempt: u32, result: Result<Value, ToolError>) -> ToolOutcome {
+        let retry_at =
+            |after| spec.retry.wait(attempt, after, self.engine.random.as_ref()).map(|wait| self.now() + wait);
+        match result {
+            Ok(value) => ToolOutcome::Succeeded { value: bounded(value) },
+            Err(ToolError::Refused { message }) => ToolOutcome::Refused { message },
+            Err(ToolError::Unavailable { message, retry_after }) => {
+                ToolOutcome::Unavailable { message, retry_at: retry_at(retry_after) }
+            }
+            Err(ToolError::Unknown { message }) => match spec.effect {
+                // Nothing can have happened.
+                Effect::Read => ToolOutcome::Unavailable { message, retry_at: retry_at(Duration::ZERO) },
+                Effect::Idempotent => ToolOutcome::Unknown { message, retry_at: retry_at(Duration::ZERO) },
+                // What was sent may still arrive: ask once it cannot any more.
+                Effect::Queryable => ToolOutcome::Unknown { message, retry_at: Some(self.now() + spec.timeout) },
+                Effect::Irreversible => ToolOutcome::Unknown { message, retry_at: None },
+            },
+        }
+    }
+}
+
+/// What would be handed over for ever is given up at once.
+fn never_fits(spec: &ToolSpec) -> String {
+    format!("`{}` may take {:?}, more than an invocation has", spec.name, spec.timeout)
+}
+
+fn ran_out_of_time(spec: &ToolSpec) -> ToolError {
+    ToolError::Unknown { message: format!("no answer within {:?}", spec.timeout) }
+}
+
+/// An answer that is too large to keep is replaced by a note: what it reports has happened all the same.
+fn bounded(value: Value) -> Value {
+    let bytes = value.to_string().len();
+    if bytes <= TOOL_ANSWER_BYTES_MAX {
+        return value;
+    }
+    json!({ "omitted": format!("an answer of {bytes} bytes; at most {TOOL_ANSWER_BYTES_MAX} are kept") })
+}
+
+const fn outcome_word(outcome: &ToolOutcome) -> &'static str {
+    match outcome {
+        ToolOutcome::Succeeded { .. } => "succeeded",
+        ToolOutcome::Refused { .. } => "refused",
+        ToolOutcome::Unavailable { .. } => "unavailable",
+        ToolOutcome::Unknown { .. } => "unknown",
+        ToolOutcome::Absent => "absent",
+    }
+}

@@ -1,0 +1,335 @@
+//! One holder's turn with a run: what it has seen, what it has not yet written, and how it ends.
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::{Advanced, Engine, INLINE_WAIT_MAX, LEAVE_MARGIN};
+use crate::{
+    clock::Timestamp,
+    ids::RunId,
+    journal::{Appended, HeadStatus, JournalError, Lease, RESCUE_AFTER},
+    lease::{LEASE_FOR, Leave, Left},
+    queue::{DELAY_MAX, Message},
+    retry::{Backoff, Retry},
+    run::{
+        entry::{Entry, Event, StopReason, Writer},
+        state::{Phase, RunState},
+        stored::EntryTooLarge,
+    },
+};
+
+/// How a write of the turn is repeated when the store does not answer: what has happened in the world must not be forgotten
+/// for a moment's throttling. Below the lease's length in all.
+const WRITE_RETRY: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(2), attempts_max: 6 };
+
+/// How often a turn goes back to a run that somebody interjected into just as it was leaving.
+const LEAVES_MAX: u32 = 16;
+
+/// Why a turn ends at once.
+#[derive(Debug)]
+pub(super) enum Interrupted {
+    /// The lease is somebody else's.
+    Lost,
+    /// The store did not do as asked.
+    Store(JournalError),
+}
+
+impl From<JournalError> for Interrupted {
+    fn from(error: JournalError) -> Self {
+        Interrupted::Store(error)
+    }
+}
+
+/// What came of writing what was pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// It is in the journal.
+    Written,
+    /// Somebody else appended first: the state is new, and of what was pending only facts are left.
+    Reloaded,
+}
+
+pub(super) struct Turn<'e> {
+    pub(super) engine: &'e Engine,
+    pub(super) run: RunId,
+    pub(super) lease: Lease,
+    /// The fold of the journal and of `pending`.
+    pub(super) state: RunState,
+    /// When this process is dead for certain.
+    pub(super) deadline: Timestamp,
+    started: Timestamp,
+    expires: Timestamp,
+    pending: Vec<Event>,
+    leaves: u32,
+}
+
+impl<'e> Turn<'e> {
+    pub(super) fn new(
+        engine: &'e Engine,
+        run: RunId,
+        lease: Lease,
+        state: RunState,
+        expires: Timestamp,
+        started: Timestamp,
+        deadline: Timestamp,
+    ) -> Self {
+        Self { engine, run, lease, state, deadline, started, expires, pending: Vec::new(), leaves: 0 }
+    }
+
+    fn writer(&self) -> Writer {
+        Writer::Holder(self.lease.epoch)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state.phase, Phase::Finished(_))
+    }
+
+    /// Takes an event into the state, to be written with the next flush.
+    pub(super) fn record(&mut self, event: Event) -> Result<(), Interrupted> {
+        let noted = self.state.note(&event, &self.writer(), self.engine.clock.now());
+        noted.map_err(|problem| self.illegal(problem))?;
+        self.pending.push(event);
+        Ok(())
+    }
+
+    pub(super) fn illegal(&self, problem: String) -> Interrupted {
+        let source = crate::run::state::IllegalEntry { seq: self.state.seq + 1, problem };
+        Interrupted::Store(JournalError::Illegal { run: self.run, source })
+    }
+
+    /// Writes what is pending as one entry.
+    pub(super) async fn flush(&mut self) -> Result<Flushed, Interrupted> {
+        if self.pending.is_empty() {
+            return Ok(Flushed::Written);
+        }
+        let entry = Entry {
+            at: self.engine.clock.now(),
+            writer: self.writer(),
+            release: self.engine.release.clone(),
+            events: std::mem::take(&mut self.pending),
+        };
+        match self.append(&entry).await {
+            Ok(Appended::Written) => {
+                self.state.seq += 1;
+                Ok(Flushed::Written)
+            }
+            Ok(Appended::Taken) => self.reload(entry.events).await.map(|()| Flushed::Reloaded),
+            Err(JournalError::TooLarge(too_large)) => self.split_or_fail(entry, too_large).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn append(&self, entry: &Entry) -> Result<Appended, JournalError> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.engine.journal.append(self.run, self.state.seq + 1, entry, self.expires).await {
+                Err(error) if error.retry() != Retry::Terminal => error,
+                result => return result,
+            };
+            self.back_off(attempt, error).await?;
+            attempt += 1;
+        }
+    }
+
+    async fn back_off(&self, attempt: u32, error: JournalError) -> Result<(), JournalError> {
+        let Some(wait) = WRITE_RETRY.wait(attempt, Duration::ZERO, self.engine.random.as_ref()) else {
+            return Err(error);
+        };
+        let now = self.engine.clock.now();
+        if now + wait >= self.lease.until.min(self.deadline) {
+            return Err(error);
+        }
+        debug!(%error, attempt, "a write is repeated");
+        self.engine.clock.sleep_until(now + wait).await;
+        Ok(())
+    }
+
+    /// An entry of several events that is too large is written one event at a time; a single event that is too large ends the run:
+    /// every event is bounded, so this is a mistake in a bound and not in the data.
+    async fn split_or_fail(&mut self, entry: Entry, too_large: EntryTooLarge) -> Result<Flushed, Interrupted> {
+        if entry.events.len() == 1 {
+            return Err(JournalError::TooLarge(too_large).into());
+        }
+        let mut events = entry.events.into_iter();
+        while let Some(event) = events.next() {
+            let part =
+                Entry { events: vec![event], writer: entry.writer.clone(), release: entry.release.clone(), ..entry };
+            match self.append(&part).await? {
+                Appended::Written => self.state.seq += 1,
+                Appended::Taken => {
+                    let rest = part.events.into_iter().chain(events).collect();
+                    return self.reload(rest).await.map(|()| Flushed::Reloaded);
+                }
+            }
+        }
+        Ok(Flushed::Written)
+    }
+
+    /// Reads the journal again after somebody else appended. What was planned but not yet done is dropped (it is decided anew);
+    /// what has happened in the world is kept.
+    pub(super) async fn reload(&mut self, unwritten: Vec<Event>) -> Result<(), Interrupted> {
+        let entries = self.engine.journal.load(self.run, 1).await?;
+        let later = |entry: &Entry| matches!(entry.writer, Writer::Holder(epoch) if epoch > self.lease.epoch);
+        let lost = entries.iter().any(later);
+        self.state = RunState::fold(&entries).map_err(|source| JournalError::Illegal { run: self.run, source })?;
+        self.pending.clear();
+        for fact in unwritten.into_iter().filter(Event::is_fact) {
+            let mut state = self.state.clone();
+            match state.note(&fact, &self.writer(), self.engine.clock.now()) {
+                Ok(()) => {
+                    self.state = state;
+                    self.pending.push(fact);
+                }
+                Err(problem) => warn!(%problem, "an outcome came too late to be recorded"),
+            }
+        }
+        if lost {
+            self.save_facts().await?;
+            return Err(Interrupted::Lost);
+        }
+        Ok(())
+    }
+
+    /// A holder that lost its lease still says what it did, if nobody has decided it yet. One try: whoever has the lease now goes on
+    /// meanwhile, and decides by the effect class.
+    async fn save_facts(&mut self) -> Result<(), Interrupted> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let events = std::mem::take(&mut self.pending);
+        let entry =
+            Entry { at: self.engine.clock.now(), writer: self.writer(), release: self.engine.release.clone(), events };
+        self.engine.journal.append(self.run, self.state.seq + 1, &entry, self.expires).await?;
+        Ok(())
+    }
+
+    /// Whether something that may take `needed` fits into what is left of this invocation.
+    pub(super) fn has_time_for(&self, needed: Duration) -> bool {
+        self.engine.clock.now() + needed + LEAVE_MARGIN <= self.deadline
+    }
+
+    /// Whether it would have fitted at the start.
+    pub(super) fn had_time_for(&self, needed: Duration) -> bool {
+        self.started + needed + LEAVE_MARGIN * 2 <= self.deadline
+    }
+
+    /// Makes sure that the lease outlasts something that may take `needed`.
+    pub(super) async fn hold_for(&mut self, needed: Duration) -> Result<(), Interrupted> {
+        let now = self.engine.clock.now();
+        if self.holds_for(needed) {
+            return Ok(());
+        }
+        let until = (now + LEASE_FOR).max(now + needed + LEAVE_MARGIN);
+        match self.engine.leases.renew(self.run, &self.lease, until).await? {
+            Some(lease) => {
+                self.lease = lease;
+                Ok(())
+            }
+            None => Err(Interrupted::Lost),
+        }
+    }
+
+    /// Whether the lease outlasts something that may take `needed`.
+    pub(super) fn holds_for(&self, needed: Duration) -> bool {
+        self.engine.clock.now() + needed + LEAVE_MARGIN <= self.lease.until
+    }
+
+    /// Waits, or parks the run until then.
+    pub(super) async fn wait(&mut self, until: Timestamp) -> Result<Option<Advanced>, Interrupted> {
+        if self.flush().await? == Flushed::Reloaded {
+            return Ok(None);
+        }
+        let span = until.since(self.engine.clock.now());
+        if span <= INLINE_WAIT_MAX && self.has_time_for(span) {
+            self.hold_for(span).await?;
+            self.engine.clock.sleep_until(until).await;
+            return Ok(None);
+        }
+        self.park(until).await
+    }
+
+    /// Gives the lease back until then. A timer in reach of the queue's delay gets its own wake-up.
+    pub(super) async fn park(&mut self, until: Timestamp) -> Result<Option<Advanced>, Interrupted> {
+        let asked = self.state.open_approvals().next().is_some();
+        let status = if asked { HeadStatus::AwaitingApproval } else { HeadStatus::Waiting };
+        let left = self.leave(status, Some(until), Some(until)).await?;
+        let delay = until.since(self.engine.clock.now());
+        if left.is_none() || asked || delay > DELAY_MAX {
+            return Ok(left.map(|()| Advanced::Parked { until }));
+        }
+        self.wake(delay).await;
+        Ok(Some(Advanced::Parked { until }))
+    }
+
+    /// Ends the turn with work left, for a new invocation to go on.
+    pub(super) async fn hand_over(&mut self) -> Result<Option<Advanced>, Interrupted> {
+        if self.flush().await? == Flushed::Reloaded {
+            return Ok(None);
+        }
+        let now = self.engine.clock.now();
+        let left = self.leave(HeadStatus::Ready, Some(now), Some(now + RESCUE_AFTER)).await?;
+        if left.is_some() {
+            self.wake(Duration::ZERO).await;
+        }
+        Ok(left.map(|()| Advanced::HandedOver))
+    }
+
+    /// [`Turn::hand_over`], whatever is interjected meanwhile: that makes the run ready by itself.
+    pub(super) async fn hand_over_now(&mut self) -> Result<Advanced, Interrupted> {
+        Ok(self.hand_over().await?.unwrap_or(Advanced::HandedOver))
+    }
+
+    /// Corrects the head of a run that is over.
+    pub(super) async fn finish(&mut self) -> Result<Option<Advanced>, Interrupted> {
+        if self.flush().await? == Flushed::Reloaded {
+            return Ok(None);
+        }
+        let Phase::Finished(outcome) = &self.state.phase else { return Ok(None) };
+        let word = outcome.reason.word();
+        let status = match &outcome.reason {
+            StopReason::Dead { cause, fingerprint } => {
+                HeadStatus::Dead { cause: cause.clone(), fingerprint: fingerprint.clone() }
+            }
+            _ => HeadStatus::Finished { outcome: word.to_owned() },
+        };
+        info!(outcome = word, steps = self.state.totals.steps, entries = self.state.seq, "the run is over");
+        Ok(self.leave(status, None, None).await?.map(|()| Advanced::Finished { outcome: word }))
+    }
+
+    /// Gives the lease back; `None` when somebody interjected, and the turn goes on with what they said.
+    async fn leave(
+        &mut self,
+        status: HeadStatus,
+        ready_from: Option<Timestamp>,
+        due: Option<Timestamp>,
+    ) -> Result<Option<()>, Interrupted> {
+        self.leaves += 1;
+        let now = self.engine.clock.now();
+        let leave = Leave { status, ready_from, due, now, interjections: self.state.interjections };
+        let mut attempt = 1;
+        let left = loop {
+            match self.engine.leases.leave(self.run, &self.lease, &leave).await {
+                Err(error) if error.retry() != Retry::Terminal => self.back_off(attempt, error).await?,
+                result => break result?,
+            }
+            attempt += 1;
+        };
+        match left {
+            Left::Done => Ok(Some(())),
+            Left::Lost => Err(Interrupted::Lost),
+            Left::Interjected { .. } if self.leaves < LEAVES_MAX => self.reload(Vec::new()).await.map(|()| None),
+            Left::Interjected { .. } => {
+                Err(JournalError::Unavailable { message: "too many interjections".into() }.into())
+            }
+        }
+    }
+
+    /// A wake-up that is lost is made up for by the due time.
+    async fn wake(&self, delay: Duration) {
+        let message = Message::WakeUp { run: self.run };
+        if let Err(error) = self.engine.wake_ups.send(&message, delay).await {
+            warn!(%error, "a wake-up was not sent; the due time makes up for it");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Ports that behave as [`Faults`] decide and otherwise do what the port behind them does.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use step::refund_desk::ledger::{Ledger, Order, Refund};
+use windlass::{
+    agent::{
+        model::{Answer, Model, ModelError, Question},
+        tool::ToolError,
+    },
+    clock::Timestamp,
+    ids::{RunId, Tenant},
+    journal::{
+        Acceptance, Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
+    },
+    lease::{Claim, Leases, Leave, Left},
+    queue::{Message, QueueError, WakeUps},
+    run::entry::{Entry, Seq},
+};
+
+use super::faults::Faults;
+
+/// A port with faults.
+pub struct Faulty<P: ?Sized> {
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
+    /// What does the work.
+    pub inner: Arc<P>,
+}
+
+impl<P: ?Sized> Clone for Faulty<P> {
+    fn clone(&self) -> Self {
+        Self { faults: Arc::clone(&self.faults), inner: Arc::clone(&self.inner) }
+    }
+}
+
+fn store() -> JournalError {
+    JournalError::Unavailable { message: "injected".to_owned() }
+}
+
+fn queue() -> QueueError {
+    QueueError::Unavailable { message: "injected".to_owned() }
+}
+
+fn tool() -> ToolError {
+    ToolError::Unknown { message: "injected".to_owned() }
+}
+
+#[async_trait]
+impl<P: Journal + ?Sized> Journal for Faulty<P> {
+    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
+        self.faults.around("journal.accept", store, self.inner.accept(new)).await
+    }
+    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
+        self.faults.around("journal.load", store, self.inner.load(run, from)).await
+    }
+    async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
+        self.faults.around("journal.append", store, self.inner.append(run, seq, entry, expires)).await
+    }
+    async fn interject(
+        &self,
+        run: RunId,
+        seq: Seq,
+        entry: &Entry,
+        expected: Expected,
+    ) -> Result<Interjected, JournalError> {
+        self.faults.around("journal.interject", store, self.inner.interject(run, seq, entry, expected)).await
+    }
+}
+
+#[async_trait]
+impl<P: Leases + ?Sized> Leases for Faulty<P> {
+    async fn claim(&self, run: RunId, holder: &str, now: Timestamp, until: Timestamp) -> Result<Claim, JournalError> {
+        self.faults.around("leases.claim", store, self.inner.claim(run, holder, now, until)).await
+    }
+    async fn renew(&self, run: RunId, lease: &Lease, until: Timestamp) -> Result<Option<Lease>, JournalError> {
+        self.faults.around("leases.renew", store, self.inner.renew(run, lease, until)).await
+    }
+    async fn leave(&self, run: RunId, lease: &Lease, leave: &Leave) -> Result<Left, JournalError> {
+        self.faults.around("leases.leave", store, self.inner.leave(run, lease, leave)).await
+    }
+}
+
+#[async_trait]
+impl<P: Heads + ?Sized> Heads for Faulty<P> {
+    async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        self.faults.around("heads.head", store, self.inner.head(run)).await
+    }
+    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
+        self.faults.around("heads.due", store, self.inner.due(shard, now, limit)).await
+    }
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError> {
+        self.faults.around("heads.postpone_due", store, self.inner.postpone_due(run, seen, to)).await
+    }
+    async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
+        self.faults.around("heads.list", store, self.inner.list(listing, limit)).await
+    }
+}
+
+#[async_trait]
+impl<P: WakeUps + ?Sized> WakeUps for Faulty<P> {
+    async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError> {
+        self.faults.around("wake_ups.send", queue, self.inner.send(message, delay)).await
+    }
+    async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
+        self.faults.around("wake_ups.send_batch", queue, self.inner.send_batch(runs)).await
+    }
+    async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
+        self.faults.around("wake_ups.postpone", queue, self.inner.postpone(receipt, span)).await
+    }
+}
+
+#[async_trait]
+impl<P: Model + ?Sized> Model for Faulty<P> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn timeout(&self) -> Duration {
+        self.inner.timeout()
+    }
+    async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
+        let unavailable = || ModelError::Unavailable { message: "injected".to_owned(), retry_after: Duration::ZERO };
+        self.faults.around("model.answer", unavailable, self.inner.answer(question)).await
+    }
+}
+
+#[async_trait]
+impl<P: Ledger + ?Sized> Ledger for Faulty<P> {
+    async fn order(&self, tenant: &Tenant, order: &str) -> Result<Option<Order>, ToolError> {
+        self.faults.around("ledger.order", tool, self.inner.order(tenant, order)).await
+    }
+    async fn refund(&self, tenant: &Tenant, order: &str, cents: u64, key: &str) -> Result<Refund, ToolError> {
+        self.faults.around("ledger.refund", tool, self.inner.refund(tenant, order, cents, key)).await
+    }
+    async fn reverse(&self, tenant: &Tenant, order: &str, key: &str) -> Result<(), ToolError> {
+        self.faults.around("ledger.reverse", tool, self.inner.reverse(tenant, order, key)).await
+    }
+    async fn send_letter(&self, tenant: &Tenant, order: &str, text: &str) -> Result<String, ToolError> {
+        self.faults.around("ledger.send_letter", tool, self.inner.send_letter(tenant, order, text)).await
+    }
+    async fn is_armed(&self, drill: &str) -> Result<bool, ToolError> {
+        self.faults.around("ledger.is_armed", tool, self.inner.is_armed(drill)).await
+    }
+}
+
+/// For the journals that a harness prints when something is wrong.
+pub fn show(entries: &[Entry]) -> String {
+    let lines = entries.iter().zip(1..).map(|(entry, seq)| {
+        let events: Value = serde_json::to_value(&entry.events).unwrap_or_default();
+        format!("{seq:>3} {} {:?} {events}", entry.at, entry.writer)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

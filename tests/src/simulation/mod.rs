@@ -1,0 +1,5 @@
+//! A deterministic world for the real loop: virtual time, seeded choices, ports that fail, processes that die.
+
+pub mod executor;
+pub mod faults;
+pub mod faulty;
