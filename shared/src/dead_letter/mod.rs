@@ -190,3 +190,6 @@ pub trait ReplayPlans: Send + Sync {
     /// The newest `limit` audit records, newest first.
     async fn audit_trail(&self, limit: usize) -> Result<Vec<AuditRecord>, PlanError>;
 }
+
+#[cfg(test)]
+mod tests;

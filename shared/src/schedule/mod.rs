@@ -162,3 +162,6 @@ pub trait JobRecords: Send + Sync {
     /// Every job's record.
     async fn list(&self) -> Result<Vec<JobRecord>, ScheduleError>;
 }
+
+#[cfg(test)]
+mod tests;

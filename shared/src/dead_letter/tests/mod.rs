@@ -1,0 +1,5 @@
+//! Dead letters over the stores in memory.
+
+mod looking;
+mod replaying;
+mod world;
