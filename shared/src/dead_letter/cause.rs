@@ -116,7 +116,10 @@ mod tests {
             one("run 01JHD7Z3ZK8V6N5Q4R3S2T1W0Y: tool `letter` timed out  after 45 s")
         );
         assert_eq!(one("got \"a b\" at line 1 column 17"), one("got \"c\" at line 2 column 3"));
-        assert_eq!(one("connect 127.0.0.1:8080 refused (os error 111)"), one("connect 10.0.0.7:443 refused (os error 61)"));
+        assert_eq!(
+            one("connect 127.0.0.1:8080 refused (os error 111)"),
+            one("connect 10.0.0.7:443 refused (os error 61)")
+        );
         assert_eq!(one("it didn't answer 'yes'"), one("it didn't answer 'no'"));
     }
 

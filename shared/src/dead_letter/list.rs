@@ -94,10 +94,7 @@ async fn peek(messages: &dyn DeadMessages) -> Result<(Vec<DeadMessage>, bool), Q
 
 /// Receives up to [`MESSAGES_MAX`] messages, hidden for `hide`: what was received, also when a later receive failed, and whether
 /// there may be more.
-pub(super) async fn hold(
-    messages: &dyn DeadMessages,
-    hide: Duration,
-) -> (Vec<DeadMessage>, Result<bool, QueueError>) {
+pub(super) async fn hold(messages: &dyn DeadMessages, hide: Duration) -> (Vec<DeadMessage>, Result<bool, QueueError>) {
     // A standard queue can hand out a message twice; the later receipt is the one that counts.
     let mut held: BTreeMap<String, DeadMessage> = BTreeMap::new();
     for _ in 0..MESSAGES_MAX.div_ceil(BATCH_MESSAGES_MAX) * 2 {

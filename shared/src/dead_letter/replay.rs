@@ -186,7 +186,8 @@ impl Replay<'_> {
     }
 
     async fn replay_runs(&self, session: &mut Session) -> Result<(), ReplayError> {
-        let pending: Vec<(String, RunId)> = session.pending().filter_map(|key| Some((key.to_owned(), run_of(key)?))).collect();
+        let pending: Vec<(String, RunId)> =
+            session.pending().filter_map(|key| Some((key.to_owned(), run_of(key)?))).collect();
         for (key, run) in pending {
             if !self.turn(session).await? {
                 break;

@@ -48,7 +48,8 @@ impl Replay<'_> {
         for attempt in 1..=ATTEMPTS_MAX {
             let entries = self.journal.load(run, 1).await?;
             if !entries.iter().any(|entry| entry.writer == writer) {
-                let state = RunState::fold(&entries).map_err(|source: IllegalEntry| JournalError::Illegal { run, source })?;
+                let state =
+                    RunState::fold(&entries).map_err(|source: IllegalEntry| JournalError::Illegal { run, source })?;
                 if !is_dead(&state) {
                     return Err(ReviveError::NotDead);
                 }

@@ -117,10 +117,9 @@ pub async fn run_job(
         JobBegun::Locked { until } => return Ok(JobRun::Locked { until }),
         JobBegun::Done => return Ok(JobRun::Done),
     }
-    let worked = clock::before(clock, lock.until, work).await.unwrap_or_else(|| Worked {
-        handled: 0,
-        error: Some(format!("not done within {} s", LOCK_FOR.as_secs())),
-    });
+    let worked = clock::before(clock, lock.until, work)
+        .await
+        .unwrap_or_else(|| Worked { handled: 0, error: Some(format!("not done within {} s", LOCK_FOR.as_secs())) });
     let Worked { handled, error } = worked;
     let run = LastRun { scheduled_for, started, ended: clock.now(), handled, error };
     Ok(match records.finish(job, &lock.owner, &run).await? {

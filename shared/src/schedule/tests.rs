@@ -22,7 +22,7 @@ use crate::{
     clock::{Clock as _, Timestamp},
     idempotency::{Key, PayloadHash},
     ids::{RunId, TraceId},
-    journal::{DUE_SHARDS, Heads as _, HeadStatus, Journal as _, NewRun, RESCUE_AFTER},
+    journal::{DUE_SHARDS, HeadStatus, Heads as _, Journal as _, NewRun, RESCUE_AFTER},
     lease::{Claim, Leases as _, Leave},
     memory::{self, ManualClock, Queue, SeededRandom},
     queue::{Message, QueueError, WakeUps},
@@ -260,7 +260,11 @@ async fn a_second_run_is_refused_while_the_first_is_at_it_and_takes_over_when_it
     let JobRun::Outlived(LastRun { error: Some(error), .. }) = late else { panic!("{late:?}") };
     assert_eq!(error, "not done within 60 s");
     let record = world.records.list().await.expect("memory").pop().and_then(|record| record.last);
-    assert_eq!(record.map(|last| (last.scheduled_for, last.error)), Some((next, None)), "the record is the new owner's");
+    assert_eq!(
+        record.map(|last| (last.scheduled_for, last.error)),
+        Some((next, None)),
+        "the record is the new owner's"
+    );
 }
 
 #[tokio::test]

@@ -26,8 +26,12 @@ async fn messages_and_runs_are_listed_together_newest_first_and_can_be_listed_ag
     for _ in 0..2 {
         let letters = world.letters().await;
         let keys: Vec<String> = letters.iter().map(|letter| letter.origin.key()).collect();
-        let expected =
-            ["message/message-2".to_owned(), format!("run/{newer}"), "message/message-1".to_owned(), format!("run/{older}")];
+        let expected = [
+            "message/message-2".to_owned(),
+            format!("run/{newer}"),
+            "message/message-1".to_owned(),
+            format!("run/{older}"),
+        ];
         assert_eq!(keys, expected);
         assert_eq!(letters.iter().map(|letter| letter.replayable).collect::<Vec<_>>(), [true, true, false, true]);
     }
@@ -59,7 +63,11 @@ async fn causes_that_differ_in_numbers_only_are_one_group() {
 async fn a_forecast_says_what_would_happen_to_each_and_writes_nothing() {
     let world = World::new();
     let unreadable = world.run().await;
-    world.fates.lock().expect("no panic").insert(unreadable, HeadStatus::Unreadable { problem: "version 9".to_owned() });
+    world
+        .fates
+        .lock()
+        .expect("no panic")
+        .insert(unreadable, HeadStatus::Unreadable { problem: "version 9".to_owned() });
     world.queue.send_body(&WAKE_UP.replace("01JHD7Z3ZK8V6N5Q4R3S2T1W0X", &unreadable.to_string()), Default::default());
     world.while_working(world.working_once()).await;
     world.dead_run("x").await;
@@ -121,5 +129,8 @@ async fn a_foreign_message_is_discarded_once_and_its_text_is_in_the_audit_trail(
     assert!(matches!(&left[..], [letter] if matches!(&letter.origin, Origin::Message { id, .. } if id == "message-2")));
     let trail = world.plans.audit_trail(10).await.expect("memory");
     assert_eq!(trail.len(), 1);
-    assert_eq!((trail[0].action.as_str(), trail[0].detail.as_str()), ("dead_letters.discard", "spam; it said: not ours"));
+    assert_eq!(
+        (trail[0].action.as_str(), trail[0].detail.as_str()),
+        ("dead_letters.discard", "spam; it said: not ours")
+    );
 }

@@ -3,3 +3,4 @@
 mod looking;
 mod replaying;
 mod world;
+mod yielding;
