@@ -2,16 +2,16 @@
 //! (<https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/>), so that a Python or Node function can
 //! share the table.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    clock::{Clock, Timestamp},
-    ids::{Actor, Random, Tenant},
+    clock::Timestamp,
+    ids::{Actor, Tenant},
     retry::Retry,
 };
+
+pub mod once;
 
 /// The most characters of a client's key. The Idempotency-Key draft leaves the bound to the server
 /// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).

@@ -98,10 +98,28 @@ impl HeadStatus {
         }
     }
 
+    /// Where the run is listed when somebody leaves it so.
+    pub(crate) const fn inbox(&self) -> Option<Inbox> {
+        match self {
+            HeadStatus::AwaitingApproval => Some(Inbox::Approval),
+            HeadStatus::Unreadable { .. } | HeadStatus::Dead { .. } => Some(Inbox::Trouble),
+            HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::Finished { .. } => None,
+        }
+    }
+
     /// Whether nobody has to look at the run again.
     pub const fn is_over(&self) -> bool {
         matches!(self, HeadStatus::Finished { .. } | HeadStatus::Dead { .. })
     }
+}
+
+/// Which listing of runs that need a person a run is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inbox {
+    /// Its tenant's approvals.
+    Approval,
+    /// What operators have to look at.
+    Trouble,
 }
 
 /// The right to advance a run for a short time.

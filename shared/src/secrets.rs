@@ -5,6 +5,10 @@ use secrecy::SecretString;
 
 use crate::retry::Retry;
 
+mod cache;
+
+pub use cache::{ATTEMPT_AFTER_MIN, REFRESH_AFTER, STALENESS_MAX, SecretCache};
+
 /// A secret could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {

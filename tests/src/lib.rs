@@ -1,1 +1,3 @@
-//! Shared by the test binaries of this folder.
+//! What the test binaries of this folder share.
+
+pub mod simulation;

@@ -1,1 +1,82 @@
+//! The approval function: shows what a person is to decide, and takes the decision.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /approvals` | 200 with the open ones that the caller may see |
+//! | `GET /approvals/{id}` | 200 with the exact action, and a token for whoever may decide; it never decides |
+//! | `POST /approvals/{id}` | 200 once, then 409 |
+#![deny(missing_docs)]
 
+use std::sync::Arc;
+
+use windlass::{
+    approval::token::ApprovalKeys,
+    clock::Clock,
+    ids::{Random, Release},
+    journal::{Heads, Journal},
+    queue::WakeUps,
+    run::outside::Outside,
+    secrets::SecretCache,
+};
+use windlass_http::{Call, Claims, Event, Kind, Problem, Reply, Request, Response, identify, respond};
+
+mod decide;
+mod list;
+mod show;
+mod view;
+
+/// What the function works with.
+pub struct Desk {
+    /// Where journals are.
+    pub journal: Arc<dyn Journal>,
+    /// Where runs are found.
+    pub heads: Arc<dyn Heads>,
+    /// Where wake-ups are sent.
+    pub wake_ups: Arc<dyn WakeUps>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For marks and jitter.
+    pub random: Arc<dyn Random>,
+    /// What tokens are signed with.
+    pub keys: Arc<SecretCache<ApprovalKeys>>,
+    /// The release that answers.
+    pub release: Release,
+    /// Which claims say who asks.
+    pub claims: Claims,
+}
+
+impl Desk {
+    /// Answers one request. What cannot be met is a problem document, never an error of the function.
+    pub async fn handle(&self, event: Event) -> Response {
+        let request = Request::read(event, self.random.as_ref());
+        let result = self.route(&request).await;
+        respond(&request, result)
+    }
+
+    async fn route(&self, request: &Request) -> Result<Reply, Problem> {
+        let caller = identify(request, &self.claims)?;
+        let Call { method, segments, count } = request.call();
+        match (method, &segments[..count.min(3)]) {
+            ("GET", ["approvals"]) => self.list(&caller).await,
+            ("GET", ["approvals", id]) => self.show(&caller, id.parse()?).await,
+            ("POST", ["approvals", id]) => self.decide(request, &caller, id.parse()?).await,
+            (_, ["approvals"]) => Err(not_allowed("GET")),
+            (_, ["approvals", _]) => Err(not_allowed("GET, POST")),
+            _ => Err(Problem::new(Kind::NotFound, "there is nothing at this path")),
+        }
+    }
+
+    fn outside(&self) -> Outside<'_> {
+        Outside {
+            journal: self.journal.as_ref(),
+            wake_ups: self.wake_ups.as_ref(),
+            clock: self.clock.as_ref(),
+            random: self.random.as_ref(),
+            release: &self.release,
+        }
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Problem {
+    Problem::new(Kind::MethodNotAllowed, format!("this path takes {allowed}")).header("allow", allowed)
+}

@@ -1,1 +1,93 @@
+//! The intake function: takes requests on, shows runs, cancels them.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /runs` | 202 with the run, 200 when it ended within `Prefer: wait=N` |
+//! | `GET /runs/{id}` | 200 with where it stands |
+//! | `GET /runs/{id}/journal` | 200 with its entries, a page at a time |
+//! | `POST /runs/{id}/cancel` | 202, or 409 when it is over |
+//! | `GET /health` | 200, without a look at anything |
+#![deny(missing_docs)]
 
+use std::sync::Arc;
+
+use serde_json::json;
+use windlass::{
+    clock::Clock,
+    ids::{Random, Release},
+    journal::{Heads, Journal},
+    principal::Principal,
+    queue::WakeUps,
+    run::{accept::Terms, outside::Outside},
+};
+use windlass_http::{Call, Claims, Event, Kind, Problem, Reply, Request, Response, identify, respond};
+
+mod access;
+mod cancel;
+mod header;
+mod show;
+mod submit;
+mod view;
+
+/// What the function works with.
+pub struct Intake {
+    /// Where journals are.
+    pub journal: Arc<dyn Journal>,
+    /// Where runs are found.
+    pub heads: Arc<dyn Heads>,
+    /// Where wake-ups are sent.
+    pub wake_ups: Arc<dyn WakeUps>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For ids.
+    pub random: Arc<dyn Random>,
+    /// The release that answers.
+    pub release: Release,
+    /// On which terms runs are taken on.
+    pub terms: Terms,
+    /// Which claims say who asks.
+    pub claims: Claims,
+}
+
+impl Intake {
+    /// Answers one request. What cannot be met is a problem document, never an error of the function.
+    pub async fn handle(&self, event: Event) -> Response {
+        let request = Request::read(event, self.random.as_ref());
+        let result = self.route(&request).await;
+        respond(&request, result)
+    }
+
+    async fn route(&self, request: &Request) -> Result<Reply, Problem> {
+        let Call { method, segments, count } = request.call();
+        if (segments[0], count) == ("health", 1) {
+            return match method {
+                "GET" => Reply::json(200, &json!({ "status": "ok", "release": self.release })),
+                _ => Err(not_allowed("GET")),
+            };
+        }
+        let caller: Principal = identify(request, &self.claims)?;
+        match (method, &segments[..count.min(3)], count) {
+            ("POST", ["runs"], 1) => self.submit(request, &caller).await,
+            ("GET", ["runs", id], 2) => self.show(&caller, id.parse()?).await,
+            ("GET", ["runs", id, "journal"], 3) => self.journal(request, &caller, id.parse()?).await,
+            ("POST", ["runs", id, "cancel"], 3) => self.cancel(request, &caller, id.parse()?).await,
+            (_, ["runs"] | ["runs", _, "cancel"], 1 | 3) => Err(not_allowed("POST")),
+            (_, ["runs", _] | ["runs", _, "journal"], 2 | 3) => Err(not_allowed("GET")),
+            _ => Err(Problem::new(Kind::NotFound, "there is nothing at this path")),
+        }
+    }
+
+    fn outside(&self) -> Outside<'_> {
+        Outside {
+            journal: self.journal.as_ref(),
+            wake_ups: self.wake_ups.as_ref(),
+            clock: self.clock.as_ref(),
+            random: self.random.as_ref(),
+            release: &self.release,
+        }
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Problem {
+    Problem::new(Kind::MethodNotAllowed, format!("this path takes {allowed}")).header("allow", allowed)
+}

@@ -1,55 +1,32 @@
 //! The step function: a batch of queue messages in, runs advanced, the failed messages out.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::future::join_all;
 use tracing::{error, info, warn};
 use windlass::{
-    clock::{CLOCK_SKEW_MAX, Clock, Timestamp},
+    clock::{CLOCK_SKEW_MAX, Timestamp},
     ids::RunId,
     journal::JournalError,
-    queue::{Message, WakeUps},
+    queue::Message,
     retry::Retry,
     run::{
+        accept::{Incoming, Terms, accept},
         advance::{Advanced, Engine},
-        request::{RunRequest, Source},
+        outside::Outside,
     },
 };
 
 /// How long a message rests after the store did not answer.
 const REST: Duration = Duration::from_secs(5);
 
-/// Takes on requests that come as messages.
-#[async_trait]
-pub trait Acceptor: Send + Sync {
-    /// The run of the request: a new one, or the one that an earlier delivery of the message started.
-    ///
-    /// # Errors
-    /// What is wrong, and whether the message may be tried again.
-    async fn accept(&self, key: &str, source: Source, request: RunRequest) -> Result<RunId, Rejected>;
-}
-
-/// A request was not taken on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// Why.
-    pub message: String,
-    /// Whether trying again may help.
-    pub retry: Retry,
-}
-
 /// Works on batches.
 pub struct Handler {
     /// Advances runs.
     pub engine: Engine,
-    /// Takes on requests.
-    pub acceptor: Arc<dyn Acceptor>,
-    /// The step queue.
-    pub queue: Arc<dyn WakeUps>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    /// On which terms requests that come as messages are taken on.
+    pub terms: Terms,
 }
 
 /// What becomes of a message.
@@ -101,9 +78,10 @@ impl Handler {
         match Message::parse(record.body.as_deref().unwrap_or_default()) {
             Ok(Message::WakeUp { run }) => Ok(run),
             Ok(Message::Start { idempotency_key, source, request }) => {
-                self.acceptor.accept(&idempotency_key, source, request).await.map_err(|rejected| {
-                    error!(message, problem = %rejected.message, "a request was not taken on");
-                    match rejected.retry {
+                let incoming = Incoming { request, source, client_key: idempotency_key, trace: None };
+                accept(&self.outside(), &self.terms, incoming).await.map(|taken_on| taken_on.run()).map_err(|problem| {
+                    error!(message, %problem, "a request was not taken on");
+                    match problem.retry() {
                         Retry::Transient { after } => Verdict::PutBack(after.max(REST)),
                         Retry::Terminal => Verdict::PutBack(Duration::ZERO),
                     }
@@ -116,11 +94,21 @@ impl Handler {
         }
     }
 
+    fn outside(&self) -> Outside<'_> {
+        Outside {
+            journal: self.engine.journal.as_ref(),
+            wake_ups: self.engine.wake_ups.as_ref(),
+            clock: self.engine.clock.as_ref(),
+            random: self.engine.random.as_ref(),
+            release: &self.engine.release,
+        }
+    }
+
     async fn advance(&self, run: RunId, deadline: Timestamp) -> Verdict {
         match self.engine.advance(run, deadline).await {
             Ok(Advanced::Held { until }) => {
                 // Perhaps the holder's own message, delivered again: it is kept until the lease is over.
-                Verdict::PutBack((until + CLOCK_SKEW_MAX).since(self.clock.now()) + Duration::from_secs(1))
+                Verdict::PutBack((until + CLOCK_SKEW_MAX).since(self.engine.clock.now()) + Duration::from_secs(1))
             }
             Ok(Advanced::Unreadable { problem }) => {
                 error!(%run, %problem, "the run was left alone");
@@ -147,7 +135,7 @@ impl Handler {
 
     async fn postpone(&self, record: &SqsMessage, span: Duration) {
         let Some(receipt) = record.receipt_handle.as_deref() else { return };
-        if let Err(problem) = self.queue.postpone(receipt, span).await {
+        if let Err(problem) = self.engine.wake_ups.postpone(receipt, span).await {
             warn!(%problem, "a message was not put back; it comes back by itself");
         }
     }

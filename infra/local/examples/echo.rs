@@ -1,8 +1,9 @@
 //! A function for the tests of the stack: its event says what it does.
 //!
-//! `ECHO_INIT_EXIT` makes it fail before it asks for work. Otherwise the first of these fields decides: `exit` ends the process with
-//! that code, `error` returns an error, `sleepMs` waits and then goes on, `env` returns variables, `Records` answers a batch (see
-//! [`batch`]), `response` returns its value; anything else is returned as it is.
+//! `ECHO_INIT_EXIT` makes it fail before it asks for work. Otherwise the first of these fields decides: `exit` ends the
+//! process with that code, `error` returns an error, `mark` creates a file and goes on, `sleepMs` waits and then goes
+//! on, `env` returns variables, `Records` answers a batch (see [`batch`]), `response` returns its value; anything else
+//! is returned as it is.
 
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     }
     if let Some(message) = event.get("error").and_then(Value::as_str) {
         return Err(message.into());
+    }
+    if let Some(path) = event.get("mark").and_then(Value::as_str) {
+        std::fs::write(path, "")?;
     }
     if let Some(ms) = event.get("sleepMs").and_then(Value::as_u64) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -61,10 +65,13 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     Ok(event.get("response").cloned().unwrap_or(event))
 }
 
-/// The body of the first message that is JSON with a `reply` decides for all; a message whose body is `fail` is reported as failed,
-/// `hang` waits for a minute, `crash` ends the process. Every body that is a path to a file gets a line with the receive count.
+/// Works every message; its body is an order and perhaps the path of a file, which gets a line with the order, the
+/// receive count and the size of the batch. `fail` is reported as failed, `unknown` and `empty` report what is not in
+/// the batch, `malformed` spoils the whole response, `hang` waits for a minute, `crash` ends the process, and all else
+/// succeeds.
 async fn batch(records: &[Value]) -> Result<Value, Error> {
     let mut failures = Vec::new();
+    let mut malformed = false;
     for record in records {
         let body = record["body"].as_str().unwrap_or_default();
         let (order, path) = body.split_once(' ').unwrap_or((body, ""));
@@ -77,11 +84,11 @@ async fn batch(records: &[Value]) -> Result<Value, Error> {
             "fail" => failures.push(json!({ "itemIdentifier": record["messageId"] })),
             "unknown" => failures.push(json!({ "itemIdentifier": "no such message" })),
             "empty" => failures.push(json!({ "itemIdentifier": "" })),
-            "malformed" => return Ok(json!("not an object")),
+            "malformed" => malformed = true,
             "hang" => tokio::time::sleep(Duration::from_secs(60)).await,
             "crash" => std::process::exit(1),
             _ => {}
         }
     }
-    Ok(json!({ "batchItemFailures": failures }))
+    Ok(if malformed { json!("not an object") } else { json!({ "batchItemFailures": failures }) })
 }

@@ -1,7 +1,7 @@
 //! DynamoDB: requests as the SDKs send them, answered by the embedded database and metered.
 //!
-//! dynoxide's own HTTP router is private, so requests are decoded here, straight into its request types. That saves a hop and a
-//! second parse, and lets the meter read what an operation consumed without touching JSON.
+//! dynoxide's own HTTP router is private, so requests are decoded here, straight into its request types. That saves a
+//! hop and a second parse, and lets the meter read what an operation consumed without touching JSON.
 
 mod request;
 mod store;

@@ -41,7 +41,8 @@ impl Mapping {
         Self { queue_url: queues.url(&spec.queue), queue_arn: queues.arn(&spec.queue), spec, region, queues, pool }
     }
 
-    /// Polls until `stop`. It receives only when the mapping may invoke once more and the function has a process to spare.
+    /// Polls until `stop`. It receives only when the mapping may invoke once more and the function has a process to
+    /// spare.
     pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let slots = Arc::new(Semaphore::new(self.spec.concurrency_max.clamp(1, Semaphore::MAX_PERMITS)));
         loop {
@@ -210,8 +211,8 @@ enum Outcome {
 
 /// Reads a response for `ReportBatchItemFailures`.
 ///
-/// Complete success: no failures, `null`, or nothing at all. Complete failure: anything that is not understood, and an identifier that
-/// is empty, missing or not in the batch.
+/// Complete success: no failures, `null`, or nothing at all. Complete failure: anything that is not understood, and an
+/// identifier that is empty, missing or not in the batch.
 fn outcome(payload: &[u8], batch: &[Message]) -> Outcome {
     let failures = match serde_json::from_slice(payload) {
         Ok(Value::Null) => return Outcome::Done { failed: HashSet::new() },

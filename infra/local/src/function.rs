@@ -27,7 +27,8 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Everything but `PATH` and the address of the Runtime API, as Lambda sets it. The function's own variables come last and win.
+    /// Everything but `PATH` and the address of the Runtime API, as Lambda sets it. The function's own variables come
+    /// last and win.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>
     pub(crate) fn environment(&self, log_stream: &str) -> Vec<(String, String)> {
         let task_root = self.program.parent().map(|path| path.display().to_string()).unwrap_or_default();

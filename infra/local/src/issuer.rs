@@ -39,7 +39,8 @@ pub enum IssuerError {
 
 /// Signs tokens that the stack's authorizer accepts (ES256).
 ///
-/// Tokens outlive a restart only when the stack has a data directory and a fixed `api_port`, because the issuer is named by its URL.
+/// Tokens outlive a restart only when the stack has a data directory and a fixed `api_port`, because the issuer is
+/// named by its URL.
 pub struct Issuer {
     url: String,
     audience: String,
@@ -89,8 +90,8 @@ impl Issuer {
         &self.url
     }
 
-    /// A token for `subject`, valid from now for `ttl`. `claims` are added and win over `iss`, `aud`, `iat` and `exp`, so that a test
-    /// can ask for a token that must be refused.
+    /// A token for `subject`, valid from now for `ttl`. `claims` are added and win over `iss`, `aud`, `iat` and `exp`,
+    /// so that a test can ask for a token that must be refused.
     pub fn token(&self, subject: &str, claims: Map<String, Value>, ttl: Duration) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut all = Map::from_iter([

@@ -8,15 +8,19 @@
 //!               event source mappings ──────┘◄── SQS ──────────────── AWS endpoint: DynamoDB · SQS · Secrets Manager
 //! ```
 //!
-//! The functions are the programs that ship, run as Lambda runs them: one invocation at a time, killed when it takes too long, started
-//! again when they die. Nothing listens outside 127.0.0.1, and no signature is checked: who can reach the ports may do everything.
+//! The functions are the programs that ship, run as Lambda runs them: one invocation at a time, killed when it takes
+//! too long, started again when they die. Nothing listens outside 127.0.0.1, and no signature is checked: who can reach
+//! the ports may do everything.
 //!
-//! Read it in this order: [`StackSpec`] says what a stack is made of, [`Stack`] runs it, `pool` and `process` are Lambda,
-//! `event_source_mapping` and `scheduler` call it, `http_api` is API Gateway, and `aws_endpoint` is everything that functions call.
+//! Read it in this order: [`StackSpec`] says what a stack is made of, [`Stack`] runs it, `pool` and `process` are
+//! Lambda,
+//! `event_source_mapping` and `scheduler` call it, `http_api` is API Gateway, and `aws_endpoint` is everything that
+//! functions call.
 
 mod authorizer;
 mod aws_endpoint;
 mod data_directory;
+mod delivery;
 mod dynamodb;
 mod event_source_mapping;
 mod function;

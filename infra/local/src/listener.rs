@@ -2,7 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use axum::{Router, serve::ListenerExt as _};
+use axum::{
+    Router,
+    serve::{Listener, ListenerExt as _},
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// Binds a port on 127.0.0.1; `None` takes any free one.
@@ -13,12 +16,21 @@ pub(crate) async fn bind(port: Option<u16>) -> std::io::Result<(TcpListener, Soc
 }
 
 /// Serves until `stop` turns true or its sender is gone. Small answers leave at once (`TCP_NODELAY`).
-pub(crate) fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(crate) fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
     });
+    serve_on(listener, router, stop)
+}
+
+/// The same on a listener that prepares its connections itself.
+pub(crate) fn serve_on<L>(listener: L, router: Router, mut stop: watch::Receiver<bool>) -> JoinHandle<()>
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
     tokio::spawn(async move {
         let stopped = async move {
             // An error means that the sender is gone, which stops the server as well.

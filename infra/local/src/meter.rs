@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 
 /// A snapshot of everything counted since the stack started.
 ///
-/// Names are `<service>.<operation>`, for example `DynamoDB.PutItem` or `SQS.ReceiveMessage`. Receives of an event source mapping
-/// that found nothing are counted apart, as `SQS.ReceiveMessage.Empty`.
+/// Names are `<service>.<operation>`, for example `DynamoDB.PutItem` or `SQS.ReceiveMessage`. Receives of an event
+/// source mapping that found nothing are counted apart, as `SQS.ReceiveMessage.Empty`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Meter {
     /// Requests by name, failed ones included.
     pub requests: BTreeMap<String, u64>,
-    /// DynamoDB requests that failed, by name and error, as in `DynamoDB.PutItem ConditionalCheckFailedException`. DynamoDB charges
-    /// a failed condition without reporting its units, so these are in no sum below.
+    /// DynamoDB requests that failed, by name and error, as in `DynamoDB.PutItem ConditionalCheckFailedException`.
+    /// DynamoDB charges a failed condition without reporting its units, so these are in no sum below.
     pub errors: BTreeMap<String, u64>,
     /// Capacity units by name and table, as reported in the answers.
     pub capacity_units: BTreeMap<String, BTreeMap<String, f64>>,

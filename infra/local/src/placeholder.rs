@@ -13,7 +13,8 @@ pub(crate) struct Urls<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unknown(pub(crate) String);
 
-/// Replaces `${AWS_URL}`, `${API_URL}`, `${ISSUER_URL}` and `${QUEUE_URL:name}`. The issuer is named by the URL of the API.
+/// Replaces `${AWS_URL}`, `${API_URL}`, `${ISSUER_URL}` and `${QUEUE_URL:name}`. The issuer is named by the URL of the
+/// API.
 pub(crate) fn replace(env: &BTreeMap<String, String>, urls: &Urls<'_>) -> Result<BTreeMap<String, String>, Unknown> {
     env.iter().map(|(name, value)| Ok((name.clone(), replace_in(value, urls)?))).collect()
 }

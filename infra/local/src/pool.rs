@@ -6,8 +6,8 @@
 //! process ── /next: idle ◄── the slot is free again ── /next ◄── /response ◄──┘
 //! ```
 //!
-//! A slot is kept until the process asks for work again, so there are never more processes than slots. A process that ends while it is
-//! idle is not used; one that ends on the way to its invocation gives the invocation back.
+//! A slot is kept until the process asks for work again, so there are never more processes than slots. A process that
+//! ends while it is idle is not used; one that ends on the way to its invocation gives the invocation back.
 
 use std::{
     sync::{
@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    delivery::{Delivery, WatchedListener},
     function::{Function, FunctionStatus, InvokeError, PAYLOAD_BYTES_MAX},
     identifier, listener,
     logs::Readers,
@@ -300,7 +301,9 @@ impl Pool {
         let (listening, address) = listener::bind(None).await.map_err(failed)?;
         let sandbox = Arc::new(Sandbox { pool, process: OnceCell::new(), started: Notify::new() });
         let (stop, stopped) = watch::channel(false);
-        let server = listener::serve(listening, runtime_api::router(Arc::clone(&sandbox)), stopped);
+        let delivery = Delivery::default();
+        let listening = WatchedListener { listener: listening, delivery: delivery.clone() };
+        let server = listener::serve_on(listening, runtime_api::router(Arc::clone(&sandbox)), stopped);
         let started = Process::start(&self.function, &address.to_string(), &identifier::uuid(), starter);
         let (process, readers) = match started {
             Ok((process, readers)) => (Arc::new(process), readers),
@@ -313,7 +316,8 @@ impl Pool {
         // The cell is empty: nothing else sets it.
         let _ = sandbox.process.set(Arc::clone(&process));
         sandbox.started.notify_waiters();
-        tokio::spawn(watch_over(self.me.clone(), Arc::clone(&process), readers, self.function.timeout, stop));
+        let watched = Watched { process: Arc::clone(&process), readers, delivery, _stop: stop };
+        tokio::spawn(watched.watch_over(self.me.clone(), self.function.timeout));
         Ok(process)
     }
 
@@ -323,32 +327,40 @@ impl Pool {
     }
 }
 
-/// Enforces deadlines, and cleans up when the process has ended.
-async fn watch_over(
-    pool: Weak<Pool>,
+/// A process with what is only needed when it ends.
+struct Watched {
     process: Arc<Process>,
     readers: Readers,
-    limit: Duration,
-    stop: watch::Sender<bool>,
-) {
-    let mut look_at = process.check(Instant::now(), limit);
-    let status = loop {
-        match timeout_at(look_at, process.ended()).await {
-            Ok(status) => break status,
-            Err(_) => look_at = process.check(Instant::now(), limit),
-        }
-    };
-    if let Some(pool) = pool.upgrade() {
-        pool.remove(&process);
-    }
-    readers.drain().await;
-    if let Some(failure) = process.bury(&process::describe(status)) {
+    delivery: Delivery,
+    /// Dropped last, which stops the process's Runtime API.
+    _stop: watch::Sender<bool>,
+}
+
+impl Watched {
+    /// Enforces deadlines, and cleans up when the process has ended.
+    async fn watch_over(self, pool: Weak<Pool>, limit: Duration) {
+        let process = self.process;
+        let mut look_at = process.check(Instant::now(), limit);
+        let status = loop {
+            match timeout_at(look_at, process.ended()).await {
+                Ok(status) => break status,
+                Err(_) => look_at = process.check(Instant::now(), limit),
+            }
+        };
         if let Some(pool) = pool.upgrade() {
-            pool.note_failure(failure.clone());
+            pool.remove(&process);
         }
-        process.report(failure);
+        if self.delivery.was_left_unread().await {
+            process.give_back();
+        }
+        self.readers.drain().await;
+        if let Some(failure) = process.bury(&process::describe(status)) {
+            if let Some(pool) = pool.upgrade() {
+                pool.note_failure(failure.clone());
+            }
+            process.report(failure);
+        }
     }
-    drop(stop);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,7 +15,7 @@ use std::{
 use axum::body::Bytes;
 use tokio::{
     process::{Child, Command},
-    sync::{OwnedSemaphorePermit, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, oneshot, watch},
     time::Instant,
 };
 
@@ -30,7 +30,8 @@ pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) type Answer = Result<Bytes, InvokeError>;
 
-/// What a process is handed. If it is dropped before the process has it, `answer` closes and the invoker uses another process.
+/// What a process is handed. If it is dropped before the process has it, `answer` closes and the invoker uses another
+/// process.
 pub(crate) struct Invocation {
     pub(crate) request_id: String,
     pub(crate) event: Bytes,
@@ -67,6 +68,7 @@ pub(crate) struct Process {
     last_lines: LastLines,
     polled: AtomicBool,
     gone: watch::Sender<bool>,
+    reaped: Notify,
     current: Mutex<Option<Current>>,
     /// Whoever started the process and waits for its first poll.
     starter: Mutex<Option<oneshot::Sender<Result<Hand, InitFailure>>>>,
@@ -102,15 +104,22 @@ impl Process {
             last_lines,
             polled: AtomicBool::new(false),
             gone: watch::Sender::new(false),
+            reaped: Notify::new(),
             current: Mutex::new(None),
             starter: Mutex::new(Some(starter)),
         };
         Ok((process, readers))
     }
 
-    /// Whether the process can still be handed work. Asks the kernel, because the news of a death travels slower than an invocation.
+    /// Whether the process can still be handed work. Asks the kernel, because the news of a death travels slower than
+    /// an invocation.
     pub(crate) fn is_alive(&self) -> bool {
-        matches!(lock(&self.child).try_wait(), Ok(None))
+        let alive = matches!(lock(&self.child).try_wait(), Ok(None));
+        if !alive {
+            // The status was taken from under the task that waits for it, which nothing else would wake.
+            self.reaped.notify_one();
+        }
+        alive
     }
 
     pub(crate) fn kill(&self) {
@@ -120,11 +129,16 @@ impl Process {
 
     /// Resolves when the process has ended. Only one task may wait: the operating system wakes the last that asked.
     pub(crate) async fn ended(&self) -> io::Result<ExitStatus> {
-        std::future::poll_fn(|context| {
-            let mut child = lock(&self.child);
-            pin!(child.wait()).poll(context)
-        })
-        .await
+        loop {
+            let status = std::future::poll_fn(|context| {
+                let mut child = lock(&self.child);
+                pin!(child.wait()).poll(context)
+            });
+            tokio::select! {
+                status = status => return status,
+                () = self.reaped.notified() => {}
+            }
+        }
     }
 
     /// Resolves when the process has ended and its task knows.
@@ -193,7 +207,8 @@ impl Process {
 
     /// When to look again whether the process is overdue, after killing it if it is.
     ///
-    /// An idle process needs no timer of its own: whatever it is handed from now on has a deadline at least `timeout` away.
+    /// An idle process needs no timer of its own: whatever it is handed from now on has a deadline at least `timeout`
+    /// away.
     pub(crate) fn check(&self, now: Instant, timeout: Duration) -> Instant {
         if !self.has_polled() {
             let limit = self.started + INIT_LIMIT;
@@ -217,7 +232,13 @@ impl Process {
         now + timeout
     }
 
-    /// The process has ended with its output read: fails what it leaves behind. Returns why, if it never asked for work.
+    /// The process died before it had read its invocation: the invoker, whose `answer` closes, uses another process.
+    pub(crate) fn give_back(&self) {
+        drop(lock(&self.current).take());
+    }
+
+    /// The process has ended with its output read: fails what it leaves behind. Returns why, if it never asked for
+    /// work.
     pub(crate) fn bury(&self, exit: &str) -> Option<InitFailure> {
         self.gone.send_replace(true);
         let last_lines = self.last_lines.to_vec();

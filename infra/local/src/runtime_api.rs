@@ -1,6 +1,7 @@
 //! The Lambda Runtime API, as one process sees it.
 //!
-//! Each process has a port of its own, so that `AWS_LAMBDA_RUNTIME_API` is `host:port` as on Lambda, with which every runtime works.
+//! Each process has a port of its own, so that `AWS_LAMBDA_RUNTIME_API` is `host:port` as on Lambda, with which every
+//! runtime works.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 use std::sync::Arc;
@@ -59,7 +60,8 @@ async fn next(State(sandbox): State<Arc<Sandbox>>) -> Response<Body> {
     let process = sandbox.process().await;
     let (hand, handed) = oneshot::channel();
     sandbox.pool.offer(&process, hand);
-    // If this wait is dropped because the process has gone, so is an invocation on its way to it, and the pool takes it elsewhere.
+    // If this wait is dropped because the process has gone, so is an invocation on its way to it, and the pool takes it
+    // elsewhere.
     let Ok(invocation) = handed.await else {
         return reply(StatusCode::GONE);
     };

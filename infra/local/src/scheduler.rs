@@ -1,4 +1,5 @@
-//! Schedules, as EventBridge Scheduler runs them: at least once, and never more than two firings of one schedule at a time.
+//! Schedules, as EventBridge Scheduler runs them: at least once, and never more than two firings of one schedule at a
+//! time.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
 //! Secrets Manager, from the `rustack-secretsmanager` crates, kept in a file when the stack has a data directory.
 //!
-//! The crate keeps secrets in memory only and exports nothing, so after each change all of them are read through its own operations
-//! and written to one file. Kept are the names, descriptions, tags and every version that has a stage; a secret that is scheduled for
-//! deletion is gone after a restart, and the random end of an ARN changes.
+//! The crate keeps secrets in memory only and exports nothing, so after each change all of them are read through its
+//! own operations and written to one file. Kept are the names, descriptions, tags and every version that has a stage; a
+//! secret that is scheduled for deletion is gone after a restart, and the random end of an ARN changes.
 
 use std::{path::PathBuf, sync::Arc};
 

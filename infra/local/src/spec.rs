@@ -6,12 +6,12 @@ use serde_json::Value;
 
 /// A whole stack: functions, tables, queues, secrets, routes, mappings and schedules.
 ///
-/// Environment values of functions may contain `${AWS_URL}`, `${API_URL}`, `${ISSUER_URL}` and `${QUEUE_URL:name}`, because ports
-/// may only be known once the stack has started.
+/// Environment values of functions may contain `${AWS_URL}`, `${API_URL}`, `${ISSUER_URL}` and `${QUEUE_URL:name}`,
+/// because ports may only be known once the stack has started.
 #[derive(Debug, Clone)]
 pub struct StackSpec {
-    /// Where state survives a restart; created with mode 0700. `None` keeps everything in memory. Tables, secrets and the issuer's
-    /// key are kept; messages in queues are not.
+    /// Where state survives a restart; created with mode 0700. `None` keeps everything in memory. Tables, secrets and
+    /// the issuer's key are kept; messages in queues are not.
     pub data: Option<PathBuf>,
     /// For example `us-east-1`.
     pub region: String,
@@ -172,7 +172,8 @@ pub struct ScheduleSpec {
     pub every: Duration,
     /// Function name.
     pub function: String,
-    /// The event. In its strings `<aws.scheduler.scheduled-time>` becomes an RFC 3339 time, `<aws.scheduler.execution-id>` an id.
+    /// The event. In its strings `<aws.scheduler.scheduled-time>` becomes an RFC 3339 time,
+    /// `<aws.scheduler.execution-id>` an id.
     pub input: Value,
 }
 

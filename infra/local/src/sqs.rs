@@ -1,8 +1,8 @@
 //! SQS: queues in memory, from the `rustack-sqs` crates.
 //!
-//! Known differences: messages do not survive a restart, the retention period is not enforced, a message that was delayed or whose
-//! visibility timeout ended may be seen up to a second late, the trace header is dropped, message groups are refused on standard
-//! queues, and a message is limited to 256 KiB.
+//! Known differences: messages do not survive a restart, the retention period is not enforced, a message that was
+//! delayed or whose visibility timeout ended may be seen up to a second late, the trace header is dropped, message
+//! groups are refused on standard queues, and a message is limited to 256 KiB.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -25,7 +25,8 @@ use crate::{identifier, meter::Counts, spec::QueueSpec};
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub(crate) const BATCH_MAX: usize = 10;
 
-/// The longest long poll. <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
+/// The longest long poll.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
 pub(crate) const WAIT_SECONDS_MAX: i32 = 20;
 
 /// The queues of one stack.
@@ -86,7 +87,8 @@ impl Queues {
 
     /// Receives for an event source mapping: at most [`BATCH_MAX`] messages, waiting at most [`WAIT_SECONDS_MAX`].
     ///
-    /// Run it to its end: a receive that is dropped may have taken messages, which are then invisible for their timeout.
+    /// Run it to its end: a receive that is dropped may have taken messages, which are then invisible for their
+    /// timeout.
     pub(crate) async fn receive(
         &self,
         queue_url: &str,

@@ -137,7 +137,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Creates what is absent, listens, and starts polling. Processes are started when they are needed, or by [`Stack::warm`].
+    /// Creates what is absent, listens, and starts polling. Processes are started when they are needed, or by
+    /// [`Stack::warm`].
     pub async fn start(spec: StackSpec) -> Result<Self, StackError> {
         check_names(&spec)?;
         let data = spec.data.as_deref().map(DataDirectory::open).transpose().map_err(StackError::Data)?;
@@ -221,8 +222,8 @@ impl Stack {
         self.pools.get(function).map_or(FunctionStatus::Starting, |pool| pool.status())
     }
 
-    /// Starts one process of each function that has none, and waits until each asks for work or has failed to start: at most the
-    /// ten seconds that a start may take, and a moment.
+    /// Starts one process of each function that has none, and waits until each asks for work or has failed to start: at
+    /// most the ten seconds that a start may take, and a moment.
     pub async fn warm(&self) -> BTreeMap<String, FunctionStatus> {
         let mut starting = JoinSet::new();
         for (name, pool) in &self.pools {

@@ -99,20 +99,17 @@ async fn a_killed_process_fails_its_invocation_and_an_idle_one_none() {
     let stack = start(echo("echo")).await;
     stack.warm().await;
     let pid = stack.processes("echo")[0];
-    let (result, ()) = tokio::join!(stack.invoke("echo", json!({ "sleepMs": 60_000 })), async {
-        // The one process is busy once there is no idle one to answer.
-        eventually("the process has polled", async || {
-            matches!(stack.status("echo"), FunctionStatus::Ready { .. }).then_some(())
-        })
-        .await;
-        tokio::task::yield_now().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let mark = directory.path().join("mark");
+    let (result, ()) = tokio::join!(stack.invoke("echo", json!({ "mark": mark, "sleepMs": 60_000 })), async {
+        eventually("the process works", async || mark.exists().then_some(())).await;
         signal("KILL", pid);
     });
     match error_of(result) {
         InvokeError::Exited { exit, .. } => assert_eq!(exit, "signal: 9 (SIGKILL)"),
         other => panic!("{other}"),
     }
-    for _ in 0..10 {
+    for _ in 0..30 {
         stack.warm().await;
         for pid in stack.processes("echo") {
             signal("KILL", pid);

@@ -9,6 +9,7 @@ use crate::{
     ids::{ApprovalId, Role, Tenant, ToolName},
 };
 
+pub mod decide;
 pub mod token;
 
 /// What a person is asked.

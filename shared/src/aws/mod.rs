@@ -1,1 +1,26 @@
-//! Every port on the AWS SDK.
+//! Every port on AWS. Nothing else imports `aws_sdk_*`.
+//!
+//! A conditional write that is refused brings the item along (`ALL_OLD`), so that a lost race is told apart without a read.
+//! Requests ask for nothing that costs: the capacity they consume is read from the metrics.
+
+pub mod clients;
+pub mod tables;
+
+mod attributes;
+mod errors;
+mod head_item;
+mod heads;
+mod idempotency;
+mod journal;
+mod lease;
+mod queue;
+mod replay_plans;
+mod schedule;
+mod secrets;
+
+pub use idempotency::Records;
+pub use journal::Runs;
+pub use queue::{DeadLetterQueue, StepQueue};
+pub use replay_plans::Plans;
+pub use schedule::Jobs;
+pub use secrets::SecretsManager;

@@ -4,14 +4,11 @@ use std::cmp::Reverse;
 
 use async_trait::async_trait;
 
-use super::{
-    Runs, locked,
-    runs::{Inbox, Row},
-};
+use super::{Runs, locked, runs::Row};
 use crate::{
     clock::Timestamp,
     ids::RunId,
-    journal::{Due, Head, Heads, JournalError, Listing, due_shard},
+    journal::{Due, Head, Heads, Inbox, JournalError, Listing, due_shard},
 };
 
 #[async_trait]
@@ -45,7 +42,7 @@ impl Heads for Runs {
         let mut rows: Vec<&Row> = tables.heads.values().filter(|row| !row.head.expires.has_expired(now)).collect();
         rows.retain(|row| match (listing, &row.inbox) {
             (Listing::Of { tenant, actor }, _) => row.head.tenant == *tenant && row.head.actor == *actor,
-            (Listing::AwaitingApproval { tenant }, Some((Inbox::Approval(of), _))) => of == tenant,
+            (Listing::AwaitingApproval { tenant }, Some((Inbox::Approval, _))) => row.head.tenant == *tenant,
             (Listing::Troubled, Some((Inbox::Trouble, _))) => true,
             _ => false,
         });

@@ -39,11 +39,12 @@ impl JobRecords for Jobs {
             return Ok(JobBegun::Done);
         }
         match &record.lock {
-            Some(held) if held.until > now && held.owner == lock.owner => {}
-            Some(held) if held.until > now => return Ok(JobBegun::Locked { until: held.until }),
-            _ => record.lock = Some(lock.clone()),
+            Some(held) if held.until > now && held.owner != lock.owner => Ok(JobBegun::Locked { until: held.until }),
+            _ => {
+                record.lock = Some(lock.clone());
+                Ok(JobBegun::Started)
+            }
         }
-        Ok(JobBegun::Started)
     }
 
     async fn finish(&self, job: &str, owner: &str, run: &LastRun) -> Result<bool, ScheduleError> {

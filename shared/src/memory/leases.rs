@@ -2,10 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{
-    Runs, locked,
-    runs::{Inbox, Row},
-};
+use super::{Runs, locked, runs::Row};
 use crate::{
     clock::Timestamp,
     ids::RunId,
@@ -52,7 +49,7 @@ impl Leases for Runs {
         let Some(row) = tables.heads.get_mut(&run).filter(unchanged) else {
             return Ok(Left::refused(tables.heads.get(&run).map(|row| &row.head), lease));
         };
-        row.inbox = Inbox::of(&row.head, &leave.status).map(|inbox| (inbox, leave.now));
+        row.inbox = leave.status.inbox().map(|inbox| (inbox, leave.now));
         row.head.status = leave.status.clone();
         row.head.ready_from = leave.ready_from;
         row.head.due = leave.due;

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use super::{Records, locked, records::Record};
 use crate::{
     clock::{Clock, Timestamp},
-    ids::{RunId, Tenant},
+    ids::RunId,
     journal::{
-        Acceptance, Appended, ENTRIES_MAX, Expected, Head, HeadStatus, Interjected, Journal, JournalError, NewRun,
-        RESCUE_AFTER,
+        Acceptance, Appended, ENTRIES_MAX, Expected, Head, HeadStatus, Inbox, Interjected, Journal, JournalError,
+        NewRun, RESCUE_AFTER,
     },
     run::{
         entry::{Entry, Seq},
@@ -38,23 +38,6 @@ pub(super) struct Tables {
 pub(super) struct Row {
     pub(super) head: Head,
     pub(super) inbox: Option<(Inbox, Timestamp)>,
-}
-
-/// Where a run is listed that needs a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Inbox {
-    Approval(Tenant),
-    Trouble,
-}
-
-impl Inbox {
-    pub(super) fn of(head: &Head, status: &HeadStatus) -> Option<Inbox> {
-        match status {
-            HeadStatus::AwaitingApproval => Some(Inbox::Approval(head.tenant.clone())),
-            HeadStatus::Unreadable { .. } | HeadStatus::Dead { .. } => Some(Inbox::Trouble),
-            HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::Finished { .. } => None,
-        }
-    }
 }
 
 pub(super) struct Item {

@@ -3,3 +3,5 @@
 pub mod executor;
 pub mod faults;
 pub mod faulty;
+pub mod order;
+pub mod world;

@@ -1,7 +1,7 @@
 //! The thread that owns the database.
 //!
-//! dynoxide serialises everything behind one lock and blocks while it works, so one thread does all of it: no worker of the async
-//! runtime ever waits for the lock or for a disk.
+//! dynoxide serialises everything behind one lock and blocks while it works, so one thread does all of it: no worker of
+//! the async runtime ever waits for the lock or for a disk.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,8 +17,8 @@ use std::{
 use dynoxide::Database;
 use tokio::sync::oneshot;
 
-/// How often expired items are looked for. A sweep reads every table that has a time to live, so it must be rare; DynamoDB itself
-/// promises days. <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>
+/// How often expired items are looked for. A sweep reads every table that has a time to live, so it must be rare;
+/// DynamoDB itself promises days. <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>
 const TTL_SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce(&Database) + Send>;
@@ -48,8 +48,8 @@ pub(crate) struct Store {
 impl Store {
     /// Opens a database file, or one in memory.
     ///
-    /// A file is written with SQLite's `synchronous = NORMAL`: what was acknowledged survives the death of this process; a power
-    /// failure may take the last moments but never the consistency.
+    /// A file is written with SQLite's `synchronous = NORMAL`: what was acknowledged survives the death of this
+    /// process; a power failure may take the last moments but never the consistency.
     pub(crate) fn open(file: Option<&Path>) -> Result<Self, StoreError> {
         let database = match file {
             Some(path) => {

@@ -1,0 +1,101 @@
+//! Approvals as the API shows them.
+
+use serde::Serialize;
+use serde_json::Value;
+use windlass::{
+    approval::{
+        Subject, Verdict,
+        decide::{Question, Standing},
+    },
+    clock::Timestamp,
+    ids::{Actor, ApprovalId, Role, RunId, ToolName},
+};
+
+/// One approval.
+#[derive(Serialize)]
+pub(crate) struct Shown {
+    id: ApprovalId,
+    run_id: RunId,
+    status: &'static str,
+    subject: Subject,
+    action: ShownAction,
+    digest: String,
+    role: Role,
+    reason: String,
+    requested_at: Timestamp,
+    expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_by: Option<Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_at: Option<Timestamp>,
+    may_decide: bool,
+    /// Why the caller may not decide an open one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not: Option<String>,
+    /// With which the caller may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ShownAction {
+    tool: ToolName,
+    arguments: Value,
+}
+
+impl Shown {
+    pub(crate) fn of(question: Question) -> Shown {
+        let Question { request, standing } = question;
+        let (decided_by, decided_at) = match &standing {
+            Standing::Decided { by, at, .. } => (by.clone(), Some(*at)),
+            Standing::Open | Standing::Late | Standing::Closed => (None, None),
+        };
+        Shown {
+            id: request.id,
+            run_id: request.id.run,
+            status: word(&standing),
+            subject: request.subject,
+            action: ShownAction { tool: request.action.tool, arguments: request.action.arguments },
+            digest: request.digest,
+            role: request.role,
+            reason: request.reason,
+            requested_at: request.requested_at,
+            expires_at: request.expires_at,
+            decided_by,
+            decided_at,
+            may_decide: false,
+            why_not: None,
+            token: None,
+        }
+    }
+
+    /// For somebody who may decide it, with a token when it is shown alone.
+    pub(crate) fn for_decision(self, token: Option<String>) -> Shown {
+        Shown { may_decide: true, token, ..self }
+    }
+
+    /// For somebody who may not, and why.
+    pub(crate) fn for_information(self, why_not: String) -> Shown {
+        Shown { why_not: Some(why_not), ..self }
+    }
+}
+
+fn word(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Open => "open",
+        Standing::Decided { verdict, .. } => verdict_word(*verdict),
+        Standing::Late => "expired",
+        Standing::Closed => "closed",
+    }
+}
+
+/// The word for a verdict.
+pub(crate) const fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Approved => "approved",
+        Verdict::Denied => "denied",
+        Verdict::Happened => "happened",
+        Verdict::NotHappened => "not_happened",
+        Verdict::Expired => "expired",
+    }
+}

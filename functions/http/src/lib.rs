@@ -1,0 +1,17 @@
+//! What the functions behind the HTTP API share: payload format 2.0 in, RFC 9457 problems out
+//! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
+//!
+//! HTTP statuses appear here and in the handlers, nowhere else.
+#![deny(missing_docs)]
+
+mod errors;
+mod identity;
+mod problem;
+mod reply;
+mod request;
+
+pub use aws_lambda_events::apigw::{ApiGatewayV2httpRequest as Event, ApiGatewayV2httpResponse as Response};
+pub use identity::{Claims, identify};
+pub use problem::{Kind, Problem};
+pub use reply::{Reply, respond};
+pub use request::{Call, Request};

@@ -1,0 +1,64 @@
+//! Answers.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+use windlass::ids::TraceId;
+
+use crate::{Kind, Problem, Request, Response};
+
+/// An answer to a request that was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+    trace: Option<TraceId>,
+}
+
+impl Reply {
+    /// JSON under a status.
+    pub fn json(status: u16, body: &impl Serialize) -> Result<Reply, Problem> {
+        let body = serde_json::to_string(body).map_err(|error| {
+            tracing::error!(%error, "an answer has no JSON");
+            Problem::new(Kind::Internal, "the answer could not be written")
+        })?;
+        Ok(Reply { status, headers: Vec::new(), body, trace: None })
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// As part of this trace rather than the request's own.
+    pub fn in_trace(mut self, trace: TraceId) -> Reply {
+        self.trace = Some(trace);
+        self
+    }
+}
+
+/// What goes back through API Gateway. Nothing of it may be stored on the way, and it names its trace.
+pub fn respond(request: &Request, result: Result<Reply, Problem>) -> Response {
+    let (status, content_type, headers, body, trace) = match result {
+        Ok(reply) => (reply.status, "application/json", reply.headers, reply.body, reply.trace),
+        Err(problem) => {
+            let document = problem.document(request.path()).to_string();
+            (problem.kind().status(), "application/problem+json", problem.headers(), document, None)
+        }
+    };
+    let trace = trace.unwrap_or(request.trace()).to_string();
+    let fixed = [("content-type", content_type), ("cache-control", "no-store"), ("x-trace-id", trace.as_str())];
+    let mut map = HeaderMap::new();
+    for (name, value) in fixed.into_iter().chain(headers.iter().map(|(name, value)| (*name, value.as_str()))) {
+        match HeaderValue::from_str(value) {
+            Ok(value) => drop(map.insert(HeaderName::from_static(name), value)),
+            Err(error) => tracing::warn!(name, %error, "a header was left out"),
+        }
+    }
+    let mut response = Response::default();
+    response.status_code = i64::from(status);
+    response.headers = map;
+    response.body = Some(body.into());
+    response
+}

@@ -1,0 +1,55 @@
+//! `GET /runs/{id}` and `GET /runs/{id}/journal`.
+
+use windlass::{
+    ids::RunId,
+    principal::Principal,
+    run::{
+        entry::{Entry, Seq},
+        outside::History,
+    },
+};
+use windlass_http::{Kind, Problem, Reply, Request};
+
+use crate::{
+    Intake,
+    access::visible,
+    view::{Page, Shown, ShownEntry},
+};
+
+/// The most bytes of entries in one page, unless one entry alone has more. Lambda answers with at most 6 MB
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>), and JSON within JSON grows.
+const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+impl Intake {
+    pub(crate) async fn show(&self, caller: &Principal, run: RunId) -> Result<Reply, Problem> {
+        let head = visible(self.heads.as_ref(), caller, run).await?;
+        let History { state, .. } = History::load(self.journal.as_ref(), run).await?;
+        Ok(Reply::json(200, &Shown::of(head, &state))?.in_trace(state.trace))
+    }
+
+    pub(crate) async fn journal(&self, request: &Request, caller: &Principal, run: RunId) -> Result<Reply, Problem> {
+        let from: Seq = match request.query("from").map(str::parse) {
+            None => 1,
+            Some(Ok(from)) if from > 0 => from,
+            Some(_) => return Err(Problem::new(Kind::Malformed, "`from` is not the number of an entry: 1, 2, 3 …")),
+        };
+        visible(self.heads.as_ref(), caller, run).await?;
+        let entries = self.journal.load(run, from).await?;
+        let (entries, next) = page(&entries, from);
+        Reply::json(200, &Page { run_id: run, entries, next })
+    }
+}
+
+/// As many entries as fit a page, at least one, and where the next page starts.
+fn page(entries: &[Entry], from: Seq) -> (Vec<ShownEntry<'_>>, Option<Seq>) {
+    let mut bytes = 0;
+    let fits = |entry: &&Entry| {
+        let before = bytes;
+        bytes += serde_json::to_string(entry).map_or(0, |json| json.len());
+        before == 0 || bytes <= PAGE_BYTES_MAX
+    };
+    let shown: Vec<ShownEntry<'_>> =
+        entries.iter().take_while(fits).zip(from..).map(|(entry, seq)| ShownEntry { seq, entry }).collect();
+    let next = shown.last().filter(|_| shown.len() < entries.len()).map(|last| last.seq + 1);
+    (shown, next)
+}

@@ -1,0 +1,93 @@
+//! `POST /runs`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use windlass::{
+    clock::Timestamp,
+    ids::{RunId, Task},
+    journal::HeadStatus,
+    principal::Principal,
+    run::{
+        accept::{Incoming, TakenOn, accept},
+        outside::History,
+        request::{PAYLOAD_BYTES_MAX, RunRequest, Source},
+    },
+};
+use windlass_http::{Problem, Reply, Request};
+
+use crate::{
+    Intake,
+    header::{idempotency_key, wait},
+    view::{Started, Summary},
+};
+
+/// The most bytes of a body: the payload, and what is around it.
+const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 1024;
+
+/// How often a run that is waited for is looked at: at first after this, then half as often each time.
+const LOOK_AFTER: Duration = Duration::from_millis(100);
+
+/// No two looks are further apart.
+const LOOK_AFTER_MAX: Duration = Duration::from_secs(1);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    task: Task,
+    payload: Value,
+}
+
+impl Intake {
+    pub(crate) async fn submit(&self, request: &Request, caller: &Principal) -> Result<Reply, Problem> {
+        let client_key = idempotency_key(request.header("idempotency-key"))?;
+        let Body { task, payload } = request.json(BODY_BYTES_MAX)?;
+        let asked = RunRequest { tenant: caller.tenant.clone(), actor: caller.actor.clone(), task, payload };
+        let incoming = Incoming { request: asked, source: Source::Http, client_key, trace: request.client_trace() };
+        let until = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
+        let taken_on = accept(&self.outside(), &self.terms, incoming).await?;
+        if let Some((_, until)) = until {
+            self.wait_for(taken_on.run(), until).await;
+        }
+        let reply = self.started(taken_on, until.is_some()).await?;
+        Ok(match until {
+            Some((span, _)) => reply.header("preference-applied", format!("wait={}", span.as_secs())),
+            None => reply,
+        })
+    }
+
+    /// Returns when the run needs nobody to wait any more: it is over, a person is asked, or time is up. A store that does not
+    /// answer ends the wait too; the run has been taken on all the same.
+    async fn wait_for(&self, run: RunId, until: Timestamp) {
+        let mut after = LOOK_AFTER;
+        while self.clock.now() < until {
+            self.clock.sleep_until((self.clock.now() + after).min(until)).await;
+            match self.heads.head(run).await {
+                Ok(Some(head)) if !head.status.is_over() && head.status != HeadStatus::AwaitingApproval => {}
+                Ok(_) => return,
+                Err(error) => return tracing::warn!(%run, %error, "waiting ended early"),
+            }
+            after = (after * 2).min(LOOK_AFTER_MAX);
+        }
+    }
+
+    /// 200 for a run that is over, 202 for any other.
+    async fn started(&self, taken_on: TakenOn, waited: bool) -> Result<Reply, Problem> {
+        let run = taken_on.run();
+        let known = match (taken_on, waited) {
+            (TakenOn::New { .. }, false) => None,
+            // What is shown goes beyond what was asked for: that it cannot be shown is no failure of the request.
+            (TakenOn::New { .. }, true) => History::load(self.journal.as_ref(), run).await.ok(),
+            (TakenOn::Repeated { .. }, _) => Some(History::load(self.journal.as_ref(), run).await?),
+        };
+        let (summary, trace) = match (&known, taken_on) {
+            (Some(history), _) => (Summary::of(&history.state), history.state.trace),
+            (None, TakenOn::New { trace, .. }) => (Summary::accepted(), trace),
+            (None, TakenOn::Repeated { .. }) => return Err(windlass::journal::JournalError::Missing { run }.into()),
+        };
+        let status = if summary.is_over() { 200 } else { 202 };
+        let reply = Reply::json(status, &Started { run_id: run, trace_id: trace, summary })?;
+        Ok(reply.header("location", format!("/runs/{run}")).in_trace(trace))
+    }
+}

@@ -1,0 +1,206 @@
+//! Runs as the API shows them.
+
+use serde::Serialize;
+use serde_json::Value;
+use windlass::{
+    approval::{ApprovalRequest, Subject},
+    clock::Timestamp,
+    ids::{Actor, ApprovalId, CallId, Release, Role, RunId, Task, ToolName, TraceId},
+    journal::Head,
+    run::{
+        entry::{Entry, Seq, StopReason},
+        limits::Limits,
+        state::{Call, CallStatus, Phase, RunState},
+    },
+};
+
+/// The answer to `POST /runs`.
+#[derive(Serialize)]
+pub(crate) struct Started {
+    pub(crate) run_id: RunId,
+    pub(crate) trace_id: TraceId,
+    #[serde(flatten)]
+    pub(crate) summary: Summary,
+}
+
+/// Where a run stands: the part that every answer has.
+#[derive(Serialize)]
+pub(crate) struct Summary {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    escalation: Vec<Escalation>,
+    #[serde(skip)]
+    is_over: bool,
+}
+
+/// A question that a person is to answer.
+#[derive(Serialize)]
+struct Escalation {
+    id: ApprovalId,
+    role: Role,
+    subject: Subject,
+    action: Value,
+    digest: String,
+    reason: String,
+    expires_at: Timestamp,
+}
+
+/// The answer to `GET /runs/{id}`.
+#[derive(Serialize)]
+pub(crate) struct Shown {
+    run_id: RunId,
+    trace_id: TraceId,
+    task: Task,
+    actor: Actor,
+    created: Timestamp,
+    release: Release,
+    seq: Seq,
+    #[serde(flatten)]
+    summary: Summary,
+    usage: Usage,
+    limits: Limits,
+    calls: Vec<ShownCall>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<ShownOutcome>,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    steps: u32,
+    tokens: u64,
+    cost_micro_usd: u64,
+}
+
+#[derive(Serialize)]
+struct ShownCall {
+    id: CallId,
+    tool: ToolName,
+    arguments: Value,
+    status: &'static str,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ShownOutcome {
+    #[serde(flatten)]
+    reason: StopReason,
+    at: Timestamp,
+    standing: Vec<CallId>,
+    in_doubt: Vec<CallId>,
+}
+
+/// The answer to `GET /runs/{id}/journal`.
+#[derive(Serialize)]
+pub(crate) struct Page<'a> {
+    pub(crate) run_id: RunId,
+    pub(crate) entries: Vec<ShownEntry<'a>>,
+    /// Where the next page starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<Seq>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ShownEntry<'a> {
+    pub(crate) seq: Seq,
+    #[serde(flatten)]
+    pub(crate) entry: &'a Entry,
+}
+
+impl Summary {
+    /// Of a run that was taken on a moment ago.
+    pub(crate) fn accepted() -> Summary {
+        Summary { status: "ready", response: None, escalation: Vec::new(), is_over: false }
+    }
+
+    pub(crate) fn of(state: &RunState) -> Summary {
+        let escalation: Vec<Escalation> = state.open_approvals().map(Escalation::of).collect();
+        let (status, response, is_over) = match &state.phase {
+            Phase::Finished(outcome) => {
+                (outcome.reason.word(), Some(outcome.response.clone()).filter(|response| !response.is_null()), true)
+            }
+            _ if state.abandoned.is_some() => ("stopping", None, false),
+            _ if !escalation.is_empty() => ("awaiting_approval", None, false),
+            Phase::Waiting { .. } => ("waiting", None, false),
+            Phase::Planning | Phase::Acting | Phase::Answering { .. } => ("ready", None, false),
+        };
+        Summary { status, response, escalation, is_over }
+    }
+
+    pub(crate) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+}
+
+impl Escalation {
+    fn of(request: &ApprovalRequest) -> Escalation {
+        let action = serde_json::json!({ "tool": request.action.tool, "arguments": request.action.arguments });
+        Escalation {
+            id: request.id,
+            role: request.role.clone(),
+            subject: request.subject,
+            action,
+            digest: request.digest.clone(),
+            reason: request.reason.clone(),
+            expires_at: request.expires_at,
+        }
+    }
+}
+
+impl Shown {
+    pub(crate) fn of(head: Head, state: &RunState) -> Shown {
+        let totals = state.totals;
+        Shown {
+            run_id: head.run,
+            trace_id: state.trace,
+            task: state.request.task.clone(),
+            actor: state.request.actor.clone(),
+            created: state.accepted_at,
+            release: head.release,
+            seq: state.seq,
+            summary: Summary::of(state),
+            usage: Usage { steps: totals.steps, tokens: totals.tokens, cost_micro_usd: totals.cost_micro_usd },
+            limits: state.limits,
+            calls: state.calls.iter().map(ShownCall::of).collect(),
+            outcome: match &state.phase {
+                Phase::Finished(outcome) => Some(ShownOutcome {
+                    reason: outcome.reason.clone(),
+                    at: outcome.at,
+                    standing: outcome.standing.clone(),
+                    in_doubt: outcome.in_doubt.clone(),
+                }),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl ShownCall {
+    fn of(call: &Call) -> ShownCall {
+        let (status, message) = match &call.status {
+            CallStatus::Proposed => ("proposed", None),
+            CallStatus::Allowed { .. } => ("allowed", None),
+            CallStatus::AwaitingApproval(_) => ("awaiting_approval", None),
+            CallStatus::Attempted { .. } => ("attempted", None),
+            CallStatus::Uncertain => ("uncertain", None),
+            CallStatus::InDoubt(_) => ("in_doubt", None),
+            CallStatus::Succeeded { .. } => ("succeeded", None),
+            CallStatus::Failed { message } => ("failed", Some(message.clone())),
+            CallStatus::Doubtful { message } => ("doubtful", Some(message.clone())),
+            CallStatus::Compensating { .. } => ("compensating", None),
+            CallStatus::Compensated => ("compensated", None),
+            CallStatus::Standing { message } => ("standing", Some(message.clone())),
+        };
+        ShownCall {
+            id: call.id,
+            tool: call.tool.clone(),
+            arguments: call.arguments.clone(),
+            status,
+            attempts: call.attempts,
+            message,
+        }
+    }
+}

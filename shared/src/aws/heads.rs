@@ -1,0 +1,158 @@
+//! Finding runs on DynamoDB.
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::KeysAndAttributes};
+
+use super::{
+    Runs,
+    attributes::{expires, millis, text},
+    errors::Fault,
+    head_item::{HEAD, Item, TROUBLE, approval_inbox, due_key, is_in, owner_key, read_head},
+    lease::{Updated, update},
+    tables::{DUE_INDEX, INBOX_INDEX, OWNER_INDEX},
+};
+use crate::{
+    clock::Timestamp,
+    ids::RunId,
+    journal::{Due, Head, Heads, Inbox, JournalError, Listing},
+};
+
+/// The due time is as the caller saw it.
+const DUE_AS_SEEN: &str = "due_at = :seen";
+
+/// The most items of one `BatchGetItem`
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
+const BATCH_ITEMS_MAX: usize = 100;
+/// How often what a batch leaves over is asked for again before the store counts as unavailable.
+const BATCH_ATTEMPTS_MAX: usize = 5;
+/// The most pages one listing reads.
+const PAGES_MAX: usize = 50;
+
+#[async_trait]
+impl Heads for Runs {
+    async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        let request = self.client.get_item().table_name(&self.table).key("pk", text(run)).key("sk", text(HEAD));
+        let answer = request.consistent_read(true).send().await.map_err(|error| Fault::of("GetItem", &error))?;
+        let head = answer.item.map(read_head).transpose()?;
+        Ok(head.filter(|head| !head.expires.has_expired(self.clock.now())))
+    }
+
+    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(DUE_INDEX)
+            .key_condition_expression("due_shard = :shard AND due_at <= :now")
+            .expression_attribute_values(":shard", text(due_key(shard)))
+            .expression_attribute_values(":now", millis(now));
+        let keys = self.pages(query, limit, |item| !expires(item).has_expired(now)).await?;
+        Ok(keys.iter().filter_map(read_due).collect())
+    }
+
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError> {
+        let request = self
+            .update_head(run)
+            .update_expression("SET due_at = :to")
+            .condition_expression(DUE_AS_SEEN)
+            .expression_attribute_values(":seen", millis(seen))
+            .expression_attribute_values(":to", millis(to));
+        Ok(matches!(update(request).await?, Updated::Yes(_)))
+    }
+
+    async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
+        let (index, key, value, forward, inbox) = match listing {
+            Listing::Of { tenant, actor } => (OWNER_INDEX, "owner", owner_key(tenant, actor), false, None),
+            Listing::AwaitingApproval { tenant } => {
+                (INBOX_INDEX, "inbox", approval_inbox(tenant), true, Some(Inbox::Approval))
+            }
+            Listing::Troubled => (INBOX_INDEX, "inbox", TROUBLE.to_owned(), false, Some(Inbox::Trouble)),
+        };
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(index)
+            .key_condition_expression("#key = :value")
+            .expression_attribute_names("#key", key)
+            .expression_attribute_values(":value", text(value))
+            .scan_index_forward(forward);
+        let keys = self.pages(query, limit, |_| true).await?;
+        let now = self.clock.now();
+        let mut heads = Vec::with_capacity(keys.len());
+        for some in keys.chunks(BATCH_ITEMS_MAX) {
+            heads.extend(self.heads(some).await?);
+        }
+        // The index is a moment late: a run may have moved on since.
+        heads.retain(|head| !head.expires.has_expired(now) && inbox.is_none_or(|inbox| is_in(head, inbox)));
+        Ok(heads)
+    }
+}
+
+impl Runs {
+    /// The first `limit` items of a query that are `wanted`.
+    async fn pages(
+        &self,
+        query: QueryFluentBuilder,
+        limit: usize,
+        wanted: impl Fn(&Item) -> bool + Send,
+    ) -> Result<Vec<Item>, Fault> {
+        let mut found = Vec::new();
+        let mut start = None;
+        for _ in 0..PAGES_MAX {
+            // A query takes a limit of 1 at least.
+            let missing = i32::try_from(limit.saturating_sub(found.len()).max(1)).unwrap_or(i32::MAX);
+            let request = query.clone().limit(missing).set_exclusive_start_key(start);
+            let page = request.send().await.map_err(|error| Fault::of("Query", &error))?;
+            found.extend(page.items.unwrap_or_default().into_iter().filter(|item| wanted(item)));
+            start = page.last_evaluated_key;
+            if start.is_none() || found.len() >= limit {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// The heads under `keys`, in their order. One that is damaged is left out, so that it does not hide the others.
+    async fn heads(&self, keys: &[Item]) -> Result<Vec<Head>, JournalError> {
+        let mut left: Vec<Item> = keys.iter().map(primary_key).collect();
+        let mut items = Vec::new();
+        for _ in 0..BATCH_ATTEMPTS_MAX {
+            if left.is_empty() {
+                break;
+            }
+            let wanted = KeysAndAttributes::builder().set_keys(Some(left)).build().map_err(Fault::refused)?;
+            let request = self.client.batch_get_item().request_items(&self.table, wanted);
+            let answer = request.send().await.map_err(|error| Fault::of("BatchGetItem", &error))?;
+            items.extend(answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
+            let mut over = answer.unprocessed_keys.unwrap_or_default();
+            left = over.remove(&self.table).map(|keys| keys.keys).unwrap_or_default();
+        }
+        if !left.is_empty() {
+            return Err(Fault::Unavailable("BatchGetItem: keys are left over".to_owned()).into());
+        }
+        let position = |item: &Item| keys.iter().position(|key| key.get("pk") == item.get("pk"));
+        items.sort_by_key(position);
+        let read = items.into_iter().map(read_head);
+        Ok(read
+            .filter_map(|head| match head {
+                Ok(head) => Some(head),
+                Err(error) => {
+                    tracing::error!(%error, "a head that is listed cannot be read");
+                    None
+                }
+            })
+            .collect())
+    }
+}
+
+fn primary_key(item: &Item) -> Item {
+    item.iter().filter(|(name, _)| *name == "pk" || *name == "sk").map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+fn read_due(item: &Item) -> Option<Due> {
+    let run = item.get("pk").and_then(|pk| pk.as_s().ok()?.parse().ok())?;
+    let due = item.get("due_at").and_then(|due| due.as_n().ok()?.parse().ok())?;
+    Some(Due { run, due: Timestamp::from_millis(due) })
+}

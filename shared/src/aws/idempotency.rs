@@ -1,0 +1,227 @@
+//! Idempotency records on DynamoDB, laid out as Powertools lays them out
+//! (<https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/>). The race that the conditions decide is drawn
+//! at [`IdempotencyRecords::begin`].
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::{
+    Client,
+    operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::builders::UpdateItemFluentBuilder},
+    types::{Put, ReturnValuesOnConditionCheckFailure},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    attributes::{millis, seconds, text},
+    errors::Fault,
+    head_item::Item,
+    lease::{Updated, update},
+};
+use crate::{
+    clock::Timestamp,
+    idempotency::{Begun, IdempotencyRecords, Key, PayloadHash, RecordError, Turn},
+    ids::RunId,
+    journal::{Acceptance, JournalError, NewRun},
+};
+
+const IN_PROGRESS: &str = "INPROGRESS";
+const COMPLETED: &str = "COMPLETED";
+
+/// There is no record, it has expired, or whoever was at it ran out of time.
+const FREE: &str = "attribute_not_exists(id) OR expiration < :seconds \
+     OR (#status = :in_progress AND in_progress_expiration < :now)";
+/// The caller is at it.
+const UNDER_WAY_BY_ME: &str = "#owner = :owner AND #status = :in_progress";
+/// The caller is at it, or has completed it with the same result and did not hear so.
+const COMPLETED_OR_UNDER_WAY_BY_ME: &str =
+    "#owner = :owner AND (#status = :in_progress OR (#status = :completed AND #data = :data))";
+/// What completing does.
+const COMPLETE: &str =
+    "SET #status = :completed, #data = :data, expiration = :expiration REMOVE in_progress_expiration";
+
+/// Idempotency records on DynamoDB.
+#[derive(Clone)]
+pub struct Records {
+    client: Client,
+    table: String,
+}
+
+impl Records {
+    /// Records in the table of this name.
+    pub fn new(client: Client, table: &str) -> Self {
+        Self { client, table: table.to_owned() }
+    }
+
+    fn update_record(&self, key: &Key) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.table).key("id", text(key.as_str()))
+    }
+}
+
+/// A record's attributes, as Powertools names them, and `owner`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct RecordItem {
+    id: String,
+    status: String,
+    /// Seconds since 1970: time to live.
+    expiration: i64,
+    /// Milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_progress_expiration: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    validation: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+}
+
+/// What the record of a run says was done.
+#[derive(Serialize, Deserialize)]
+struct AcceptedData {
+    run_id: RunId,
+}
+
+impl RecordItem {
+    /// The record that is written with a run.
+    pub(super) fn accepted(new: &NewRun) -> RecordItem {
+        RecordItem {
+            id: new.key.as_str().to_owned(),
+            status: COMPLETED.to_owned(),
+            expiration: new.key_expires.as_seconds(),
+            in_progress_expiration: None,
+            data: serde_json::to_string(&AcceptedData { run_id: new.run }).ok(),
+            validation: Some(new.payload_hash.as_str().to_owned()),
+            owner: Some(new.run.to_string()),
+        }
+    }
+
+    fn begun(key: &Key, hash: &PayloadHash, turn: &Turn) -> RecordItem {
+        RecordItem {
+            id: key.as_str().to_owned(),
+            status: IN_PROGRESS.to_owned(),
+            expiration: turn.expires.as_seconds(),
+            in_progress_expiration: Some(turn.in_progress_until.as_millis()),
+            data: None,
+            validation: Some(hash.as_str().to_owned()),
+            owner: Some(turn.owner.clone()),
+        }
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn read(item: Item) -> Result<RecordItem, String> {
+        serde_dynamo::from_item(item).map_err(|error| format!("not an idempotency record: {error}"))
+    }
+
+    /// What a live record means for a request to take on a run.
+    ///
+    /// # Errors
+    /// When it is not a run's.
+    pub(super) fn acceptance(&self, hash: &PayloadHash) -> Result<Acceptance, JournalError> {
+        let data = self.data.as_deref().unwrap_or_default();
+        match serde_json::from_str::<AcceptedData>(data) {
+            _ if self.is_for_another(hash) => Ok(Acceptance::Mismatch),
+            _ if self.status == IN_PROGRESS => Ok(Acceptance::InProgress),
+            Ok(accepted) => Ok(Acceptance::Repeated { run: accepted.run_id }),
+            Err(_) => Err(JournalError::Refused { message: format!("idempotency record `{}` names no run", self.id) }),
+        }
+    }
+
+    /// A record without a hash was written where payloads are not validated.
+    fn is_for_another(&self, hash: &PayloadHash) -> bool {
+        self.validation.as_deref().is_some_and(|validation| validation != hash.as_str())
+    }
+
+    fn stage(self, hash: &PayloadHash, owner: &str) -> Result<Begun, RecordError> {
+        if self.is_for_another(hash) {
+            return Ok(Begun::Mismatch);
+        }
+        let until = self.in_progress_expiration.unwrap_or(self.expiration.saturating_mul(1000));
+        match (self.status.as_str(), self.data) {
+            (IN_PROGRESS, _) if self.owner.as_deref() == Some(owner) => Ok(Begun::Started),
+            (IN_PROGRESS, _) => Ok(Begun::InProgress { until: Timestamp::from_millis(until) }),
+            (COMPLETED, Some(data)) => Ok(Begun::Completed { data }),
+            // Powertools completes without data what returned nothing.
+            (COMPLETED, None) => Ok(Begun::Completed { data: "null".to_owned() }),
+            (status, _) => Err(RecordError::Damaged { problem: format!("status `{status}`"), id: self.id }),
+        }
+    }
+}
+
+/// The put of a record, if the key is free at `now`, for a transaction.
+///
+/// # Errors
+/// Never for what a record can hold.
+pub(super) fn put_if_free(table: &str, record: &RecordItem, now: Timestamp) -> Result<Put, Fault> {
+    Put::builder()
+        .table_name(table)
+        .set_item(Some(serde_dynamo::to_item(record).map_err(Fault::refused)?))
+        .condition_expression(FREE)
+        .expression_attribute_names("#status", "status")
+        .expression_attribute_values(":in_progress", text(IN_PROGRESS))
+        .expression_attribute_values(":seconds", seconds(now))
+        .expression_attribute_values(":now", millis(now))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .build()
+        .map_err(Fault::refused)
+}
+
+#[async_trait]
+impl IdempotencyRecords for Records {
+    async fn begin(&self, key: &Key, hash: &PayloadHash, turn: &Turn) -> Result<Begun, RecordError> {
+        let put = put_if_free(&self.table, &RecordItem::begun(key, hash, turn), turn.now)?;
+        let request = self
+            .client
+            .put_item()
+            .table_name(put.table_name)
+            .set_item(Some(put.item))
+            .set_condition_expression(put.condition_expression)
+            .set_expression_attribute_names(put.expression_attribute_names)
+            .set_expression_attribute_values(put.expression_attribute_values)
+            .set_return_values_on_condition_check_failure(put.return_values_on_condition_check_failure);
+        let Err(error) = request.send().await else { return Ok(Begun::Started) };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
+                let item = refusal.item.clone().unwrap_or_default();
+                let damaged = |problem| RecordError::Damaged { id: key.as_str().to_owned(), problem };
+                RecordItem::read(item).map_err(damaged)?.stage(hash, &turn.owner)
+            }
+            _ => Err(Fault::of("PutItem", &error).into()),
+        }
+    }
+
+    async fn complete(&self, key: &Key, owner: &str, data: &str, expires: Timestamp) -> Result<bool, RecordError> {
+        let request = self
+            .update_record(key)
+            .update_expression(COMPLETE)
+            .condition_expression(COMPLETED_OR_UNDER_WAY_BY_ME)
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_names("#data", "data")
+            .expression_attribute_values(":in_progress", text(IN_PROGRESS))
+            .expression_attribute_values(":completed", text(COMPLETED))
+            .expression_attribute_values(":owner", text(owner))
+            .expression_attribute_values(":data", text(data))
+            .expression_attribute_values(":expiration", seconds(expires));
+        Ok(matches!(update(request).await?, Updated::Yes(_)))
+    }
+
+    async fn release(&self, key: &Key, owner: &str) -> Result<bool, RecordError> {
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("id", text(key.as_str()))
+            .condition_expression(UNDER_WAY_BY_ME)
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":in_progress", text(IN_PROGRESS))
+            .expression_attribute_values(":owner", text(owner));
+        let Err(error) = request.send().await else { return Ok(true) };
+        match error.as_service_error() {
+            Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            _ => Err(Fault::of("DeleteItem", &error).into()),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The step queue and its dead-letter queue on SQS.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_sqs::{
+    Client,
+    types::{MessageSystemAttributeName, SendMessageBatchRequestEntry},
+};
+
+use super::errors::Fault;
+use crate::{
+    ids::RunId,
+    queue::{BATCH_MESSAGES_MAX, DELAY_MAX, DeadMessage, DeadMessages, Message, QueueError, VISIBILITY_MAX, WakeUps},
+};
+
+/// How long a receive waits for a message. Any wait asks all of SQS's servers, no wait only some
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>).
+const RECEIVE_WAIT: Duration = Duration::from_secs(1);
+
+/// The step queue.
+#[derive(Clone)]
+pub struct StepQueue {
+    client: Client,
+    url: String,
+}
+
+impl StepQueue {
+    /// The queue at this URL.
+    pub fn new(client: Client, url: &str) -> Self {
+        Self { client, url: url.to_owned() }
+    }
+
+    async fn wake(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
+        let mut request = self.client.send_message_batch().queue_url(&self.url);
+        for (index, run) in runs.iter().enumerate() {
+            let body = Message::WakeUp { run: *run }.body();
+            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body).build();
+            request = request.entries(entry.map_err(Fault::refused)?);
+        }
+        let answer = request.send().await.map_err(|error| Fault::of("SendMessageBatch", &error))?;
+        let failed = answer.failed.iter().filter_map(|failed| runs.get(failed.id.parse::<usize>().ok()?));
+        Ok(failed.copied().collect())
+    }
+}
+
+#[async_trait]
+impl WakeUps for StepQueue {
+    async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError> {
+        let request = self.client.send_message().queue_url(&self.url).message_body(message.body());
+        let sent = request.delay_seconds(whole_seconds(delay.min(DELAY_MAX))).send().await;
+        sent.map(|_| ()).map_err(|error| Fault::of("SendMessage", &error).into())
+    }
+
+    async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
+        let mut failed = Vec::new();
+        for some in runs.chunks(BATCH_MESSAGES_MAX) {
+            failed.extend(self.wake(some).await?);
+        }
+        Ok(failed)
+    }
+
+    async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
+        set_visibility(&self.client, &self.url, receipt, span).await
+    }
+}
+
+/// The step queue's dead-letter queue.
+#[derive(Clone)]
+pub struct DeadLetterQueue {
+    client: Client,
+    url: String,
+}
+
+impl DeadLetterQueue {
+    /// The queue at this URL.
+    pub fn new(client: Client, url: &str) -> Self {
+        Self { client, url: url.to_owned() }
+    }
+
+    async fn receive_some(&self, limit: usize, hide: Duration) -> Result<Vec<DeadMessage>, QueueError> {
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(i32::try_from(limit.min(BATCH_MESSAGES_MAX)).unwrap_or(1))
+            .visibility_timeout(whole_seconds(hide.min(VISIBILITY_MAX)))
+            .wait_time_seconds(whole_seconds(RECEIVE_WAIT))
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+        let answer = request.send().await.map_err(|error| Fault::of("ReceiveMessage", &error))?;
+        Ok(answer.messages.unwrap_or_default().into_iter().map(dead_message).collect())
+    }
+}
+
+#[async_trait]
+impl DeadMessages for DeadLetterQueue {
+    async fn receive(&self, limit: usize, hide: Duration) -> Result<Vec<DeadMessage>, QueueError> {
+        let mut received: Vec<DeadMessage> = Vec::new();
+        while received.len() < limit {
+            let some = self.receive_some(limit - received.len(), hide).await?;
+            if some.is_empty() {
+                break;
+            }
+            received.extend(some);
+        }
+        Ok(received)
+    }
+
+    async fn release(&self, receipt: &str) -> Result<(), QueueError> {
+        set_visibility(&self.client, &self.url, receipt, Duration::ZERO).await
+    }
+
+    async fn delete(&self, receipt: &str) -> Result<(), QueueError> {
+        let sent = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
+        sent.map(|_| ()).map_err(|error| Fault::of("DeleteMessage", &error).into())
+    }
+}
+
+async fn set_visibility(client: &Client, url: &str, receipt: &str, span: Duration) -> Result<(), QueueError> {
+    let request = client.change_message_visibility().queue_url(url).receipt_handle(receipt);
+    let sent = request.visibility_timeout(whole_seconds(span.min(VISIBILITY_MAX))).send().await;
+    sent.map(|_| ()).map_err(|error| Fault::of("ChangeMessageVisibility", &error).into())
+}
+
+fn dead_message(message: aws_sdk_sqs::types::Message) -> DeadMessage {
+    let attribute = |name| message.attributes.as_ref().and_then(|attributes| attributes.get(&name));
+    DeadMessage {
+        sent_millis: attribute(MessageSystemAttributeName::SentTimestamp).and_then(|at| at.parse().ok()).unwrap_or(0),
+        receive_count: attribute(MessageSystemAttributeName::ApproximateReceiveCount)
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0),
+        id: message.message_id.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+        receipt: message.receipt_handle.unwrap_or_default(),
+    }
+}
+
+/// SQS counts in seconds; never less than asked.
+fn whole_seconds(span: Duration) -> i32 {
+    i32::try_from(span.as_millis().div_ceil(1000)).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,41 @@
+//! Secrets in Secrets Manager.
+
+use async_trait::async_trait;
+use aws_sdk_secretsmanager::Client;
+use secrecy::SecretString;
+
+use super::errors::Fault;
+use crate::secrets::{SecretError, Secrets};
+
+/// Secrets in Secrets Manager, by name or ARN; the current version of each.
+#[derive(Clone)]
+pub struct SecretsManager {
+    client: Client,
+}
+
+impl SecretsManager {
+    /// Secrets that this client can read.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+#[async_trait]
+impl Secrets for SecretsManager {
+    async fn get(&self, name: &str) -> Result<SecretString, SecretError> {
+        let owned = || name.to_owned();
+        match self.client.get_secret_value().secret_id(name).send().await {
+            Ok(answer) => answer
+                .secret_string
+                .map(SecretString::from)
+                .ok_or_else(|| SecretError::Malformed { name: owned(), problem: "it is binary, not text".to_owned() }),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                Err(SecretError::Missing { name: owned() })
+            }
+            Err(error) => Err(match Fault::of("GetSecretValue", &error) {
+                Fault::Unavailable(message) => SecretError::Unavailable { name: owned(), message },
+                Fault::Refused(message) => SecretError::Refused { name: owned(), message },
+            }),
+        }
+    }
+}

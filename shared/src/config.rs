@@ -1,0 +1,365 @@
+//! Configuration: read once, from a lookup, with every problem reported at once.
+//!
+//! No secret is in it, only the names of secrets; see [`crate::secrets`].
+
+use std::{fmt, time::Duration};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    ids::Release,
+    run::{accept::Terms, limits::Limits},
+};
+
+mod read;
+mod variables;
+
+use read::Reader;
+pub use read::{ConfigErrors, ConfigProblem};
+pub use variables::{Fallback, Group, VARIABLES, Variable};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Everything a function is told from outside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The model provider.
+    pub model: Model,
+    /// Where and as what the function runs.
+    pub runtime: Runtime,
+    /// Where things are kept, and for how long.
+    pub storage: Storage,
+    /// What may be done.
+    pub policy: Policy,
+    /// What a run may use.
+    pub limits: Bounds,
+    /// The HTTP edge.
+    pub http: Http,
+    /// What the function says about itself.
+    pub observability: Observability,
+    /// What it is judged by.
+    pub evals: Evals,
+    summary: Summary,
+}
+
+/// The model provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Model {
+    /// Answers follow a script: no provider, no cost.
+    Script,
+}
+
+/// Where a function runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// For trying things out.
+    Dev,
+    /// For proving a release.
+    Staging,
+    /// For real.
+    Production,
+}
+
+impl Environment {
+    /// Its name, as in the variable.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Environment::Dev => "dev",
+            Environment::Staging => "staging",
+            Environment::Production => "production",
+        }
+    }
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What went wrong.
+    Error,
+    /// And what was mended.
+    Warn,
+    /// And what was done.
+    Info,
+    /// And why.
+    Debug,
+    /// And how.
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For reading along.
+    Text,
+}
+
+/// Where and as what the function runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// Where.
+    pub environment: Environment,
+    /// Which release; entries record it.
+    pub release: Release,
+    /// The name in logs, traces and metrics.
+    pub service_name: String,
+    /// How much is logged.
+    pub log_level: LogLevel,
+}
+
+/// Where things are kept, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// Table of heads and journals.
+    pub runs_table: String,
+    /// Table of idempotency records.
+    pub idempotency_table: String,
+    /// Table of controls, job records, plans and audit.
+    pub controls_table: String,
+    /// Table of governed memory.
+    pub memory_table: String,
+    /// The sample agent's own table.
+    pub desk_table: String,
+    /// The step queue.
+    pub step_queue_url: String,
+    /// Where the step queue puts what it gives up on.
+    pub step_dead_letter_queue_url: String,
+    /// How long a run is kept, from its acceptance.
+    pub run_retention: Duration,
+    /// How long a repeated request is recognised.
+    pub idempotency_retention: Duration,
+}
+
+/// What may be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The version that entries record.
+    pub version: String,
+    /// The largest refund that needs no approval, in cents.
+    pub small_refund_max_cents: u64,
+    /// How long an approval stays open.
+    pub approval_expires_after: Duration,
+    /// The name of the secret that holds the [approval keys](crate::approval::token::ApprovalKeys).
+    pub approval_secret: String,
+}
+
+/// What a run may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The limits of one run.
+    pub run: Limits,
+    /// Claims without progress before a run counts as dead.
+    pub strikes_max: u32,
+}
+
+/// The HTTP edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// The JWT claim that names the tenant.
+    pub tenant_claim: String,
+    /// The JWT claim that lists the roles.
+    pub roles_claim: String,
+    /// Under which address people reach the API, without a final slash.
+    pub public_url: Option<String>,
+}
+
+/// What the function says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observability {
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// What it is judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evals {
+    /// The dataset that the release was judged with.
+    pub dataset_version: Option<String>,
+}
+
+/// What the start-up log says of a configuration. It holds no secret, since a configuration holds none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Which release.
+    pub release: Release,
+    /// Where.
+    pub environment: &'static str,
+    /// The first 16 hexadecimal digits of SHA-256 over every variable with its value in force: equal for equal configurations.
+    pub digest: String,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "release {} in {}, configuration {}", self.release, self.environment, self.digest)
+    }
+}
+
+impl Config {
+    /// Reads every variable of [`VARIABLES`] from `lookup`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first.
+    pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+        let mut read = Reader::new(&lookup);
+        let model = read.one_of(&variables::MODEL, &[("script", Model::Script)]);
+        let runtime = runtime(&mut read);
+        let storage = storage(&mut read);
+        let policy = policy(&mut read);
+        let limits = bounds(&mut read);
+        let http = http(&mut read);
+        let log_format = read.one_of(&variables::LOG_FORMAT, &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+        let dataset_version = read.optional(&variables::EVAL_DATASET_VERSION, Reader::text);
+        check_spans(&mut read, storage.as_ref(), policy.as_ref(), limits.as_ref());
+        let parts = (|| {
+            let runtime = runtime?;
+            let digest = read.digest();
+            let (release, environment) = (runtime.release.clone(), runtime.environment.name());
+            Some(Config {
+                model: model?,
+                runtime,
+                storage: storage?,
+                policy: policy?,
+                limits: limits?,
+                http: http?,
+                observability: Observability { log_format: log_format? },
+                evals: Evals { dataset_version: dataset_version? },
+                summary: Summary { release, environment, digest },
+            })
+        })();
+        read.finish(parts)
+    }
+
+    /// What the start-up log says.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// On which terms runs are taken on.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            limits: self.limits.run,
+            key_kept_for: self.storage.idempotency_retention,
+            run_kept_for: self.storage.run_retention,
+        }
+    }
+}
+
+/// The name of the secret with the approval keys, if `lookup` has a usable one, whatever else is wrong.
+pub(crate) fn approval_secret_name(lookup: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    Reader::new(lookup).secret_name(&variables::APPROVAL_SECRET)
+}
+
+fn runtime(read: &mut Reader<'_>) -> Option<Runtime> {
+    let environments = [Environment::Dev, Environment::Staging, Environment::Production];
+    let environment = read.one_of(&variables::ENVIRONMENT, &environments.map(|one| (one.name(), one)));
+    let release = read.id(&variables::RELEASE);
+    let service_name = read.text(&variables::SERVICE_NAME);
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let log_level = read.one_of(&variables::LOG_LEVEL, &levels);
+    Some(Runtime { environment: environment?, release: release?, service_name: service_name?, log_level: log_level? })
+}
+
+fn storage(read: &mut Reader<'_>) -> Option<Storage> {
+    let runs_table = read.table(&variables::RUNS_TABLE);
+    let idempotency_table = read.table(&variables::IDEMPOTENCY_TABLE);
+    let controls_table = read.table(&variables::CONTROLS_TABLE);
+    let memory_table = read.table(&variables::MEMORY_TABLE);
+    let desk_table = read.table(&variables::DESK_TABLE);
+    let step_queue_url = read.url(&variables::STEP_QUEUE_URL);
+    let step_dead_letter_queue_url = read.url(&variables::STEP_DEAD_LETTER_QUEUE_URL);
+    let run_retention = read.span(&variables::RUN_RETENTION_DAYS, DAY, 1..=3650);
+    let idempotency_retention = read.span(&variables::IDEMPOTENCY_RETENTION_HOURS, HOUR, 1..=8760);
+    Some(Storage {
+        runs_table: runs_table?,
+        idempotency_table: idempotency_table?,
+        controls_table: controls_table?,
+        memory_table: memory_table?,
+        desk_table: desk_table?,
+        step_queue_url: step_queue_url?,
+        step_dead_letter_queue_url: step_dead_letter_queue_url?,
+        run_retention: run_retention?,
+        idempotency_retention: idempotency_retention?,
+    })
+}
+
+fn policy(read: &mut Reader<'_>) -> Option<Policy> {
+    let version = read.text(&variables::POLICY_VERSION);
+    let small_refund_max_cents = read.number(&variables::SMALL_REFUND_MAX_CENTS, 0..=100_000_000);
+    let second = Duration::from_secs(1);
+    let approval_expires_after = read.span(&variables::APPROVAL_EXPIRES_AFTER_SECONDS, second, 60..=7 * 24 * 3600);
+    let approval_secret = read.secret_name(&variables::APPROVAL_SECRET);
+    Some(Policy {
+        version: version?,
+        small_refund_max_cents: small_refund_max_cents?,
+        approval_expires_after: approval_expires_after?,
+        approval_secret: approval_secret?,
+    })
+}
+
+fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {
+    let steps_max = read.number(&variables::STEPS_MAX, 1..=1_000);
+    let tokens_max = read.number(&variables::TOKENS_MAX, 1..=1_000_000_000);
+    let cost_max_micro_usd = read.number(&variables::COST_MAX_MICRO_USD, 1..=1_000_000_000);
+    let wall_time_max_seconds = read.number(&variables::WALL_TIME_MAX_SECONDS, 60..=30 * 24 * 3600);
+    let strikes_max = read.number(&variables::STRIKES_MAX, 1..=20);
+    let run = Limits {
+        steps_max: u32::try_from(steps_max?).ok()?,
+        tokens_max: tokens_max?,
+        cost_max_micro_usd: cost_max_micro_usd?,
+        wall_time_max_seconds: wall_time_max_seconds?,
+    };
+    Some(Bounds { run, strikes_max: u32::try_from(strikes_max?).ok()? })
+}
+
+fn http(read: &mut Reader<'_>) -> Option<Http> {
+    let tenant_claim = read.text(&variables::TENANT_CLAIM);
+    let roles_claim = read.text(&variables::ROLES_CLAIM);
+    let public_url = read.optional(&variables::PUBLIC_URL, Reader::url);
+    Some(Http {
+        tenant_claim: tenant_claim?,
+        roles_claim: roles_claim?,
+        public_url: public_url?.map(|url| url.trim_end_matches('/').to_owned()),
+    })
+}
+
+/// Spans that are sound one by one may not fit together.
+fn check_spans(read: &mut Reader<'_>, storage: Option<&Storage>, policy: Option<&Policy>, limits: Option<&Bounds>) {
+    let wall_time = limits.map(|limits| limits.run.wall_time_max());
+    if let (Some(wall_time), Some(policy)) = (wall_time, policy)
+        && wall_time <= policy.approval_expires_after
+    {
+        let problem = "is not longer than `APPROVAL_EXPIRES_AFTER_SECONDS`: a run would end before its approvals do";
+        read.refuse(&variables::WALL_TIME_MAX_SECONDS, problem, "raise it, or let approvals expire sooner");
+    }
+    if let (Some(wall_time), Some(storage)) = (wall_time, storage)
+        && storage.run_retention <= wall_time
+    {
+        let problem = "is not longer than `WALL_TIME_MAX_SECONDS`: a run would be deleted while it goes on";
+        read.refuse(&variables::RUN_RETENTION_DAYS, problem, "raise it, or let runs take less time");
+    }
+    if let Some(storage) = storage
+        && storage.run_retention < storage.idempotency_retention
+    {
+        let problem = "is longer than `RUN_RETENTION_DAYS`: a repeated request would be answered with a deleted run";
+        read.refuse(&variables::IDEMPOTENCY_RETENTION_HOURS, problem, "lower it, or keep runs longer");
+    }
+}
+
+fn digest_of(values: &[(&'static str, String)]) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in values {
+        hash.update(format!("{name}={}:{value}\n", value.len()));
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

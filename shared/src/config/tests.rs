@@ -1,0 +1,163 @@
+use std::{cell::RefCell, collections::BTreeSet};
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../.env.example");
+
+/// The smallest configuration that is whole.
+fn required(name: &str) -> Option<String> {
+    let value = match name {
+        "ENVIRONMENT" => "dev",
+        "RELEASE" => "r1",
+        "RUNS_TABLE" => "runs",
+        "IDEMPOTENCY_TABLE" => "idempotency",
+        "CONTROLS_TABLE" => "controls",
+        "MEMORY_TABLE" => "memory",
+        "DESK_TABLE" => "desk",
+        "STEP_QUEUE_URL" => "http://127.0.0.1:4566/000000000000/steps",
+        "STEP_DEAD_LETTER_QUEUE_URL" => "http://127.0.0.1:4566/000000000000/steps-dead",
+        "APPROVAL_SECRET" => "windlass/approval",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn with<'a>(changes: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+    move |name| {
+        let changed = changes.iter().find(|(changed, _)| *changed == name);
+        changed.map_or_else(|| required(name), |(_, value)| Some((*value).to_owned()))
+    }
+}
+
+/// `NAME=value` lines of `.env.example`; those commented out with `#` right before the name are the optional ones.
+fn example() -> Vec<(&'static str, &'static str)> {
+    let named = |line: &'static str| {
+        let (name, value) = line.strip_prefix('#').unwrap_or(line).split_once('=')?;
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        is_name.then_some((name, value))
+    };
+    EXAMPLE.lines().filter_map(named).collect()
+}
+
+#[test]
+fn the_required_variables_are_enough() {
+    let config = Config::parse(required).expect("it is whole");
+    assert_eq!(config.runtime.environment, Environment::Dev);
+    assert_eq!(config.limits.run, Limits::default());
+    assert_eq!(config.storage.run_retention, 90 * DAY);
+    assert_eq!(config.policy.approval_expires_after, 3 * DAY);
+    assert_eq!((config.http.tenant_claim.as_str(), config.http.public_url), ("tenant", None));
+}
+
+#[test]
+fn an_empty_environment_is_reported_variable_by_variable() {
+    let errors = Config::parse(|_| None).expect_err("nothing is set");
+    let named: Vec<&str> = errors.problems.iter().map(|problem| problem.variable).collect();
+    let wanted: Vec<&str> =
+        VARIABLES.iter().filter(|variable| variable.default == Fallback::Required).map(|one| one.name).collect();
+    assert_eq!(named, wanted);
+    assert!(errors.to_string().contains("`RUNS_TABLE` is required and not set; hint: set it to the name"), "{errors}");
+}
+
+#[test]
+fn each_bad_value_is_named_with_what_is_wrong_and_one_hint() {
+    for (name, value, says) in [
+        ("MODEL", "gpt", "is `gpt`; hint: use `script`"),
+        ("ENVIRONMENT", "prod", "is `prod`; hint: use `dev`, `staging`, `production`"),
+        ("ENVIRONMENT", "", "is empty; hint: set it to `dev`"),
+        ("RELEASE", "a#b", "has characters"),
+        ("SERVICE_NAME", " ", "is empty; hint: set it, or remove it for the default `windlass`"),
+        ("SERVICE_NAME", "a\nb", "control characters"),
+        ("LOG_LEVEL", "INFO", "is `INFO`"),
+        ("RUNS_TABLE", "ab", "is not a table name"),
+        ("MEMORY_TABLE", "a b c", "is not a table name"),
+        ("STEP_QUEUE_URL", "steps", "is not a URL"),
+        ("STEP_QUEUE_URL", "https://", "is not a URL"),
+        ("STEP_DEAD_LETTER_QUEUE_URL", "https://user:secret@host/x", "is not a URL"),
+        ("RUN_RETENTION_DAYS", "0", "is `0`, which is out of range; hint: use 1 to 3650"),
+        ("RUN_RETENTION_DAYS", "3651", "out of range"),
+        ("RUN_RETENTION_DAYS", "-1", "not a whole number"),
+        ("RUN_RETENTION_DAYS", "7", "a run would be deleted while it goes on"),
+        ("IDEMPOTENCY_RETENTION_HOURS", "1.5", "not a whole number"),
+        ("IDEMPOTENCY_RETENTION_HOURS", "8760", "a deleted run"),
+        ("SMALL_REFUND_MAX_CENTS", "99999999999999999999", "not a whole number"),
+        ("APPROVAL_EXPIRES_AFTER_SECONDS", "59", "out of range; hint: use 60 to 604800"),
+        ("APPROVAL_EXPIRES_AFTER_SECONDS", "604801", "out of range"),
+        ("APPROVAL_SECRET", "{\"current\":\"k1\"}", "is not a secret's name"),
+        ("STEPS_MAX", "0", "out of range"),
+        ("TOKENS_MAX", "many", "is `many`, which is not a whole number"),
+        ("COST_MAX_MICRO_USD", "0", "out of range"),
+        ("WALL_TIME_MAX_SECONDS", "259200", "a run would end before its approvals do"),
+        ("WALL_TIME_MAX_SECONDS", "2592001", "out of range"),
+        ("STRIKES_MAX", "21", "out of range; hint: use 1 to 20"),
+        ("TENANT_CLAIM", "", "is empty"),
+        ("PUBLIC_URL", "", "is empty; hint: set it, or remove it"),
+        ("PUBLIC_URL", "ftp://x", "is not a URL"),
+        ("LOG_FORMAT", "xml", "is `xml`; hint: use `json`, `text`"),
+        ("EVAL_DATASET_VERSION", "", "is empty"),
+    ] {
+        let errors = Config::parse(with(&[(name, value)])).expect_err(name);
+        let [problem] = errors.problems.as_slice() else { panic!("{name}={value} gave {errors}") };
+        let blamed = if says.contains("deleted run") { "IDEMPOTENCY_RETENTION_HOURS" } else { name };
+        assert_eq!(problem.variable, blamed, "{errors}");
+        assert!(problem.to_string().contains(says), "{name}={value} gave {problem}");
+        assert_eq!(problem.to_string().matches("hint:").count(), 1);
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let changes = [("ENVIRONMENT", "prod"), ("STRIKES_MAX", "x"), ("RUNS_TABLE", ""), ("LOG_FORMAT", "")];
+    let errors = Config::parse(with(&changes)).expect_err("four are wrong");
+    let named: Vec<&str> = errors.problems.iter().map(|problem| problem.variable).collect();
+    assert_eq!(named, ["ENVIRONMENT", "RUNS_TABLE", "STRIKES_MAX", "LOG_FORMAT"]);
+    assert_eq!(errors.to_string().lines().count(), 4);
+}
+
+#[test]
+fn what_may_be_a_secret_in_the_wrong_place_is_not_quoted() {
+    for name in ["APPROVAL_SECRET", "RUNS_TABLE", "STEP_QUEUE_URL", "RELEASE", "PUBLIC_URL"] {
+        let errors = Config::parse(with(&[(name, "hunter2 #hunter2")])).expect_err(name);
+        assert!(!errors.to_string().contains("hunter2"), "{errors}");
+    }
+}
+
+#[test]
+fn the_table_names_exactly_what_is_read() {
+    let asked = RefCell::new(BTreeSet::new());
+    let _ = Config::parse(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        required(name)
+    });
+    let listed: BTreeSet<String> = VARIABLES.iter().map(|variable| variable.name.to_owned()).collect();
+    assert_eq!(asked.into_inner(), listed);
+    assert_eq!(listed.len(), VARIABLES.len(), "a variable is listed twice");
+}
+
+#[test]
+fn the_example_file_names_exactly_the_variables_with_their_defaults_and_is_valid() {
+    let example = example();
+    let named: Vec<&str> = example.iter().map(|(name, _)| *name).collect();
+    let listed: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
+    assert_eq!(named, listed);
+    for variable in VARIABLES {
+        let value = example.iter().find(|(name, _)| *name == variable.name).map(|(_, value)| *value);
+        if let Fallback::Value(default) = variable.default {
+            assert_eq!(value, Some(default), "{}", variable.name);
+        }
+        assert!(EXAMPLE.contains(variable.meaning), "{}: {}", variable.name, variable.meaning);
+    }
+    if let Err(errors) = Config::parse(with(&example)) {
+        panic!("{errors}");
+    }
+}
+
+#[test]
+fn equal_configurations_have_equal_digests_and_others_do_not() {
+    let digest = |changes: &[(&str, &str)]| Config::parse(with(changes)).expect("it is whole").summary().digest.clone();
+    assert_eq!(digest(&[]), digest(&[("STEPS_MAX", "64")]));
+    assert_ne!(digest(&[]), digest(&[("STEPS_MAX", "65")]));
+    assert_ne!(digest(&[]), digest(&[("PUBLIC_URL", "https://example.com")]));
+    let config = Config::parse(required).expect("it is whole");
+    assert!(config.summary().to_string().starts_with("release r1 in dev, configuration "));
+}

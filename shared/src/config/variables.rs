@@ -1,0 +1,96 @@
+//! Every variable there is: the table that parsing, `.env.example` and the documentation go by.
+
+/// One environment variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it belongs to.
+    pub group: Group,
+    /// What holds when it is not set.
+    pub default: Fallback,
+    /// What it is, with its unit, following `set it to`.
+    pub meaning: &'static str,
+}
+
+/// What a variable belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The model provider.
+    Model,
+    /// Where and as what the function runs.
+    Runtime,
+    /// Where things are kept.
+    Storage,
+    /// What may be done.
+    Policy,
+    /// What a run may use.
+    Limits,
+    /// The HTTP edge.
+    Http,
+    /// What the function says about itself.
+    Observability,
+    /// What it is judged by.
+    Evals,
+}
+
+/// What holds when a variable is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// It must be set.
+    Required,
+    /// This value.
+    Value(&'static str),
+    /// It is left out.
+    None,
+}
+
+macro_rules! variables {
+    ($($name:ident: $group:ident, $default:expr, $meaning:literal;)*) => {
+        $(pub(super) const $name: Variable =
+            Variable { name: stringify!($name), group: Group::$group, default: $default, meaning: $meaning };)*
+
+        /// Every variable, in the order in which they are read.
+        pub const VARIABLES: &[Variable] = &[$($name),*];
+    };
+}
+
+use Fallback::{None, Required, Value};
+
+variables! {
+    MODEL: Model, Value("script"), "the model provider (`script` follows a script and costs nothing)";
+
+    ENVIRONMENT: Runtime, Required, "`dev`, `staging` or `production`";
+    RELEASE: Runtime, Required, "the release digest, which every entry records";
+    SERVICE_NAME: Runtime, Value("windlass"), "the name in logs, traces and metrics";
+    LOG_LEVEL: Runtime, Value("info"), "`error`, `warn`, `info`, `debug` or `trace`";
+
+    RUNS_TABLE: Storage, Required, "the name of the DynamoDB table of heads and journals";
+    IDEMPOTENCY_TABLE: Storage, Required, "the name of the DynamoDB table of idempotency records";
+    CONTROLS_TABLE: Storage, Required, "the name of the DynamoDB table of controls, job records, plans and audit";
+    MEMORY_TABLE: Storage, Required, "the name of the DynamoDB table of governed memory";
+    DESK_TABLE: Storage, Required, "the name of the DynamoDB table of the sample agent";
+    STEP_QUEUE_URL: Storage, Required, "the URL of the step queue";
+    STEP_DEAD_LETTER_QUEUE_URL: Storage, Required, "the URL of the step queue's dead-letter queue";
+    RUN_RETENTION_DAYS: Storage, Value("90"), "how many days a run is kept (1 to 3650)";
+    IDEMPOTENCY_RETENTION_HOURS: Storage, Value("24"), "how many hours a repeated request is recognised (1 to 8760)";
+
+    POLICY_VERSION: Policy, Value("1"), "the policy version, which every decision records";
+    SMALL_REFUND_MAX_CENTS: Policy, Value("5000"), "the largest refund that needs no approval, in cents";
+    APPROVAL_EXPIRES_AFTER_SECONDS: Policy, Value("259200"), "how many seconds an approval stays open (60 to 604800)";
+    APPROVAL_SECRET: Policy, Required, "the name of the secret that holds the approval keys";
+
+    STEPS_MAX: Limits, Value("64"), "how often one run may ask the model (1 to 1000)";
+    TOKENS_MAX: Limits, Value("500000"), "how many tokens one run may use";
+    COST_MAX_MICRO_USD: Limits, Value("5000000"), "how many millionths of a US dollar one run may cost";
+    WALL_TIME_MAX_SECONDS: Limits, Value("604800"), "how many seconds one run may take, waiting included (60 to 2592000)";
+    STRIKES_MAX: Limits, Value("5"), "how many claims without progress make a run dead (1 to 20)";
+
+    TENANT_CLAIM: Http, Value("tenant"), "the JWT claim that names the tenant";
+    ROLES_CLAIM: Http, Value("roles"), "the JWT claim that lists the roles";
+    PUBLIC_URL: Http, None, "the address under which people reach the API";
+
+    LOG_FORMAT: Observability, Value("json"), "`json` or `text`";
+
+    EVAL_DATASET_VERSION: Evals, None, "the version of the dataset that the release was judged with";
+}

@@ -1,0 +1,117 @@
+//! What a function does before its first poll: read its configuration, fetch and read every secret, or refuse to start.
+//!
+//! Lambda gives the init phase 10 seconds (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>). A
+//! function that is not ready says everything that is wrong in one message on standard error and exits with 1, without having
+//! polled; so no work is taken on that cannot be done.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    approval::token::ApprovalKeys,
+    clock::{Clock, Timestamp, before},
+    config::{self, Config, ConfigErrors},
+    ids::Random,
+    retry::{Backoff, Retry},
+    secrets::{SecretCache, SecretError, Secrets},
+};
+
+mod log;
+
+pub use log::init as log;
+
+/// How long getting ready may take in all, retries included: two seconds less than Lambda allows.
+pub const STARTUP_MAX: Duration = Duration::from_secs(8);
+
+/// How often the secret store is asked while it does not answer.
+const SECRET_ATTEMPTS: Backoff =
+    Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(2), attempts_max: 6 };
+
+/// What a function starts with.
+#[derive(Debug)]
+pub struct Ready {
+    /// What it is told from outside.
+    pub config: Config,
+    /// The keys of approval tokens, fetched and read.
+    pub approval_keys: Arc<SecretCache<ApprovalKeys>>,
+}
+
+/// Everything that keeps a function from starting. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct NotReady {
+    /// What is wrong with the configuration.
+    pub config: Option<ConfigErrors>,
+    /// What is wrong with its secrets.
+    pub secrets: Vec<SecretError>,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problems = self.config.iter().flat_map(|errors| errors.problems.iter().map(ToString::to_string));
+        let secrets = self.secrets.iter().map(|error| format!("{error}; hint: {}", hint(error)));
+        let lines: Vec<String> = problems.chain(secrets).map(|line| format!("\n  {line}")).collect();
+        let count = if lines.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", lines.len()) };
+        write!(f, "not started, nothing was polled: {count}{}", lines.concat())
+    }
+}
+
+fn hint(error: &SecretError) -> &'static str {
+    match error {
+        SecretError::Missing { .. } => "create the secret, or correct the variable that names it",
+        SecretError::Unavailable { .. } => "check the network, region and endpoint of Secrets Manager",
+        SecretError::Refused { .. } => "allow the function's role `secretsmanager:GetSecretValue` on it",
+        SecretError::Malformed { .. } => r#"write it as {"current":"k1","keys":{"k1":"<base64 of 32 random bytes>"}}"#,
+    }
+}
+
+/// Reads the configuration from `lookup` and every secret that it names from `secrets`, within [`STARTUP_MAX`].
+///
+/// # Errors
+/// Everything that is wrong, not only the first: a secret is checked even when other variables are wrong.
+pub async fn prepare(
+    lookup: impl Fn(&str) -> Option<String>,
+    secrets: Arc<dyn Secrets>,
+    clock: Arc<dyn Clock>,
+    random: &dyn Random,
+) -> Result<Ready, NotReady> {
+    let deadline = clock.now() + STARTUP_MAX;
+    let config = Config::parse(&lookup);
+    let keys = config::approval_secret_name(&lookup).map(|name| {
+        let parse = |text: &_| ApprovalKeys::parse(text).map_err(|error| error.to_string());
+        Arc::new(SecretCache::new(secrets, Arc::clone(&clock), &name, parse))
+    });
+    let problem = match &keys {
+        Some(keys) => fetch(keys, clock.as_ref(), random, deadline).await.err(),
+        None => None,
+    };
+    match (config, keys, problem) {
+        (Ok(config), Some(approval_keys), None) => Ok(Ready { config, approval_keys }),
+        (config, _, problem) => Err(NotReady { config: config.err(), secrets: problem.into_iter().collect() }),
+    }
+}
+
+/// Fetches a secret for the first time, again while the store does not answer and there is time.
+async fn fetch<T>(
+    cache: &SecretCache<T>,
+    clock: &dyn Clock,
+    random: &dyn Random,
+    deadline: Timestamp,
+) -> Result<(), SecretError> {
+    let late = || SecretError::Unavailable {
+        name: cache.name().to_owned(),
+        message: format!("no answer within {} s", STARTUP_MAX.as_secs()),
+    };
+    let mut attempt = 1;
+    loop {
+        let Some(result) = before(clock, deadline, cache.get()).await else { return Err(late()) };
+        let Err(error) = result else { return Ok(()) };
+        let Retry::Transient { after } = error.retry() else { return Err(error) };
+        match SECRET_ATTEMPTS.wait(attempt, after, random) {
+            Some(wait) if clock.now() + wait < deadline => clock.sleep_until(clock.now() + wait).await,
+            _ => return Err(error),
+        }
+        attempt += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;
