@@ -1,7 +1,5 @@
 //! Dead letters: messages the queue gave up on and runs that died; listed, grouped, planned and replayed.
 
-pub mod cause;
-
 use std::time::Duration;
 
 use async_trait::async_trait;
