@@ -25,8 +25,7 @@ pub mod refund_desk;
 /// # Errors
 /// When one of its names is not one: a mistake in this crate.
 pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn Random>) -> Result<Agent, InvalidId> {
-    let ledger: Arc<dyn Ledger> =
-        Arc::new(LedgerInDynamoDb::new(client, config.storage.desk_table.clone(), random));
+    let ledger: Arc<dyn Ledger> = Arc::new(LedgerInDynamoDb::new(client, config.storage.desk_table.clone(), random));
     let drills = match config.runtime.environment {
         Environment::Dev => Drills::Available,
         Environment::Staging | Environment::Production => Drills::Absent,

@@ -1,6 +1,6 @@
 //! Wires the step function: configuration, ports, loop.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{convert::Infallible, process::ExitCode, sync::Arc};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
@@ -18,33 +18,36 @@ async fn main() -> ExitCode {
     let clients = Clients::from_environment().await;
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(aws::SecretsManager::new(clients.secrets_manager()));
-    let ready = match startup::prepare(|name| std::env::var(name).ok(), secrets, clock.clone(), random.as_ref()).await {
-        Ok(ready) => ready,
+    let config = match startup::prepare(|name| std::env::var(name).ok(), secrets, clock.clone(), random.as_ref()).await
+    {
+        Ok(ready) => ready.config,
         Err(problems) => return startup::refuse(&problems),
     };
-    let config = ready.config;
     startup::log(&config);
     let storage = &config.storage;
-    let runs = Arc::new(aws::Runs::new(
-        clients.dynamodb(),
-        &storage.runs_table,
-        &storage.idempotency_table,
-        clock.clone(),
-    ));
+    let runs =
+        Arc::new(aws::Runs::new(clients.dynamodb(), &storage.runs_table, &storage.idempotency_table, clock.clone()));
+    let agent = match desk(&config, clients.dynamodb(), random.clone()) {
+        Ok(agent) => agent,
+        Err(mistake) => {
+            eprintln!("not started, nothing was polled: the agent: {mistake}");
+            return ExitCode::FAILURE;
+        }
+    };
     let engine = Engine {
         journal: runs.clone(),
         leases: runs,
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
-        agent: desk(&config, clients.dynamodb(), random.clone()),
+        agent,
         clock,
         random,
         release: config.runtime.release.clone(),
         strikes_max: config.limits.strikes_max,
     };
-    let handler = &Handler { engine, terms: config.terms() };
-    let served = lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+    let handler = Handler { engine, terms: config.terms() };
+    let work = async |event: LambdaEvent<SqsEvent>| {
         let deadline = Timestamp::from_millis(event.context.deadline.try_into().unwrap_or(i64::MAX));
-        Ok::<_, lambda_runtime::Error>(handler.handle(event.payload, deadline).await)
-    }));
-    startup::end(served.await)
+        Ok::<_, Infallible>(handler.handle(event.payload, deadline).await)
+    };
+    startup::exit_code(lambda_runtime::run(service_fn(work)).await)
 }
