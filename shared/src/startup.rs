@@ -4,7 +4,7 @@
 //! function that is not ready says everything that is wrong in one message on standard error and exits with 1, without having
 //! polled; so no work is taken on that cannot be done.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
 
 use crate::{
     approval::token::ApprovalKeys,
@@ -86,6 +86,23 @@ pub async fn prepare(
     match (config, keys, problem) {
         (Ok(config), Some(approval_keys), None) => Ok(Ready { config, approval_keys }),
         (config, _, problem) => Err(NotReady { config: config.err(), secrets: problem.into_iter().collect() }),
+    }
+}
+
+/// Says on standard error why the function does not start; the process is to exit with what this returns.
+pub fn refuse(problems: &NotReady) -> ExitCode {
+    eprintln!("{problems}");
+    ExitCode::FAILURE
+}
+
+/// With what the process is to exit once polling has ended; an error is said on standard error.
+pub fn exit_code<E: fmt::Display>(polled: Result<(), E>) -> ExitCode {
+    match polled {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("polling ended: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -1,1 +1,41 @@
-fn main() {}
+//! Wires the intake function.
+
+use std::{convert::Infallible, process::ExitCode, sync::Arc};
+
+use intake::Intake;
+use lambda_runtime::{LambdaEvent, run, service_fn};
+use windlass::{
+    aws::{Runs, SecretsManager, StepQueue, clients::Clients},
+    clock::SystemClock,
+    ids::SystemRandom,
+    startup,
+};
+use windlass_http::Event;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let clients = Clients::from_environment().await;
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let secrets = Arc::new(SecretsManager::new(clients.secrets_manager()));
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = match startup::prepare(lookup, secrets, clock.clone(), random.as_ref()).await {
+        Ok(ready) => ready.config,
+        Err(problems) => return startup::refuse(&problems),
+    };
+    startup::log(&config);
+    let (tables, queue) = (&config.storage, &config.storage.step_queue_url);
+    let runs = Runs::new(clients.dynamodb(), &tables.runs_table, &tables.idempotency_table, clock.clone());
+    let runs = Arc::new(runs);
+    let intake = Intake {
+        journal: runs.clone(),
+        heads: runs,
+        wake_ups: Arc::new(StepQueue::new(clients.sqs(), queue)),
+        clock,
+        random,
+        release: config.runtime.release.clone(),
+        terms: config.terms(),
+        claims: (&config.http).into(),
+    };
+    let handler = async |event: LambdaEvent<Event>| Ok::<_, Infallible>(intake.handle(event.payload).await);
+    startup::exit_code(run(service_fn(handler)).await)
+}
