@@ -64,6 +64,17 @@ pub enum CleanupError {
     },
 }
 
+impl CleanupError {
+    /// The error's name, as Lambda reports it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            CleanupError::Event(_) => "InvalidEvent",
+            CleanupError::Job(_) => "JobNotRun",
+            CleanupError::Failed { .. } => "JobFailed",
+        }
+    }
+}
+
 impl Cleanup {
     /// Handles one event.
     ///

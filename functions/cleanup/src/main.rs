@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use cleanup::Cleanup;
-use lambda_runtime::{LambdaEvent, run, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use windlass::{
     aws::{ExpiredItems, Jobs, Runs, SecretsManager, StepQueue, clients::Clients},
@@ -34,6 +34,12 @@ async fn main() -> ExitCode {
         clock,
         random,
     };
-    let handler = async |event: LambdaEvent<Value>| cleanup.handle(event.payload).await;
+    let handler = async |event: LambdaEvent<Value>| {
+        let failed = |error: cleanup::CleanupError| Diagnostic {
+            error_type: error.kind().to_owned(),
+            error_message: error.to_string(),
+        };
+        cleanup.handle(event.payload).await.map_err(failed)
+    };
     startup::exit_code(run(service_fn(handler)).await)
 }

@@ -10,7 +10,7 @@ use windlass::{
     memory::{self, ManualClock, Queue, SeededRandom},
     queue::{Message, QueueError, WakeUps},
     run::request::Source,
-    schedule::{JobRecords as _, LastRun, run_job::JobRun},
+    schedule::{LastRun, run_job::JobRun},
 };
 
 use crate::{Cleanup, CleanupError};
@@ -125,6 +125,7 @@ async fn what_is_not_a_firing_fails_the_invocation_and_says_what_is_wrong() {
     ] {
         let error: CleanupError = cleanup.handle(event.clone()).await.expect_err("it is not a firing");
         assert!(error.to_string().contains(says), "{event}: {error}");
+        assert_ne!(error.kind(), "JobFailed");
     }
     assert_eq!(queue.receive(10), []);
 }
