@@ -77,11 +77,8 @@ impl ExpiredItems {
     /// intake:                        └─ put k (a new request)
     /// ```
     async fn delete(&self, swept: &Swept, item: &Item, before: AttributeValue) -> Result<bool, Fault> {
-        let key: Item = swept
-            .keys
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), item.get(*name)?.clone())))
-            .collect();
+        let key: Item =
+            swept.keys.iter().filter_map(|name| Some(((*name).to_owned(), item.get(*name)?.clone()))).collect();
         let deleted = self
             .client
             .delete_item()
