@@ -81,7 +81,7 @@ impl Stores {
     }
 
     /// A run of `ada` at `acme` under the client's key `key`, not yet taken on.
-    fn new_run(&self, key: &str) -> NewRun {
+    pub fn new_run(&self, key: &str) -> NewRun {
         self.new_run_of("acme", "ada", key)
     }
 
