@@ -74,6 +74,7 @@ macro_rules! store_cases {
             }
             leaving {
                 a_run_is_left_as_wanted
+                a_claim_that_came_to_nothing_is_left_with_its_strikes
                 every_status_is_kept_with_what_it_says
                 a_run_that_is_over_is_neither_ready_nor_due
                 a_later_leave_says_nothing_of_an_earlier_one

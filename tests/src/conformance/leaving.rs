@@ -1,5 +1,7 @@
 //! Giving leases back.
 
+use std::time::Duration;
+
 use windlass::{
     clock::CLOCK_SKEW_MAX,
     journal::{Expected, HeadStatus, Lease},
@@ -18,6 +20,7 @@ pub async fn a_run_is_left_as_wanted(stores: &Stores) {
         due: Some(stores.now() + 20 * SECOND),
         now: stores.now(),
         interjections: 0,
+        strikes: 0,
     };
     assert_eq!(stores.leave(run, &lease, &leave).await, Left::Done);
     let expected = windlass::journal::Head {
@@ -128,4 +131,14 @@ pub async fn nobody_cannot_be_left(stores: &Stores) {
     let run = stores.new_run("k").run;
     assert_eq!(stores.leave(run, &lease, &stores.leaving(finished(), SECOND)).await, Left::Lost);
     assert_eq!(stores.heads.head(run).await, Ok(None));
+}
+
+pub async fn a_claim_that_came_to_nothing_is_left_with_its_strikes(stores: &Stores) {
+    let run = stores.run("k").await;
+    let lease = stores.won(run, "a").await;
+    let leave = Leave { strikes: 1, ..stores.leaving(HeadStatus::Ready, Duration::ZERO) };
+    assert_eq!(stores.leave(run, &lease, &leave).await, Left::Done);
+    assert_eq!(stores.head(run).await.strikes, 1);
+    stores.won(run, "b").await;
+    assert_eq!(stores.head(run).await.strikes, 2);
 }
