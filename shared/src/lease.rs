@@ -74,6 +74,8 @@ pub struct Leave {
     pub now: Timestamp,
     /// The head's count when the holder last read the journal.
     pub interjections: u64,
+    /// Claims that came to nothing so far: none, unless this one has too.
+    pub strikes: u32,
 }
 
 /// What came of leaving.

@@ -1,3 +1,5 @@
 //! What the test binaries of this folder share.
 
+pub mod conformance;
+pub mod local_kit;
 pub mod simulation;

@@ -115,9 +115,9 @@ impl Leases for Runs {
 
 /// Takes the lease off and says where the run stands. What it is not any more is removed, so that the sparse indexes lose it.
 fn set_standing(mut request: UpdateItemFluentBuilder, run: RunId, leave: &Leave) -> UpdateItemFluentBuilder {
-    let mut set = vec!["strikes = :zero".to_owned()];
+    let mut set = vec!["strikes = :strikes".to_owned()];
     let mut remove = vec!["lease_holder", "lease_until"];
-    request = request.expression_attribute_values(":zero", number(0));
+    request = request.expression_attribute_values(":strikes", number(leave.strikes));
     for (name, value) in status_attributes(&leave.status) {
         match value {
             Some(value) => {

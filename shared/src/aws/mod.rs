@@ -15,6 +15,7 @@ mod journal;
 mod lease;
 mod queue;
 mod replay_plans;
+mod retention;
 mod schedule;
 mod secrets;
 
@@ -22,5 +23,6 @@ pub use idempotency::Records;
 pub use journal::Runs;
 pub use queue::{DeadLetterQueue, StepQueue};
 pub use replay_plans::Plans;
+pub use retention::ExpiredItems;
 pub use schedule::Jobs;
 pub use secrets::SecretsManager;

@@ -1,7 +1,5 @@
 //! Dead letters: messages the queue gave up on and runs that died; listed, grouped, planned and replayed.
 
-pub mod cause;
-
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +10,16 @@ use crate::{
     ids::{Actor, RunId},
     retry::Retry,
 };
+
+pub mod audit;
+pub mod cause;
+pub mod discard;
+pub mod group;
+pub mod list;
+pub mod plan;
+pub mod replay;
+mod revive;
+mod watch;
 
 /// The most items of one plan: what one person can answer for at once.
 pub const PLAN_ITEMS_MAX: usize = 500;
@@ -182,3 +190,6 @@ pub trait ReplayPlans: Send + Sync {
     /// The newest `limit` audit records, newest first.
     async fn audit_trail(&self, limit: usize) -> Result<Vec<AuditRecord>, PlanError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,7 @@ impl Leases for Runs {
         row.head.status = leave.status.clone();
         row.head.ready_from = leave.ready_from;
         row.head.due = leave.due;
-        row.head.strikes = 0;
+        row.head.strikes = leave.strikes;
         row.head.lease = None;
         Ok(Left::Done)
     }

@@ -13,6 +13,7 @@ mod plans;
 mod queue;
 mod random;
 mod records;
+mod retention;
 mod runs;
 mod secrets;
 

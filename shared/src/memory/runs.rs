@@ -31,7 +31,7 @@ pub struct Runs {
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) heads: BTreeMap<RunId, Row>,
-    entries: BTreeMap<(RunId, Seq), Item>,
+    pub(super) entries: BTreeMap<(RunId, Seq), Item>,
 }
 
 /// A head as it is kept.
@@ -40,9 +40,9 @@ pub(super) struct Row {
     pub(super) inbox: Option<(Inbox, Timestamp)>,
 }
 
-struct Item {
+pub(super) struct Item {
     stored: Stored,
-    expires: Timestamp,
+    pub(super) expires: Timestamp,
 }
 
 impl Runs {

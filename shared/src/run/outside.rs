@@ -158,7 +158,7 @@ impl Outside<'_> {
     }
 
     /// A mark that tells a repeated write from a lost race.
-    pub(super) fn writer(&self) -> Writer {
+    pub fn writer(&self) -> Writer {
         Writer::Outside(format!("{:032x}", self.random.bits()))
     }
 }

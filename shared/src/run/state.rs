@@ -112,6 +112,8 @@ pub struct Call {
     pub compensable: bool,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Attempts that came back without success so far. What a dying worker never answered is not among them: strikes count that.
+    pub failures: u32,
     /// Questions asked about it so far.
     pub approvals: u32,
 }
@@ -388,17 +390,14 @@ impl RunState {
     /// What the run was doing last, in words that are the same for the same kind of trouble.
     pub fn last_seen_doing(&self) -> String {
         let unsettled = self.calls.iter().find(|call| !call.status.is_settled());
-        match (&self.phase, unsettled) {
-            (Phase::Acting, Some(Call { tool, status: CallStatus::Attempted { .. }, .. })) => {
-                format!("the worker died in `{tool}` every time")
-            }
-            (_, Some(Call { tool, status: CallStatus::Compensating { .. }, .. })) => {
-                format!("the worker died undoing `{tool}` every time")
-            }
-            (Phase::Acting, Some(call)) => format!("the worker died before `{}` every time", call.tool),
-            (Phase::Planning | Phase::Waiting { .. }, _) => "the worker died asking the model every time".to_owned(),
-            _ => "the worker died recording the answer every time".to_owned(),
-        }
+        let before = match (&self.phase, unsettled) {
+            (Phase::Acting, Some(Call { tool, status: CallStatus::Attempted { .. }, .. })) => format!("`{tool}`"),
+            (_, Some(Call { tool, status: CallStatus::Compensating { .. }, .. })) => format!("undoing `{tool}`"),
+            (Phase::Acting, Some(call)) => format!("starting `{}`", call.tool),
+            (Phase::Planning | Phase::Waiting { .. }, _) => "asking the model".to_owned(),
+            _ => "recording the answer".to_owned(),
+        };
+        format!("the worker died or ran out of time in {before}")
     }
 
     fn call_mut(&mut self, id: CallId) -> Result<&mut Call, String> {
@@ -431,6 +430,7 @@ impl RunState {
                         effect: Effect::Read,
                         compensable: false,
                         attempts: 0,
+                        failures: 0,
                         approvals: 0,
                     });
                 }
@@ -512,6 +512,7 @@ impl RunState {
         if !matches!(call.status, CallStatus::Attempted { .. }) || attempt != call.attempts {
             return Err(format!("attempt {attempt} of call {id} is not open"));
         }
+        call.failures += u32::from(!matches!(outcome, ToolOutcome::Succeeded { .. }));
         call.status = match outcome {
             ToolOutcome::Succeeded { value } => CallStatus::Succeeded { value: value.clone() },
             ToolOutcome::Refused { message } | ToolOutcome::Unavailable { message, retry_at: None } => {

@@ -1,5 +1,6 @@
 //! A deterministic world for the real loop: virtual time, seeded choices, ports that fail, processes that die.
 
+pub mod drive;
 pub mod executor;
 pub mod faults;
 pub mod faulty;

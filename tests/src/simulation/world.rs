@@ -23,7 +23,9 @@ use windlass::{
     },
     clock::{Clock, Timestamp},
     ids::{Release, RunId},
-    journal::{DUE_SHARDS, Head, HeadStatus, Heads as _, Journal as _, JournalError, RESCUE_AFTER},
+    journal::{
+        DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError, RESCUE_AFTER,
+    },
     lease::Leases,
     memory::{ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
     principal::Principal,
@@ -32,7 +34,7 @@ use windlass::{
         accept::{AcceptError, Incoming, Terms, accept},
         advance::Engine,
         cancel::cancel,
-        entry::Entry,
+        entry::{Entry, Event},
         limits::Limits,
         outside::{History, Outside},
         request::{RunRequest, Source},
@@ -176,6 +178,30 @@ impl World {
             let by = "ops".parse().expect("an actor");
             let _ = cancel(&outsider.outside(), run, &by, Some("a drill")).await;
         })
+    }
+
+    /// An operator who replays a dead run.
+    pub fn replayer(&self, run: RunId) -> Process {
+        let outsider = self.outsider();
+        Box::pin(async move {
+            let Ok(history) = History::load(&outsider.journal, run).await else { return };
+            let outside = outsider.outside();
+            let entry = Entry {
+                at: outsider.clock.now(),
+                writer: outside.writer(),
+                release: outsider.release.clone(),
+                events: vec![Event::Replayed { by: "ops".parse().expect("an actor"), plan: "plan-1".to_owned() }],
+            };
+            let seq = history.state.seq + 1;
+            if let Ok(Interjected::Written) = outside.journal.interject(run, seq, &entry, Expected::Dead).await {
+                outside.wake(run).await;
+            }
+        })
+    }
+
+    /// Whether a run is dead, by its head.
+    pub fn is_dead(&self, run: RunId) -> bool {
+        self.head(run).is_some_and(|head| matches!(head.status, HeadStatus::Dead { .. }))
     }
 
     fn outsider(&self) -> Outsider {

@@ -16,7 +16,7 @@ use crate::{
     dead_letter::cause::fingerprint,
     ids::{Random, Release, RunId},
     journal::{HeadStatus, Journal, JournalError, Lease},
-    lease::{Claim, LEASE_FOR, Leases},
+    lease::{Claim, LEASE_FOR, Leases, Leave},
     queue::WakeUps,
 };
 
@@ -104,8 +104,8 @@ impl Engine {
                 async {
                     match self.load(run).await {
                         Ok(state) => {
-                            let turn = Turn::new(self, run, lease, state, head.expires, started, deadline);
-                            self.drive(turn, head.strikes).await
+                            let turn = Turn::new(self, &head, lease, state, deadline);
+                            self.drive(turn).await
                         }
                         Err(error @ (JournalError::Unreadable { .. } | JournalError::Illegal { .. })) => {
                             self.set_aside(run, &lease, head.interjections, &error).await
@@ -127,8 +127,8 @@ impl Engine {
         RunState::fold(&entries).map_err(|source| JournalError::Illegal { run, source })
     }
 
-    async fn drive(&self, mut turn: Turn<'_>, strikes: u32) -> Result<Advanced, JournalError> {
-        let driven = match self.dead(&turn, strikes) {
+    async fn drive(&self, mut turn: Turn<'_>) -> Result<Advanced, JournalError> {
+        let driven = match self.dead(&turn) {
             Some(event) => turn.record(event),
             None => Ok(()),
         };
@@ -173,9 +173,9 @@ impl Engine {
 
     /// The end of a run that was claimed too often without getting on. Claims count from the last one that moved the run
     /// on, and only while nobody left it in order.
-    fn dead(&self, turn: &Turn<'_>, strikes: u32) -> Option<Event> {
+    fn dead(&self, turn: &Turn<'_>) -> Option<Event> {
         let in_vain = turn.lease.epoch.saturating_sub(turn.state.progress_epoch);
-        if u64::from(strikes).min(in_vain) <= u64::from(self.strikes_max) || turn.is_over() {
+        if u64::from(turn.strikes).min(in_vain) <= u64::from(self.strikes_max) || turn.is_over() {
             return None;
         }
         let cause = turn.state.last_seen_doing();
@@ -197,7 +197,7 @@ impl Engine {
         let now = self.clock.now();
         let later = now + UNREADABLE_RETRY_AFTER;
         let status = HeadStatus::Unreadable { problem: problem.clone() };
-        let leave = crate::lease::Leave { status, ready_from: Some(later), due: Some(later), now, interjections };
+        let leave = Leave { status, ready_from: Some(later), due: Some(later), now, interjections, strikes: 0 };
         self.leases.leave(run, lease, &leave).await?;
         Ok(Advanced::Unreadable { problem })
     }

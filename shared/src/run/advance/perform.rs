@@ -48,10 +48,6 @@ impl Turn<'_> {
     /// Asks the model.
     pub(super) async fn plan(&mut self) -> Result<Option<Advanced>, Interrupted> {
         let model = Arc::clone(&self.engine.agent.model);
-        if !self.had_time_for(model.timeout()) {
-            let message = format!("the model may take {:?}, more than an invocation has", model.timeout());
-            return self.record(Event::Abandoned { reason: StopReason::Failed { message } }).map(|()| None);
-        }
         if let Some(ended) = self.make_room_for(model.timeout()).await? {
             return Ok(ended);
         }
@@ -217,11 +213,6 @@ impl Turn<'_> {
         let call = self.call_of(id)?;
         let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
         let spec = tool.spec();
-        if !self.had_time_for(spec.timeout) {
-            return self
-                .record(Event::Abandoned { reason: StopReason::Failed { message: never_fits(spec) } })
-                .map(|()| None);
-        }
         if let Some(ended) = self.make_room_for(spec.timeout).await? {
             return Ok(ended);
         }
@@ -240,7 +231,7 @@ impl Turn<'_> {
             let context = self.context(id);
             let until = self.now() + spec.timeout;
             let result = before(self.engine.clock.as_ref(), until, tool.call(&context, &call.arguments)).await;
-            self.outcome_of(spec, attempt, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
+            self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
         } else {
             ToolOutcome::Absent
         };
@@ -258,10 +249,6 @@ impl Turn<'_> {
         let call = self.call_of(id)?;
         let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
         let spec = tool.spec();
-        if !self.had_time_for(spec.timeout) {
-            let outcome = ToolOutcome::Unknown { message: never_fits(spec), retry_at: None };
-            return self.record(Event::ToolReturned { call: id, attempt: call.attempts, outcome }).map(|()| None);
-        }
         if let Some(ended) = self.make_room_for(spec.timeout).await? {
             return Ok(ended);
         }
@@ -271,7 +258,7 @@ impl Turn<'_> {
         let later = Some(self.now() + spec.retry.cap);
         let outcome = match asked {
             Some(Ok(Some(value))) => ToolOutcome::Succeeded { value: bounded(value) },
-            Some(Ok(None)) if call.attempts >= spec.retry.attempts_max => {
+            Some(Ok(None)) if call.failures + 1 >= spec.retry.attempts_max => {
                 ToolOutcome::Refused { message: format!("it did not take effect in {} attempts", call.attempts) }
             }
             Some(Ok(None)) => ToolOutcome::Absent,
@@ -290,11 +277,6 @@ impl Turn<'_> {
         let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
         let spec = tool.spec();
         let attempt = call.status.compensation_attempts() + 1;
-        if !self.had_time_for(spec.timeout) {
-            let outcome = ToolOutcome::Refused { message: never_fits(spec) };
-            self.record(Event::CompensationAttempted { call: id, attempt, deadline: self.deadline })?;
-            return self.record(Event::Compensated { call: id, attempt, outcome }).map(|()| None);
-        }
         if let Some(ended) = self.make_room_for(spec.timeout).await? {
             return Ok(ended);
         }
@@ -348,9 +330,9 @@ impl Turn<'_> {
         }
     }
 
-    fn outcome_of(&self, spec: &ToolSpec, attempt: u32, result: Result<Value, ToolError>) -> ToolOutcome {
+    fn outcome_of(&self, spec: &ToolSpec, failures: u32, result: Result<Value, ToolError>) -> ToolOutcome {
         let retry_at =
-            |after| spec.retry.wait(attempt, after, self.engine.random.as_ref()).map(|wait| self.now() + wait);
+            |after| spec.retry.wait(failures, after, self.engine.random.as_ref()).map(|wait| self.now() + wait);
         match result {
             Ok(value) => ToolOutcome::Succeeded { value: bounded(value) },
             Err(ToolError::Refused { message }) => ToolOutcome::Refused { message },
@@ -367,11 +349,6 @@ impl Turn<'_> {
             },
         }
     }
-}
-
-/// What would be handed over for ever is given up at once.
-fn never_fits(spec: &ToolSpec) -> String {
-    format!("`{}` may take {:?}, more than an invocation has", spec.name, spec.timeout)
 }
 
 fn ran_out_of_time(spec: &ToolSpec) -> ToolError {

@@ -8,7 +8,7 @@ use super::{Advanced, Engine, INLINE_WAIT_MAX, LEAVE_MARGIN};
 use crate::{
     clock::Timestamp,
     ids::RunId,
-    journal::{Appended, HeadStatus, JournalError, Lease, RESCUE_AFTER},
+    journal::{Appended, Head, HeadStatus, JournalError, Lease, RESCUE_AFTER},
     lease::{LEASE_FOR, Leave, Left},
     queue::{DELAY_MAX, Message},
     retry::{Backoff, Retry},
@@ -58,23 +58,19 @@ pub(super) struct Turn<'e> {
     pub(super) state: RunState,
     /// When this process is dead for certain.
     pub(super) deadline: Timestamp,
-    started: Timestamp,
+    /// Claims that came to nothing so far, this one included.
+    pub(super) strikes: u32,
     expires: Timestamp,
     pending: Vec<Event>,
+    /// Entries written in this turn.
+    written: u32,
     leaves: u32,
 }
 
 impl<'e> Turn<'e> {
-    pub(super) fn new(
-        engine: &'e Engine,
-        run: RunId,
-        lease: Lease,
-        state: RunState,
-        expires: Timestamp,
-        started: Timestamp,
-        deadline: Timestamp,
-    ) -> Self {
-        Self { engine, run, lease, state, deadline, started, expires, pending: Vec::new(), leaves: 0 }
+    pub(super) fn new(engine: &'e Engine, head: &Head, lease: Lease, state: RunState, deadline: Timestamp) -> Self {
+        let (run, expires, strikes) = (head.run, head.expires, head.strikes);
+        Self { engine, run, lease, state, deadline, strikes, expires, pending: Vec::new(), written: 0, leaves: 0 }
     }
 
     fn writer(&self) -> Writer {
@@ -112,6 +108,7 @@ impl<'e> Turn<'e> {
         match self.append(&entry).await {
             Ok(Appended::Written) => {
                 self.state.seq += 1;
+                self.written += 1;
                 Ok(Flushed::Written)
             }
             Ok(Appended::Taken) => self.reload(entry.events).await.map(|()| Flushed::Reloaded),
@@ -156,7 +153,10 @@ impl<'e> Turn<'e> {
             let part =
                 Entry { events: vec![event], writer: entry.writer.clone(), release: entry.release.clone(), ..entry };
             match self.append(&part).await? {
-                Appended::Written => self.state.seq += 1,
+                Appended::Written => {
+                    self.state.seq += 1;
+                    self.written += 1;
+                }
                 Appended::Taken => {
                     let rest = part.events.into_iter().chain(events).collect();
                     return self.reload(rest).await.map(|()| Flushed::Reloaded);
@@ -209,11 +209,6 @@ impl<'e> Turn<'e> {
         self.engine.clock.now() + needed + LEAVE_MARGIN <= self.deadline
     }
 
-    /// Whether it would have fitted at the start.
-    pub(super) fn had_time_for(&self, needed: Duration) -> bool {
-        self.started + needed + LEAVE_MARGIN * 2 <= self.deadline
-    }
-
     /// Makes sure that the lease outlasts something that may take `needed`.
     pub(super) async fn hold_for(&mut self, needed: Duration) -> Result<(), Interrupted> {
         let now = self.engine.clock.now();
@@ -262,7 +257,8 @@ impl<'e> Turn<'e> {
         Ok(Some(Advanced::Parked { until }))
     }
 
-    /// Ends the turn with work left, for a new invocation to go on.
+    /// Ends the turn with work left, for a new invocation to go on. A turn that came to nothing keeps its strike: what never fits
+    /// into an invocation must not be handed over for ever.
     pub(super) async fn hand_over(&mut self) -> Result<Option<Advanced>, Interrupted> {
         if self.flush().await? == Flushed::Reloaded {
             return Ok(None);
@@ -306,7 +302,9 @@ impl<'e> Turn<'e> {
     ) -> Result<Option<()>, Interrupted> {
         self.leaves += 1;
         let now = self.engine.clock.now();
-        let leave = Leave { status, ready_from, due, now, interjections: self.state.interjections };
+        let in_vain = self.written == 0 && status == HeadStatus::Ready;
+        let strikes = if in_vain { self.strikes } else { 0 };
+        let leave = Leave { status, ready_from, due, now, interjections: self.state.interjections, strikes };
         let mut attempt = 1;
         let left = loop {
             match self.engine.leases.leave(self.run, &self.lease, &leave).await {

@@ -1,33 +1,37 @@
 //! Scheduled jobs: one at a time, once per scheduled time, with a record of the last run.
+//!
+//! Approvals have no job of their own. A run that waits for a person is due when its first question expires, so the sweep
+//! that wakes due runs ([`rescue`]) wakes it then, and the step function records the expiry.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{clock::Timestamp, retry::Retry};
 
+pub mod rescue;
+pub mod retention;
+pub mod run_job;
+
 /// A job of the cleanup function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Job {
-    /// Wake the runs that are due: crashed, forgotten, timed.
+    /// Wake the runs that are due: crashed, forgotten, timed, and those with a question that nobody answered in time.
     RescueRuns,
-    /// Wake the runs whose approvals have expired.
-    ExpireApprovals,
     /// Delete what has outlived its retention.
     EnforceRetention,
 }
 
 impl Job {
     /// Every job.
-    pub const ALL: [Job; 3] = [Job::RescueRuns, Job::ExpireApprovals, Job::EnforceRetention];
+    pub const ALL: [Job; 2] = [Job::RescueRuns, Job::EnforceRetention];
 
     /// The job's name, as in events and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Job::RescueRuns => "rescue-runs",
-            Job::ExpireApprovals => "expire-approvals",
             Job::EnforceRetention => "enforce-retention",
         }
     }
@@ -35,9 +39,24 @@ impl Job {
     /// How often it runs.
     pub const fn every(self) -> Duration {
         match self {
-            Job::RescueRuns | Job::ExpireApprovals => Duration::from_secs(60),
+            Job::RescueRuns => Duration::from_secs(60),
             Job::EnforceRetention => Duration::from_secs(3600),
         }
+    }
+}
+
+/// The text does not name a job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not a job; the jobs are {}", Job::ALL.map(Job::name).join(", "))]
+pub struct UnknownJob {
+    name: String,
+}
+
+impl FromStr for Job {
+    type Err = UnknownJob;
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Job::ALL.into_iter().find(|job| job.name() == name);
+        found.ok_or_else(|| UnknownJob { name: name.chars().take(64).collect() })
     }
 }
 
@@ -143,3 +162,6 @@ pub trait JobRecords: Send + Sync {
     /// Every job's record.
     async fn list(&self) -> Result<Vec<JobRecord>, ScheduleError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Ports that give way before and after each call, so that whoever polls a future can drop it between any two effects.
+
+use async_trait::async_trait;
+use tokio::task::yield_now;
+
+use crate::{
+    clock::Timestamp,
+    dead_letter::{AuditRecord, ItemStatus, Plan, PlanError, ReplayPlans},
+    ids::RunId,
+    journal::{Acceptance, Appended, Expected, Interjected, Journal, JournalError, NewRun},
+    run::entry::{Entry, Seq},
+};
+
+pub(super) struct Yielding<'a, P>(pub(super) &'a P);
+
+async fn between<T>(call: impl Future<Output = T>) -> T {
+    yield_now().await;
+    let value = call.await;
+    yield_now().await;
+    value
+}
+
+#[async_trait]
+impl<P: Journal> Journal for Yielding<'_, P> {
+    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
+        between(self.0.accept(new)).await
+    }
+    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
+        between(self.0.load(run, from)).await
+    }
+    async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
+        between(self.0.append(run, seq, entry, expires)).await
+    }
+    async fn interject(
+        &self,
+        run: RunId,
+        seq: Seq,
+        entry: &Entry,
+        expected: Expected,
+    ) -> Result<Interjected, JournalError> {
+        between(self.0.interject(run, seq, entry, expected)).await
+    }
+}
+
+#[async_trait]
+impl<P: ReplayPlans> ReplayPlans for Yielding<'_, P> {
+    async fn create(&self, plan: &Plan) -> Result<(), PlanError> {
+        between(self.0.create(plan)).await
+    }
+    async fn plan(&self, id: &str) -> Result<Option<Plan>, PlanError> {
+        between(self.0.plan(id)).await
+    }
+    async fn advance(&self, plan: &str, key: &str, seen: &ItemStatus, to: &ItemStatus) -> Result<bool, PlanError> {
+        between(self.0.advance(plan, key, seen, to)).await
+    }
+    async fn audit(&self, record: &AuditRecord) -> Result<(), PlanError> {
+        between(self.0.audit(record)).await
+    }
+    async fn audit_trail(&self, limit: usize) -> Result<Vec<AuditRecord>, PlanError> {
+        between(self.0.audit_trail(limit)).await
+    }
+}

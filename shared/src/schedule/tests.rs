@@ -1,0 +1,345 @@
+//! The jobs over the stores in memory.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use super::{
+    Job, JobRecords as _, LastRun,
+    rescue::{PAGE_RUNS, PAGES_MAX, sweep},
+    retention::{GRACE, PARTS, Part, Retention as _, part_at},
+    run_job::{JobError, JobRun, Jobs, LOCK_FOR, Worked, run_job},
+};
+use crate::{
+    clock::{Clock as _, Timestamp},
+    idempotency::{Key, PayloadHash},
+    ids::{RunId, TraceId},
+    journal::{DUE_SHARDS, HeadStatus, Heads as _, Journal as _, NewRun, RESCUE_AFTER},
+    lease::{Claim, Leases as _, Leave},
+    memory::{self, ManualClock, Queue, SeededRandom},
+    queue::{Message, QueueError, WakeUps},
+    run::{
+        entry::{Accepted, Entry, Event, Writer},
+        limits::Limits,
+        request::{RunRequest, Source},
+    },
+};
+
+const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+
+struct World {
+    clock: Arc<ManualClock>,
+    random: SeededRandom,
+    runs: memory::Runs,
+    queue: Queue,
+    records: memory::Jobs,
+}
+
+impl World {
+    fn new() -> World {
+        let clock = Arc::new(ManualClock::at(START));
+        World {
+            runs: memory::Runs::new(clock.clone(), &memory::Records::new()),
+            queue: Queue::new(clock.clone(), Duration::from_secs(60), 3),
+            records: memory::Jobs::new(),
+            random: SeededRandom::new(1),
+            clock,
+        }
+    }
+
+    fn jobs(&self) -> Jobs<'_> {
+        Jobs {
+            records: &self.records,
+            heads: &self.runs,
+            wake_ups: &self.queue,
+            retention: &self.runs,
+            clock: &*self.clock,
+            random: &self.random,
+        }
+    }
+
+    async fn accept(&self) -> RunId {
+        let run = RunId::generate(&*self.clock, &self.random);
+        let request = RunRequest {
+            tenant: "acme".parse().expect("a tenant"),
+            actor: "ada".parse().expect("an actor"),
+            task: "refund".parse().expect("a task"),
+            payload: json!({}),
+        };
+        let key = Key::of("runs", &request.tenant, &request.actor, &run.to_string()).expect("a key");
+        let accepted = Accepted {
+            source: Source::Http,
+            trace: TraceId::generate(&self.random),
+            limits: Limits::default(),
+            request,
+        };
+        let now = self.clock.now();
+        let entry = Entry {
+            at: now,
+            writer: Writer::Outside("test".to_owned()),
+            release: "r1".parse().expect("a release"),
+            events: vec![Event::Accepted(Box::new(accepted))],
+        };
+        let hash = PayloadHash::of(&run);
+        let new = NewRun { run, key, payload_hash: hash, key_expires: now + KEPT_FOR, expires: now + KEPT_FOR, entry };
+        self.runs.accept(&new).await.expect("memory accepts");
+        run
+    }
+
+    async fn park(&self, run: RunId, status: HeadStatus, due: Option<Timestamp>) {
+        let now = self.clock.now();
+        let Claim::Won(_, lease) = self.runs.claim(run, "h", now, now + Duration::from_secs(30)).await.expect("memory")
+        else {
+            panic!("the run can be claimed")
+        };
+        let leave = Leave { status, ready_from: due, due, now, interjections: 0 };
+        self.runs.leave(run, &lease, &leave).await.expect("memory");
+    }
+
+    fn woken(&self) -> Vec<RunId> {
+        let woken = self.queue.receive(usize::MAX).into_iter().map(|received| match Message::parse(&received.body) {
+            Ok(Message::WakeUp { run }) => run,
+            other => panic!("not a wake-up: {other:?}"),
+        });
+        woken.collect()
+    }
+}
+
+/// A queue that loses nothing but takes nothing either, while it is told to.
+struct Refusing<'a> {
+    queue: &'a Queue,
+    down: AtomicBool,
+    every_second: bool,
+}
+
+#[async_trait]
+impl WakeUps for Refusing<'_> {
+    async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError> {
+        self.queue.send(message, delay).await
+    }
+
+    async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
+        match (self.down.load(Ordering::Relaxed), self.every_second) {
+            (false, _) => self.queue.send_batch(runs).await,
+            (true, false) => Err(QueueError::Unavailable { message: "down".to_owned() }),
+            (true, true) => {
+                let (sent, unsent): (Vec<_>, Vec<_>) = runs.iter().enumerate().partition(|(index, _)| index % 2 == 0);
+                let sent: Vec<RunId> = sent.into_iter().map(|(_, run)| *run).collect();
+                self.queue.send_batch(&sent).await?;
+                Ok(unsent.into_iter().map(|(_, run)| *run).collect())
+            }
+        }
+    }
+
+    async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
+        self.queue.postpone(receipt, span).await
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_wakes_exactly_the_runs_that_are_due() {
+    let world = World::new();
+    let forgotten = world.accept().await;
+    let finished = world.accept().await;
+    world.park(finished, HeadStatus::Finished { outcome: "completed".to_owned() }, None).await;
+    let timed = world.accept().await;
+    world.park(timed, HeadStatus::Waiting, Some(START + RESCUE_AFTER)).await;
+    let later = world.accept().await;
+    world.park(later, HeadStatus::Waiting, Some(START + RESCUE_AFTER + Duration::from_millis(1))).await;
+
+    let early = sweep(&world.runs, &world.queue, START + RESCUE_AFTER - Duration::from_millis(1)).await;
+    assert_eq!((early.woken, world.woken()), (0, vec![]));
+
+    world.clock.advance(RESCUE_AFTER);
+    let swept = sweep(&world.runs, &world.queue, world.clock.now()).await;
+    assert_eq!((swept.woken, swept.problem(), swept.more), (2, None, false));
+    assert_eq!(BTreeSet::from_iter(world.woken()), BTreeSet::from([forgotten, timed]));
+}
+
+#[tokio::test]
+async fn a_run_whose_approval_has_expired_is_due_and_woken_by_the_same_sweep() {
+    let world = World::new();
+    let run = world.accept().await;
+    let expiry = START + Duration::from_secs(3600);
+    world.park(run, HeadStatus::AwaitingApproval, Some(expiry)).await;
+    assert_eq!(sweep(&world.runs, &world.queue, expiry - Duration::from_secs(1)).await.woken, 0);
+    world.clock.set(expiry);
+    assert_eq!(sweep(&world.runs, &world.queue, expiry).await.woken, 1);
+    assert_eq!(world.woken(), [run]);
+}
+
+#[tokio::test]
+async fn two_sweeps_at_once_wake_each_run_once() {
+    let world = World::new();
+    for _ in 0..45 {
+        world.accept().await;
+    }
+    world.clock.advance(RESCUE_AFTER);
+    let now = world.clock.now();
+    let (a, b) = futures::join!(sweep(&world.runs, &world.queue, now), sweep(&world.runs, &world.queue, now));
+    assert_eq!(a.woken + b.woken, 45);
+    let woken = world.woken();
+    assert_eq!((woken.len(), BTreeSet::from_iter(woken).len()), (45, 45));
+}
+
+#[tokio::test]
+async fn a_run_whose_wake_up_could_not_be_sent_is_reported_and_woken_by_a_later_sweep() {
+    for every_second in [false, true] {
+        let world = World::new();
+        let runs: BTreeSet<RunId> = [world.accept().await, world.accept().await, world.accept().await].into();
+        let queue = Refusing { queue: &world.queue, down: AtomicBool::new(true), every_second };
+        world.clock.advance(RESCUE_AFTER);
+        let failed = sweep(&world.runs, &queue, world.clock.now()).await;
+        assert_eq!(failed.woken + failed.unsent.len() as u64, 3);
+        assert!(!failed.unsent.is_empty() || every_second, "{failed:?}");
+        assert_eq!(failed.problem().is_some(), !failed.unsent.is_empty());
+
+        queue.down.store(false, Ordering::Relaxed);
+        world.clock.advance(RESCUE_AFTER);
+        let mended = sweep(&world.runs, &queue, world.clock.now()).await;
+        assert_eq!((mended.woken, mended.problem()), (3, None));
+        assert_eq!(BTreeSet::from_iter(world.woken()), runs);
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_is_bounded_and_the_next_one_goes_on_where_it_ended() {
+    let world = World::new();
+    let bound = PAGE_RUNS * PAGES_MAX * usize::from(DUE_SHARDS);
+    for _ in 0..bound + 400 {
+        world.accept().await;
+    }
+    world.clock.advance(RESCUE_AFTER);
+    let first = sweep(&world.runs, &world.queue, world.clock.now()).await;
+    assert!(first.more && first.woken <= bound as u64, "{} of {bound}", first.woken);
+    let second = sweep(&world.runs, &world.queue, world.clock.now()).await;
+    assert_eq!((first.woken + second.woken, second.more), (bound as u64 + 400, false));
+}
+
+#[tokio::test]
+async fn a_job_runs_once_for_a_scheduled_time_however_often_that_is_delivered() {
+    let world = World::new();
+    world.accept().await;
+    world.clock.advance(RESCUE_AFTER);
+    let scheduled_for = world.clock.now();
+    let first = world.jobs().run(Job::RescueRuns, scheduled_for).await.expect("it runs");
+    let JobRun::Ran(LastRun { handled: 1, error: None, .. }) = first else { panic!("{first:?}") };
+    world.clock.advance(RESCUE_AFTER);
+    assert_eq!(world.jobs().run(Job::RescueRuns, scheduled_for).await, Ok(JobRun::Done));
+    let earlier = scheduled_for - Duration::from_secs(60);
+    assert_eq!(world.jobs().run(Job::RescueRuns, earlier).await, Ok(JobRun::Done));
+    let later = world.jobs().run(Job::RescueRuns, world.clock.now()).await.expect("it runs");
+    assert!(matches!(later, JobRun::Ran(LastRun { handled: 1, .. })), "a missed time is made up for by the next");
+}
+
+#[tokio::test]
+async fn a_second_run_is_refused_while_the_first_is_at_it_and_takes_over_when_its_time_is_over() {
+    let world = World::new();
+    let clock = &*world.clock;
+    let endless = run_job(&world.records, clock, &world.random, "rescue-runs", START, std::future::pending());
+    let mut endless = Box::pin(endless);
+    assert!(futures::poll!(&mut endless).is_pending());
+    let next = START + Duration::from_secs(30);
+    clock.set(next);
+    let until = START + LOCK_FOR;
+    assert_eq!(world.jobs().run(Job::RescueRuns, next).await, Ok(JobRun::Locked { until }));
+
+    clock.set(until);
+    let taken_over = world.jobs().run(Job::RescueRuns, next).await.expect("it runs");
+    assert!(matches!(taken_over, JobRun::Ran(_)), "{taken_over:?}");
+    let late = endless.await.expect("it ends");
+    let JobRun::Outlived(LastRun { error: Some(error), .. }) = late else { panic!("{late:?}") };
+    assert_eq!(error, "not done within 60 s");
+    let record = world.records.list().await.expect("memory").pop().and_then(|record| record.last);
+    assert_eq!(
+        record.map(|last| (last.scheduled_for, last.error)),
+        Some((next, None)),
+        "the record is the new owner's"
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_failed_is_recorded_and_can_be_tried_again_for_the_same_time() {
+    let world = World::new();
+    let fail = async { Worked { handled: 2, error: Some("half of it".to_owned()) } };
+    let failed = run_job(&world.records, &*world.clock, &world.random, "j", START, fail).await.expect("it ran");
+    assert!(matches!(failed, JobRun::Ran(LastRun { error: Some(_), handled: 2, .. })), "{failed:?}");
+    let again = async { Worked { handled: 1, error: None } };
+    let again = run_job(&world.records, &*world.clock, &world.random, "j", START, again).await.expect("it ran");
+    assert!(matches!(again, JobRun::Ran(LastRun { error: None, .. })), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_time_that_has_not_come_is_refused_since_it_would_hold_up_every_time_before_it() {
+    let world = World::new();
+    let scheduled_for = START + Duration::from_secs(3600);
+    let refused = world.jobs().run(Job::RescueRuns, scheduled_for).await;
+    assert_eq!(refused, Err(JobError::InTheFuture { scheduled_for }));
+    assert_eq!(world.records.list().await.expect("memory"), []);
+}
+
+#[tokio::test]
+async fn a_day_of_retention_deletes_every_run_that_is_long_over_and_no_other() {
+    let world = World::new();
+    for _ in 0..40 {
+        world.accept().await;
+    }
+    world.clock.set(START + KEPT_FOR + GRACE);
+    let young = world.accept().await;
+    let mut deleted = 0;
+    for hour in 1..=PARTS {
+        let at = START + KEPT_FOR + GRACE + Duration::from_secs(3600 * u64::from(hour));
+        world.clock.set(at);
+        match world.jobs().run(Job::EnforceRetention, at).await.expect("it runs") {
+            JobRun::Ran(LastRun { handled, error: None, .. }) => deleted += handled,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(deleted, 80, "a head and an entry each");
+    assert_eq!(world.runs.all_heads().iter().map(|head| head.run).collect::<Vec<_>>(), [young]);
+}
+
+#[tokio::test]
+async fn what_has_just_expired_is_left_to_dynamodb() {
+    let world = World::new();
+    world.accept().await;
+    for index in 0..PARTS {
+        let purged = world.runs.purge(Part { index, of: PARTS }, START + KEPT_FOR).await.expect("memory");
+        assert_eq!(purged.deleted, 0);
+    }
+}
+
+#[test]
+fn the_hours_of_a_day_see_every_part() {
+    let parts = (0..24).map(|hour| part_at(START + Duration::from_secs(hour * 3600)).index);
+    assert_eq!(parts.collect::<BTreeSet<_>>(), (0..PARTS).collect());
+}
+
+#[test]
+fn a_job_is_named_as_it_is_read() {
+    for job in Job::ALL {
+        assert_eq!(job.name().parse(), Ok(job));
+        assert_eq!(serde_json::to_value(job).expect("JSON"), job.name());
+    }
+    let error = "expire-approvals".parse::<Job>().expect_err("it is no job").to_string();
+    assert_eq!(error, "`expire-approvals` is not a job; the jobs are rescue-runs, enforce-retention");
+}
+
+#[tokio::test]
+async fn a_head_that_was_postponed_keeps_its_run_claimable() {
+    let world = World::new();
+    let run = world.accept().await;
+    world.clock.advance(RESCUE_AFTER);
+    sweep(&world.runs, &world.queue, world.clock.now()).await;
+    let head = world.runs.head(run).await.expect("memory").expect("it is there");
+    assert_eq!((head.due, head.ready_from), (Some(world.clock.now() + RESCUE_AFTER), Some(START)));
+}
