@@ -236,7 +236,7 @@ async fn finish(world: &World, run: RunId) {
     let Claim::Won(head, lease) = claim else { panic!("{claim:?}") };
     append(world, &run.to_string(), 2, answered(json!("done"))).await;
     let status = windlass::journal::HeadStatus::Finished { outcome: "completed".to_owned() };
-    let leave = Leave { status, ready_from: None, due: None, now, interjections: head.interjections };
+    let leave = Leave { status, ready_from: None, due: None, now, interjections: head.interjections, strikes: 0 };
     world.runs.leave(run, &lease, &leave).await.expect("the store answers");
 }
 

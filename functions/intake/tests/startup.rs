@@ -61,5 +61,6 @@ fn without_its_secret_it_exits_before_its_first_poll_and_in_time() {
     let message = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("secret `windlass/approval-keys` cannot be reached"), "{message}");
+    assert!(!message.contains("no answer"), "what was seen says more: {message}");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }

@@ -148,7 +148,7 @@ impl World {
         let Claim::Won(head, lease) = claim else { panic!("{claim:?}") };
         let until = Some(now + EXPIRES_AFTER);
         let status = HeadStatus::AwaitingApproval;
-        let leave = Leave { status, ready_from: until, due: until, now, interjections: head.interjections };
+        let leave = Leave { status, ready_from: until, due: until, now, interjections: head.interjections, strikes: 0 };
         self.runs.leave(run, &lease, &leave).await.expect("the store answers");
     }
 
