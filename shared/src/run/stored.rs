@@ -179,9 +179,9 @@ mod tests {
 
     #[test]
     fn an_entry_that_does_not_fit_an_item_is_refused_before_it_is_written() {
-        let noise: String = (0..ENTRY_BYTES_MAX as u64 * 2)
-            .map(|n| char::from(33 + (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8 % 90))
-            .collect();
+        use rand::{RngExt as _, SeedableRng as _, distr::Alphanumeric, rngs::StdRng};
+        let noise: String =
+            StdRng::seed_from_u64(1).sample_iter(Alphanumeric).take(ENTRY_BYTES_MAX * 2).map(char::from).collect();
         assert!(matches!(Stored::encode(&entry(json!(noise))), Err(EntryTooLarge { .. })));
     }
 
