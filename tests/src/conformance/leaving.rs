@@ -112,6 +112,17 @@ pub async fn a_holder_that_was_overtaken_has_lost(stores: &Stores) {
     assert_eq!(stores.head(run).await.status, HeadStatus::Ready);
 }
 
+pub async fn a_holder_that_claims_again_has_lost_its_first_lease(stores: &Stores) {
+    let run = stores.run("k").await;
+    let lost = stores.won(run, "a").await;
+    stores.clock.advance(LEASE_FOR + CLOCK_SKEW_MAX);
+    let held = stores.won(run, "a").await;
+    assert_eq!((lost.epoch, held.epoch), (1, 2));
+    assert_eq!(stores.leases.renew(run, &lost, stores.now() + LEASE_FOR).await, Ok(None));
+    assert_eq!(stores.leave(run, &lost, &stores.leaving(finished(), SECOND)).await, Left::Lost);
+    assert_eq!(stores.head(run).await.lease, Some(held));
+}
+
 pub async fn a_renewed_lease_is_given_back(stores: &Stores) {
     let run = stores.run("k").await;
     let lease = stores.won(run, "a").await;
