@@ -51,7 +51,7 @@ use super::{
 };
 
 /// On which terms runs are taken on here.
-const TERMS: Terms = Terms {
+pub const TERMS: Terms = Terms {
     limits: Limits {
         steps_max: 64,
         tokens_max: 500_000,
