@@ -112,7 +112,10 @@ async fn what_is_not_a_firing_fails_the_invocation_and_says_what_is_wrong() {
         (json!([]), "the event: invalid length 0"),
         (json!({ "job": "rescue-runs" }), "missing field `scheduled_for`"),
         (json!({ "job": "rescue-runs", "scheduled_for": "noon" }), "`noon` is not an RFC 3339 date and time"),
-        (json!({ "job": "sweep", "scheduled_for": SCHEDULED }), "the jobs are rescue-runs, enforce-retention, start-run"),
+        (
+            json!({ "job": "sweep", "scheduled_for": SCHEDULED }),
+            "the jobs are rescue-runs, enforce-retention, start-run",
+        ),
         (json!({ "job": "rescue-runs", "scheduled_for": SCHEDULED, "x": 1 }), "unknown field `x`"),
         (json!({ "job": "rescue-runs", "scheduled_for": SCHEDULED, "schedule": "s" }), "takes neither"),
         (json!({ "job": "rescue-runs", "scheduled_for": "2126-01-01T00:00:00Z" }), "has not come yet"),

@@ -227,6 +227,3 @@ fn refuse(
         Standing::Closed => Some(Decided::Closed),
     }
 }
-
-#[cfg(test)]
-mod tests;

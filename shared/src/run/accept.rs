@@ -132,3 +132,6 @@ pub async fn accept(outside: &Outside<'_>, terms: &Terms, incoming: Incoming) ->
     outside.wake(taken_on.run()).await;
     Ok(taken_on)
 }
+
+#[cfg(test)]
+mod tests;

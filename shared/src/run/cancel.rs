@@ -53,3 +53,6 @@ pub async fn cancel(
         })
         .await
 }
+
+#[cfg(test)]
+mod tests;

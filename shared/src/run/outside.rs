@@ -162,3 +162,6 @@ impl Outside<'_> {
         Writer::Outside(format!("{:032x}", self.random.bits()))
     }
 }
+
+#[cfg(test)]
+mod tests;

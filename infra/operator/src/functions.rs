@@ -1,0 +1,89 @@
+//! The function binaries, built by cargo from the checkout that the command runs in.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::stack::FUNCTIONS;
+
+/// The function binaries could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// There is no checkout to build from.
+    #[error("there is no checkout of the kit at `{root}`")]
+    NoCheckout {
+        /// Where it was looked for.
+        root: String,
+    },
+    /// Cargo could not be run.
+    #[error("`{cargo}` could not be run: {source}")]
+    NoCargo {
+        /// The program.
+        cargo: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Cargo said no; its own messages tell why.
+    #[error("`cargo build` of the functions failed ({status})")]
+    Failed {
+        /// Its exit.
+        status: String,
+    },
+    /// Cargo built, but not what was asked.
+    #[error("`cargo build` named no binary for `{function}`")]
+    Unnamed {
+        /// The function.
+        function: &'static str,
+    },
+}
+
+/// The checkout that this command was built from.
+pub fn checkout() -> PathBuf {
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR"));
+    built_in.ancestors().nth(2).unwrap_or(built_in).to_owned()
+}
+
+/// Builds the functions (a second time costs almost nothing) and says in which folder they are. Cargo's progress goes to standard error.
+///
+/// # Errors
+/// When they cannot be built.
+pub async fn build() -> Result<PathBuf, BuildError> {
+    let root = checkout();
+    if !root.join("functions").is_dir() {
+        return Err(BuildError::NoCheckout { root: root.display().to_string() });
+    }
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(&cargo);
+    command.current_dir(&root).args(["build", "--message-format=json-render-diagnostics"]);
+    // Together with this command, which depends on all of them: so every shared crate has the features that it has already been
+    // compiled with.
+    command.args(["-p", "windlass-operator"]).args(FUNCTIONS.iter().flat_map(|name| ["-p", name]));
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command.stderr(Stdio::inherit()).stdin(Stdio::null()).output().await;
+    let output = output.map_err(|source| BuildError::NoCargo { cargo, source })?;
+    if !output.status.success() {
+        return Err(BuildError::Failed { status: output.status.to_string() });
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let mut folder = PathBuf::new();
+    for function in FUNCTIONS {
+        let executable = messages.lines().filter_map(|line| executable(line, function)).next_back();
+        let executable = executable.ok_or(BuildError::Unnamed { function })?;
+        folder = executable.parent().map(Path::to_owned).unwrap_or_default();
+    }
+    Ok(folder)
+}
+
+fn executable(line: &str, function: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is_it = message["reason"] == "compiler-artifact"
+        && message["target"]["name"] == function
+        && message["target"]["kind"][0] == "bin";
+    message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
+}

@@ -1,0 +1,121 @@
+//! Listing runs.
+
+use windlass::{
+    ids::RunId,
+    journal::{Expected, HeadStatus, Listing},
+};
+
+use super::{KEPT_FOR, SECOND, Stores, dead, finished};
+
+fn of(tenant: &str, actor: &str) -> Listing {
+    Listing::Of { tenant: tenant.parse().expect("a tenant"), actor: actor.parse().expect("an actor") }
+}
+
+fn awaiting(tenant: &str) -> Listing {
+    Listing::AwaitingApproval { tenant: tenant.parse().expect("a tenant") }
+}
+
+impl Stores {
+    async fn list(&self, listing: &Listing) -> Vec<RunId> {
+        let heads = self.heads.list(listing, 10).await.expect("the store answers");
+        heads.into_iter().map(|head| head.run).collect()
+    }
+
+    /// Three runs that are left so, a second apart.
+    async fn three(&self, status: HeadStatus) -> [RunId; 3] {
+        let mut runs = Vec::new();
+        for key in ["1", "2", "3"] {
+            let run = self.run(key).await;
+            self.left(run, status.clone()).await;
+            runs.push(run);
+            self.clock.advance(SECOND);
+        }
+        [runs[0], runs[1], runs[2]]
+    }
+}
+
+pub async fn an_actor_sees_the_newest_runs_first(stores: &Stores) {
+    let [first, second, third] = stores.three(finished()).await;
+    assert_eq!(stores.list(&of("acme", "ada")).await, [third, second, first]);
+    let two = stores.heads.list(&of("acme", "ada"), 2).await.expect("the store answers");
+    assert_eq!(two.into_iter().map(|head| head.run).collect::<Vec<_>>(), [third, second]);
+}
+
+pub async fn a_listed_head_is_whole(stores: &Stores) {
+    let run = stores.run("k").await;
+    stores.won(run, "a").await;
+    let head = stores.head(run).await;
+    assert_eq!(stores.heads.list(&of("acme", "ada"), 10).await, Ok(vec![head]));
+}
+
+pub async fn an_actor_sees_nobody_elses_runs(stores: &Stores) {
+    let mine = stores.run("k").await;
+    stores.take_on(stores.new_run_of("acme", "bob", "k")).await;
+    stores.take_on(stores.new_run_of("other", "ada", "k")).await;
+    assert_eq!(stores.list(&of("acme", "ada")).await, [mine]);
+    assert_eq!(stores.list(&of("nobody", "ada")).await, []);
+}
+
+pub async fn the_longest_waiting_approval_comes_first(stores: &Stores) {
+    let runs = stores.three(HeadStatus::AwaitingApproval).await;
+    assert_eq!(stores.list(&awaiting("acme")).await, runs);
+    assert_eq!(stores.list(&Listing::Troubled).await, []);
+}
+
+pub async fn a_tenant_sees_its_own_approvals_only(stores: &Stores) {
+    let mine = stores.run("k").await;
+    let foreign = stores.take_on(stores.new_run_of("other", "ada", "k")).await;
+    for run in [mine, foreign] {
+        stores.left(run, HeadStatus::AwaitingApproval).await;
+    }
+    assert_eq!(stores.list(&awaiting("acme")).await, [mine]);
+    assert_eq!(stores.list(&awaiting("other")).await, [foreign]);
+}
+
+pub async fn a_decided_run_is_out_of_the_inbox(stores: &Stores) {
+    let [decided, waiting, other] = stores.three(HeadStatus::AwaitingApproval).await;
+    stores.interject(decided, 2, &stores.cancelled("m"), Expected::Unfinished).await;
+    assert_eq!(stores.list(&awaiting("acme")).await, [waiting, other]);
+}
+
+pub async fn a_run_that_is_left_otherwise_is_out_of_the_inbox(stores: &Stores) {
+    let run = stores.run("k").await;
+    stores.left(run, HeadStatus::AwaitingApproval).await;
+    stores.clock.advance(3600 * SECOND);
+    stores.left(run, dead()).await;
+    assert_eq!(stores.list(&awaiting("acme")).await, []);
+    assert_eq!(stores.list(&Listing::Troubled).await, [run]);
+}
+
+pub async fn the_newest_trouble_comes_first_whoever_has_it(stores: &Stores) {
+    let (first, second) = (stores.run("k").await, stores.take_on(stores.new_run_of("other", "bob", "k")).await);
+    stores.left(first, HeadStatus::Unreadable { problem: "entry 3".to_owned() }).await;
+    stores.clock.advance(SECOND);
+    stores.left(second, dead()).await;
+    assert_eq!(stores.list(&Listing::Troubled).await, [second, first]);
+}
+
+pub async fn what_goes_well_is_in_no_inbox(stores: &Stores) {
+    for (key, status) in [("1", HeadStatus::Ready), ("2", HeadStatus::Waiting), ("3", finished())] {
+        let run = stores.run(key).await;
+        stores.left(run, status).await;
+    }
+    assert_eq!(stores.list(&awaiting("acme")).await, []);
+    assert_eq!(stores.list(&Listing::Troubled).await, []);
+}
+
+pub async fn a_replayed_run_is_in_trouble_no_more(stores: &Stores) {
+    let run = stores.run("k").await;
+    stores.left(run, dead()).await;
+    assert_eq!(stores.list(&Listing::Troubled).await, [run]);
+    stores.interject(run, 2, &stores.cancelled("m"), Expected::Dead).await;
+    assert_eq!(stores.list(&Listing::Troubled).await, []);
+}
+
+pub async fn an_expired_run_is_not_listed(stores: &Stores) {
+    let run = stores.run("k").await;
+    stores.left(run, dead()).await;
+    stores.clock.advance(KEPT_FOR + SECOND);
+    assert_eq!(stores.list(&of("acme", "ada")).await, []);
+    assert_eq!(stores.list(&Listing::Troubled).await, []);
+}

@@ -1,0 +1,117 @@
+//! Over the local stack.
+
+use super::*;
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use aws_sdk_sqs::types::MessageSystemAttributeName;
+use windlass::{
+    aws::{self, clients::Clients},
+    run::stored::Body,
+};
+use windlass_local::{QueueSpec, Redrive, SecretSpec, Stack, StackSpec, TableSpec};
+
+struct Plants(aws_sdk_dynamodb::Client);
+
+#[async_trait::async_trait]
+impl Planting for Plants {
+    async fn plant(&self, run: RunId, seq: u32, stored: Stored) {
+        let body = match stored.body {
+            Body::Json(json) => ("e", AttributeValue::S(json)),
+            Body::Deflated(bytes) => ("z", AttributeValue::B(Blob::new(bytes))),
+        };
+        let put = self
+            .0
+            .put_item()
+            .table_name("test-runs")
+            .item("pk", AttributeValue::S(run.to_string()))
+            .item("sk", AttributeValue::S(format!("entry#{seq:08}")))
+            .item("v", AttributeValue::N(stored.version.to_string()))
+            .item(body.0, body.1);
+        put.send().await.expect("it is planted");
+    }
+}
+
+pub async fn start(spec: StackSpec) -> (Stack, Clients) {
+    let stack = Stack::start(spec).await.expect("the stack starts");
+    let clients = Clients::at(&stack.aws_url());
+    (stack, clients)
+}
+
+pub async fn stores() -> Subject<Stores, Stack> {
+    let table = |table: aws::tables::Table| TableSpec { create: table.create, ttl_attribute: table.ttl_attribute };
+    let tables = aws::tables::all("test").into_iter().map(table).collect();
+    let (stack, clients) = start(StackSpec { tables, ..StackSpec::empty("test") }).await;
+    let client = clients.dynamodb();
+    let clock = clock();
+    let runs = Arc::new(aws::Runs::new(client.clone(), "test-runs", "test-idempotency", clock.clone()));
+    let ports = Stores {
+        journal: runs.clone(),
+        leases: runs.clone(),
+        heads: runs,
+        records: Arc::new(aws::Records::new(client.clone(), "test-idempotency")),
+        jobs: Arc::new(aws::Jobs::new(client.clone(), "test-controls")),
+        plans: Arc::new(aws::Plans::new(client.clone(), "test-controls", clock.clone())),
+        planting: Arc::new(Plants(client)),
+        random: SeededRandom::new(1),
+        clock,
+    };
+    Subject { ports, keep: stack }
+}
+
+struct Consumes {
+    client: aws_sdk_sqs::Client,
+    url: String,
+}
+
+#[async_trait::async_trait]
+impl Consumer for Consumes {
+    async fn receive(&self) -> Vec<Arrival> {
+        let request = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
+        let count = MessageSystemAttributeName::ApproximateReceiveCount;
+        let received = request.message_system_attribute_names(count.clone()).send().await.expect("it answers");
+        let arrival = |message: aws_sdk_sqs::types::Message| Arrival {
+            receive_count: message
+                .attributes
+                .and_then(|attributes| attributes.get(&count)?.parse().ok())
+                .expect("it is counted"),
+            receipt: message.receipt_handle.expect("it has a receipt"),
+            body: message.body.expect("it has a body"),
+        };
+        received.messages.unwrap_or_default().into_iter().map(arrival).collect()
+    }
+
+    async fn acknowledge(&self, receipt: &str) {
+        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt);
+        request.send().await.expect("it is deleted");
+    }
+}
+
+async fn queues() -> Subject<Queues, Stack> {
+    let queue = |name: &str, redrive| QueueSpec {
+        name: name.to_owned(),
+        visibility_timeout: VISIBILITY,
+        retention: Duration::from_secs(24 * 3600),
+        redrive,
+    };
+    let redrive = Redrive { dead_letter_queue: "dead".to_owned(), receive_count_max: RECEIVES_MAX };
+    let queues = vec![queue("dead", None), queue("step", Some(redrive))];
+    let (stack, clients) = start(StackSpec { queues, ..StackSpec::empty("test") }).await;
+    let url = stack.queue_url("step");
+    let ports = Queues {
+        wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &url)),
+        dead: Arc::new(aws::DeadLetterQueue::new(clients.sqs(), &stack.queue_url("dead"))),
+        consumer: Arc::new(Consumes { client: clients.sqs(), url }),
+    };
+    Subject { ports, keep: stack }
+}
+
+async fn known_secrets() -> Subject<aws::SecretsManager, Stack> {
+    let known = SecretSpec { name: secrets::NAME.to_owned(), value: secrets::VALUE.to_owned() };
+    let (stack, clients) = start(StackSpec { secrets: vec![known], ..StackSpec::empty("test") }).await;
+    Subject { ports: aws::SecretsManager::new(clients.secrets_manager()), keep: stack }
+}
+
+windlass_tests::store_cases!(super::stores);
+windlass_tests::queue_cases!(super::queues);
+mod secret {
+    windlass_tests::secret_cases!(super::super::known_secrets);
+}
