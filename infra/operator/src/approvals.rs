@@ -118,11 +118,14 @@ fn table(shown: &Value) -> Table {
     };
     row("approval", &shown["id"]);
     row("status", &shown["status"]);
-    row("question", &match shown["subject"].as_str() {
-        Some("permission") => json!("may it be done?"),
-        Some("doubt") => json!("was it done?"),
-        _ => Value::Null,
-    });
+    row(
+        "question",
+        &match shown["subject"].as_str() {
+            Some("permission") => json!("may it be done?"),
+            Some("doubt") => json!("was it done?"),
+            _ => Value::Null,
+        },
+    );
     row("tool", &shown["action"]["tool"]);
     row("arguments", &shown["action"]["arguments"]);
     row("digest", &shown["digest"]);

@@ -10,15 +10,21 @@ use windlass::{
     schedule::Job,
 };
 
-/// Look into durable agent runs, decide approvals, replay dead letters
+/// Run durable agent runs on this machine, look into them, decide approvals, replay dead letters
 #[derive(Debug, Parser)]
-#[command(name = "windlass", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "windlass",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Examples:
+  windlass demo --yes
   windlass runs list --troubled
   windlass runs watch 01JHD7Z3ZK8V6N5Q4R3S2T1W0X
   windlass dead-letters list --group --json
 
-Exit codes: 0 done, 1 failed, 2 not understood")]
+Exit codes: 0 done, 1 failed, 2 not understood"
+)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]
@@ -35,25 +41,84 @@ pub struct Options {
     #[arg(long, global = true)]
     pub json: bool,
     /// Send AWS requests to this URL (else the local stack of this directory, else AWS)
-    #[arg(long, global = true, env = "AWS_ENDPOINT_URL", hide_env_values = true, value_name = "URL", help_heading = "AWS")]
+    #[arg(
+        long,
+        global = true,
+        env = "AWS_ENDPOINT_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "AWS"
+    )]
     pub endpoint_url: Option<String>,
     /// The table of runs
-    #[arg(long, global = true, env = "RUNS_TABLE", default_value = "windlass-runs", hide_short_help = true, hide_env_values = true, value_name = "NAME", help_heading = "AWS")]
+    #[arg(
+        long,
+        global = true,
+        env = "RUNS_TABLE",
+        default_value = "windlass-runs",
+        hide_short_help = true,
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "AWS"
+    )]
     pub runs_table: String,
     /// The table of idempotency records
-    #[arg(long, global = true, env = "IDEMPOTENCY_TABLE", default_value = "windlass-idempotency", hide_short_help = true, hide_env_values = true, value_name = "NAME", help_heading = "AWS")]
+    #[arg(
+        long,
+        global = true,
+        env = "IDEMPOTENCY_TABLE",
+        default_value = "windlass-idempotency",
+        hide_short_help = true,
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "AWS"
+    )]
     pub idempotency_table: String,
     /// The table of controls, schedules, plans and audit records
-    #[arg(long, global = true, env = "CONTROLS_TABLE", default_value = "windlass-controls", hide_short_help = true, hide_env_values = true, value_name = "NAME", help_heading = "AWS")]
+    #[arg(
+        long,
+        global = true,
+        env = "CONTROLS_TABLE",
+        default_value = "windlass-controls",
+        hide_short_help = true,
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "AWS"
+    )]
     pub controls_table: String,
     /// The table of governed memory
-    #[arg(long, global = true, env = "MEMORY_TABLE", default_value = "windlass-memory", hide_short_help = true, hide_env_values = true, value_name = "NAME", help_heading = "AWS")]
+    #[arg(
+        long,
+        global = true,
+        env = "MEMORY_TABLE",
+        default_value = "windlass-memory",
+        hide_short_help = true,
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "AWS"
+    )]
     pub memory_table: String,
     /// The step queue's URL (else that of the queue `windlass-step`)
-    #[arg(long, global = true, env = "STEP_QUEUE_URL", hide_short_help = true, hide_env_values = true, value_name = "URL", help_heading = "AWS")]
+    #[arg(
+        long,
+        global = true,
+        env = "STEP_QUEUE_URL",
+        hide_short_help = true,
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "AWS"
+    )]
     pub step_queue_url: Option<String>,
     /// Its dead-letter queue's URL (else that of the queue `windlass-step-dead-letters`)
-    #[arg(long, global = true, env = "STEP_DEAD_LETTER_QUEUE_URL", hide_short_help = true, hide_env_values = true, value_name = "URL", help_heading = "AWS")]
+    #[arg(
+        long,
+        global = true,
+        env = "STEP_DEAD_LETTER_QUEUE_URL",
+        hide_short_help = true,
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "AWS"
+    )]
     pub step_dead_letter_queue_url: Option<String>,
     /// What a local stack of this directory says of itself
     #[arg(long, global = true, default_value = ".windlass/local.json", hide = true)]
@@ -63,6 +128,16 @@ pub struct Options {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Build the functions, run the kit on this machine, and play every scenario through it
+    #[command(after_help = "Examples:\n  windlass demo\n  windlass demo --yes")]
+    Demo {
+        /// Answer approvals as the scenarios say, without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Run the kit on this machine until it is told to stop
+    #[command(after_help = "Examples:\n  windlass local\n  windlass local --data .windlass/data --json")]
+    Local(Local),
     /// Find runs, look into them, end them
     #[command(subcommand)]
     Runs(Runs),
@@ -74,6 +149,23 @@ pub enum Command {
     /// The jobs of the cleanup function
     #[command(subcommand)]
     Schedules(Schedules),
+}
+
+/// `windlass local`.
+#[derive(Debug, Args)]
+pub struct Local {
+    /// Keep everything in this folder across restarts (else in memory)
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Write what the functions log to this folder
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+    /// The HTTP API's port (else any free one)
+    #[arg(long, value_name = "PORT")]
+    pub api_port: Option<u16>,
+    /// The AWS endpoint's port (else any free one)
+    #[arg(long, value_name = "PORT")]
+    pub aws_port: Option<u16>,
 }
 
 /// `windlass runs`.
@@ -178,13 +270,19 @@ pub enum ApprovalCommand {
         approval: ApprovalId,
     },
     /// Permit the action
-    #[command(after_help = "Examples:\n  windlass approvals approve 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1 --note 'checked the order'")]
+    #[command(
+        after_help = "Examples:\n  windlass approvals approve 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1 --note 'checked the order'"
+    )]
     Approve(Decide),
     /// Refuse the action
-    #[command(after_help = "Examples:\n  windlass approvals deny 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1 --note 'not our customer'")]
+    #[command(
+        after_help = "Examples:\n  windlass approvals deny 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1 --note 'not our customer'"
+    )]
     Deny(Decide),
     /// Say of a call in doubt that it took effect
-    #[command(after_help = "Examples:\n  windlass approvals happened 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3-1 --note 'the customer has the letter'")]
+    #[command(
+        after_help = "Examples:\n  windlass approvals happened 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3-1 --note 'the customer has the letter'"
+    )]
     Happened(Decide),
     /// Say of a call in doubt that it did not take effect
     #[command(after_help = "Examples:\n  windlass approvals not-happened 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3-1")]

@@ -36,6 +36,11 @@ impl<'a> Console<'a> {
         Self { out, err, paint }
     }
 
+    /// Where data goes.
+    pub fn out(&mut self) -> &mut (dyn Write + Send) {
+        self.out
+    }
+
     /// Writes a line of data.
     pub fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
         writeln!(self.out, "{}", text.as_ref())

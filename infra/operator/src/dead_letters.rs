@@ -4,9 +4,8 @@ use std::sync::Mutex;
 
 use serde_json::json;
 use windlass::{
-    clock::Clock as _,
     dead_letter::{
-        DeadLetter, ItemStatus, Origin, Plan as ReplayPlan, ReplayPlans as _,
+        DeadLetter, ItemStatus, Origin, Plan as ReplayPlan,
         audit::Trail,
         discard::discard,
         group::group,

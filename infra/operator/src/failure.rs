@@ -10,7 +10,7 @@ use windlass::{
     schedule::{ScheduleError, run_job::JobError},
 };
 
-use crate::{api::ApiError, target::TargetError};
+use crate::{api::ApiError, demo::DemoError, functions::BuildError, local::LocalError, target::TargetError};
 
 /// The exit code of a command that failed.
 pub const FAILED: u8 = 1;
@@ -97,6 +97,15 @@ pub enum Failure {
     /// It is not known where to connect to.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The functions could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The local stack could not be run.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The demo did not go as it should.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// What there is to say cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
@@ -104,7 +113,8 @@ pub enum Failure {
 
 const UNREACHABLE: &str =
     "check --endpoint-url, region and credentials; a local stack that has ended leaves `.windlass/local.json` behind";
-const REFUSED: &str = "check the table and queue names (`windlass --help` lists them) and the permissions of your credentials";
+const REFUSED: &str =
+    "check the table and queue names (`windlass --help` lists them) and the permissions of your credentials";
 
 impl Failure {
     /// One thing to do about it.
@@ -124,7 +134,9 @@ impl Failure {
             Failure::Replay(ReplayError::MissingPlan { .. }) => "make one with `windlass dead-letters plan`",
             Failure::Discard(DiscardError::Missing { .. }) => "wait 20 s: somebody may be looking at it",
             Failure::Discard(DiscardError::Ours { .. }) => "replay it with `windlass dead-letters plan --key KEY`",
-            Failure::Discard(DiscardError::NotAMessage { .. }) => "only messages can be discarded; a run can be cancelled",
+            Failure::Discard(DiscardError::NotAMessage { .. }) => {
+                "only messages can be discarded; a run can be cancelled"
+            }
             Failure::Job(JobError::InTheFuture { .. }) => "give a time that has come with --scheduled-for",
             Failure::Api(error) => return error.hint(),
             Failure::Target(error) => return Some(error.hint()),

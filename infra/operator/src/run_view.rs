@@ -109,8 +109,7 @@ fn run_json(head: &Head, history: Option<&History>) -> Value {
     if let Some(History { entries, state }) = history {
         let calls: Vec<Value> = state.calls.iter().map(call_json).collect();
         let used = &state.totals;
-        shown["totals"] =
-            json!({ "steps": used.steps, "tokens": used.tokens, "cost_micro_usd": used.cost_micro_usd });
+        shown["totals"] = json!({ "steps": used.steps, "tokens": used.tokens, "cost_micro_usd": used.cost_micro_usd });
         shown["trace"] = json!(state.trace);
         shown["calls"] = Value::Array(calls);
         shown["journal"] = (1..).zip(entries).map(|(seq, entry)| entry_json(seq, entry)).collect();

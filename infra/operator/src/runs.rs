@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass::{
-    clock::Clock as _,
     ids::{Actor, RunId},
     journal::{Head, HeadStatus, JournalError, Listing},
     run::{
@@ -143,13 +142,7 @@ async fn cancel_run(
     Ok(())
 }
 
-async fn watch(
-    run: RunId,
-    seconds: u64,
-    ports: &Ports,
-    json: bool,
-    console: &mut Console<'_>,
-) -> Result<(), Failure> {
+async fn watch(run: RunId, seconds: u64, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
     let give_up_at = ports.clock.now() + Duration::from_secs(seconds);
     let mut next: Seq = 1;
     loop {

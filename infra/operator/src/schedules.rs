@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass::{
-    clock::{Clock as _, Timestamp},
+    clock::Timestamp,
     schedule::{
-        Job, JobRecord, JobRecords as _,
+        Job, JobRecord,
         run_job::{JobRun, Jobs},
         standing::Standing,
     },

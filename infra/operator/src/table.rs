@@ -86,7 +86,10 @@ mod tests {
         let mut table = Table::new(&["KEY", "STATUS", "CAUSE"]);
         table.row(["a", "dead", "x\u{1b}[31m\ny"]);
         table.row(["lönger", "completed", ""]);
-        assert_eq!(table.text(Paint::Plain), "KEY     STATUS     CAUSE\na       dead       x [31m y\nlönger  completed\n");
+        assert_eq!(
+            table.text(Paint::Plain),
+            "KEY     STATUS     CAUSE\na       dead       x [31m y\nlönger  completed\n"
+        );
         let coloured = table.text(Paint::Coloured);
         assert!(coloured.contains("\u{1b}[31mdead\u{1b}[0m       x"), "{coloured:?}");
     }
