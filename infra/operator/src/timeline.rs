@@ -110,8 +110,8 @@ mod tests {
             ],
         });
         expect_test::expect![[r#"
-              3  23:06:40.123  tool returned         call 1 succeeded {"order":"A-1"}
-                               stopped               dead xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"#]]
+               3  23:06:40.123  tool returned         call 1 succeeded {"order":"A-1"}
+                                stopped               dead xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"#]]
         .assert_eq(&lines(&entry).join("\n"));
     }
 }

@@ -49,8 +49,22 @@ impl Api for OneApproval {
 #[tokio::test]
 async fn approvals_are_listed_and_shown_without_their_tokens() {
     let api = api(|_| {});
-    expect![[""]].assert_eq(&types_to(&api, "approvals list").await);
-    expect![[""]].assert_eq(&types_to(&api, &format!("approvals show {ID}")).await);
+    expect![[r#"
+        APPROVAL                        TOOL          ARGUMENTS                       ROLE     EXPIRES                   YOURS  REASON
+        01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1  refund_order  {"cents":250000,"order":"A-1"}  finance  2026-09-22T13:33:20.000Z  yes    more than 50.00
+    "#]].assert_eq(&types_to(&api, "approvals list").await);
+    expect![[r#"
+        approval   01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1
+        status     open
+        question   may it be done?
+        tool       refund_order
+        arguments  {"cents":250000,"order":"A-1"}
+        digest     9f86d081
+        role       finance
+        reason     more than 50.00
+        asked      2026-09-21T13:33:20.000Z
+        expires    2026-09-22T13:33:20.000Z
+    "#]].assert_eq(&types_to(&api, &format!("approvals show {ID}")).await);
     let json = types_to(&api, &format!("approvals show {ID} --json")).await;
     assert!(json.contains("refund_order") && !json.contains("one-time"), "{json}");
 }
@@ -58,7 +72,19 @@ async fn approvals_are_listed_and_shown_without_their_tokens() {
 #[tokio::test]
 async fn a_decision_shows_the_exact_action_and_goes_with_the_one_time_token() {
     let api = api(|_| {});
-    expect![[""]].assert_eq(&types_to(&api, &format!("approvals approve {ID} --note 'checked the order'")).await);
+    expect![[r#"
+        01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1: approved by fin
+        ! approval   01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1
+        ! status     open
+        ! question   may it be done?
+        ! tool       refund_order
+        ! arguments  {"cents":250000,"order":"A-1"}
+        ! digest     9f86d081
+        ! role       finance
+        ! reason     more than 50.00
+        ! asked      2026-09-21T13:33:20.000Z
+        ! expires    2026-09-22T13:33:20.000Z
+    "#]].assert_eq(&types_to(&api, &format!("approvals approve {ID} --note 'checked the order'")).await);
     types_to(&api, &format!("approvals deny {ID}")).await;
     let posted = api.posted.lock().expect("no panic").clone();
     let path = format!("/approvals/{ID}");
@@ -73,17 +99,29 @@ async fn what_the_caller_may_not_decide_is_not_posted() {
         shown["token"] = Value::Null;
         shown["why_not"] = json!("it takes the role `finance`");
     });
-    expect![[""]].assert_eq(&types_to(&foreign, &format!("approvals approve {ID}")).await);
+    expect![[r#"
+        ! error: approval `01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1` cannot be decided: it takes the role `finance`
+        ! hint: see who may with `windlass approvals show`
+        exit 1
+    "#]].assert_eq(&types_to(&foreign, &format!("approvals approve {ID}")).await);
     assert!(foreign.posted.lock().expect("no panic").is_empty());
     let decided = api(|shown| {
         shown["token"] = Value::Null;
         shown["status"] = json!("denied");
     });
-    expect![[""]].assert_eq(&types_to(&decided, &format!("approvals approve {ID}")).await);
+    expect![[r#"
+        ! error: approval `01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1` cannot be decided: it is denied
+        ! hint: see who may with `windlass approvals show`
+        exit 1
+    "#]].assert_eq(&types_to(&decided, &format!("approvals approve {ID}")).await);
 }
 
 #[tokio::test]
 async fn a_problem_is_told_as_the_api_tells_it() {
     let unknown = "approvals show 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-9-9";
-    expect![[""]].assert_eq(&types_to(&api(|_| {}), unknown).await);
+    expect![[r#"
+        ! error: the API answered 404: there is nothing at `/approvals/01JHD7Z3ZK8V6N5Q4R3S2T1W0X-9-9`
+        ! hint: list what is open with `windlass approvals list`
+        exit 1
+    "#]].assert_eq(&types_to(&api(|_| {}), unknown).await);
 }

@@ -107,7 +107,7 @@ impl World {
             true => (None, None),
             false => (Some(now), Some(now + Duration::from_secs(3600))),
         };
-        let leave = Leave { status, ready_from, due, now, interjections: head.interjections };
+        let leave = Leave { status, ready_from, due, now, strikes: 0, interjections: head.interjections };
         self.runs.leave(run, &lease, &leave).await.expect("memory");
     }
 
