@@ -230,7 +230,7 @@ pub struct ListRuns {
 /// Who does something that is recorded.
 #[derive(Debug, Args)]
 pub struct By {
-    /// Who does it, for the record
+    /// Who does it, for the record (you, unless said otherwise)
     #[arg(long, env = "USER", hide_env_values = true, value_name = "ACTOR")]
     pub by: Actor,
 }

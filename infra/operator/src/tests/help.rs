@@ -9,19 +9,18 @@ use crate::{cli::Cli, failure::USAGE};
 #[test]
 fn every_command_explains_itself_with_examples() {
     let mut text = String::new();
-    let mut open = vec![(String::new(), Cli::command().term_width(100))];
-    while let Some((path, mut command)) = open.pop() {
-        let name = format!("{path}{}", command.get_name());
+    let mut root = Cli::command().term_width(100);
+    root.build();
+    let mut open = vec![root];
+    while let Some(mut command) = open.pop() {
+        let name = command.get_bin_name().unwrap_or("windlass").to_owned();
         let children: Vec<_> = command.get_subcommands().filter(|child| child.get_name() != "help").cloned().collect();
-        for child in children.iter().rev() {
-            open.push((format!("{name} "), child.clone().term_width(100)));
-        }
+        open.extend(children.iter().rev().map(|child| child.clone().term_width(100)));
         let help = command.render_help().to_string();
         if children.is_empty() {
             assert!(help.contains(&format!("Examples:\n  {name}")), "{name} has no example");
         }
-        text.push_str(&format!("## {name}\n\n{}\n", help.trim_end()));
-        text.push('\n');
+        text.push_str(&format!("## {name}\n\n{}\n\n", help.trim_end()));
     }
     expect_file!["help.txt"].assert_eq(&text);
 }
