@@ -113,21 +113,19 @@ async fn fetch<T>(
     random: &dyn Random,
     deadline: Timestamp,
 ) -> Result<(), SecretError> {
-    let late = || SecretError::Unavailable {
-        name: cache.name().to_owned(),
-        message: format!("no answer within {} s", STARTUP_MAX.as_secs()),
-    };
-    let mut attempt = 1;
-    loop {
-        let Some(result) = before(clock, deadline, cache.get()).await else { return Err(late()) };
+    let name = cache.name().to_owned();
+    let mut seen = SecretError::Unavailable { name, message: format!("no answer within {} s", STARTUP_MAX.as_secs()) };
+    for attempt in 1.. {
+        let Some(result) = before(clock, deadline, cache.get()).await else { break };
         let Err(error) = result else { return Ok(()) };
         let Retry::Transient { after } = error.retry() else { return Err(error) };
+        seen = error;
         match SECRET_ATTEMPTS.wait(attempt, after, random) {
             Some(wait) if clock.now() + wait < deadline => clock.sleep_until(clock.now() + wait).await,
-            _ => return Err(error),
+            _ => break,
         }
-        attempt += 1;
     }
+    Err(seen)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! What the test binaries of this folder share.
 
 pub mod conformance;
+pub mod local_kit;
 pub mod simulation;

@@ -167,7 +167,10 @@ impl Stage<'_> {
             entries += self.draw(&run, entries).await?;
             let state = self.get(&format!("/runs/{run}")).await?;
             match state["status"].as_str().unwrap_or_default() {
-                "awaiting_approval" => self.decide(&state, scenario, approver).await?,
+                "awaiting_approval" => {
+                    entries += self.draw(&run, entries).await?;
+                    self.decide(&state, scenario, approver).await?;
+                }
                 "ready" | "waiting" | "stopping" => sleep(LOOK_EVERY).await,
                 over => break (over.to_owned(), began.elapsed()),
             }

@@ -82,6 +82,7 @@ impl Clients {
     }
 }
 
+/// An attempt ends when its time is up, so that no answer, all of which are small, is watched for stalls as well.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)

@@ -27,6 +27,8 @@ const BATCH_ITEMS_MAX: usize = 100;
 const BATCH_ATTEMPTS_MAX: usize = 5;
 /// The most pages one listing reads.
 const PAGES_MAX: usize = 50;
+/// The least items one page is asked for, so that expired ones do not use the pages up.
+const PAGE_ITEMS_MIN: usize = 100;
 
 #[async_trait]
 impl Heads for Runs {
@@ -46,7 +48,7 @@ impl Heads for Runs {
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
             .expression_attribute_values(":shard", text(due_key(shard)))
             .expression_attribute_values(":now", millis(now));
-        let keys = self.pages(query, limit, |item| !expires(item).has_expired(now)).await?;
+        let keys = self.live(query, limit, now).await?;
         Ok(keys.iter().filter_map(read_due).collect())
     }
 
@@ -77,8 +79,8 @@ impl Heads for Runs {
             .expression_attribute_names("#key", key)
             .expression_attribute_values(":value", text(value))
             .scan_index_forward(forward);
-        let keys = self.pages(query, limit, |_| true).await?;
         let now = self.clock.now();
+        let keys = self.live(query, limit, now).await?;
         let mut heads = Vec::with_capacity(keys.len());
         for some in keys.chunks(BATCH_ITEMS_MAX) {
             heads.extend(self.heads(some).await?);
@@ -90,21 +92,16 @@ impl Heads for Runs {
 }
 
 impl Runs {
-    /// The first `limit` items of a query that are `wanted`.
-    async fn pages(
-        &self,
-        query: QueryFluentBuilder,
-        limit: usize,
-        wanted: impl Fn(&Item) -> bool + Send,
-    ) -> Result<Vec<Item>, Fault> {
+    /// The first `limit` items of a query that have not expired.
+    async fn live(&self, query: QueryFluentBuilder, limit: usize, now: Timestamp) -> Result<Vec<Item>, Fault> {
         let mut found = Vec::new();
         let mut start = None;
         for _ in 0..PAGES_MAX {
-            // A query takes a limit of 1 at least.
-            let missing = i32::try_from(limit.saturating_sub(found.len()).max(1)).unwrap_or(i32::MAX);
-            let request = query.clone().limit(missing).set_exclusive_start_key(start);
-            let page = request.send().await.map_err(|error| Fault::of("Query", &error))?;
-            found.extend(page.items.unwrap_or_default().into_iter().filter(|item| wanted(item)));
+            let missing = limit.saturating_sub(found.len()).max(PAGE_ITEMS_MIN);
+            let request = query.clone().limit(i32::try_from(missing).unwrap_or(i32::MAX));
+            let page = request.set_exclusive_start_key(start).send().await;
+            let page = page.map_err(|error| Fault::of("Query", &error))?;
+            found.extend(page.items.unwrap_or_default().into_iter().filter(|item| !expires(item).has_expired(now)));
             start = page.last_evaluated_key;
             if start.is_none() || found.len() >= limit {
                 break;

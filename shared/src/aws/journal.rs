@@ -96,6 +96,7 @@ impl Journal for Runs {
         let record = idempotency::put_if_free(&self.idempotency_table, &RecordItem::accepted(new), new.entry.at)?;
         let head = Put::builder().table_name(&self.table).set_item(Some(head)).condition_expression(ABSENT).build();
         let entry = self.entry_put(new.run, 1, &stored, new.expires).build();
+        // The SDK adds a token of its own, so that its retries are one request; a caller's repetition meets its own record.
         let sent = self
             .client
             .transact_write_items()

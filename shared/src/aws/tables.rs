@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-/// The index of runs by when somebody must look at them. It also holds `expires`, which never changes.
+/// The index of runs by when somebody must look at them.
 pub const DUE_INDEX: &str = "due";
-/// The index of runs that need a person. Keys only, as the next: a claim changes no key, so it writes to no index; the price
-/// is a read of each head that is listed, and listing is rare.
+/// The index of runs that need a person.
 pub const INBOX_INDEX: &str = "inbox";
 /// The index of runs by who asked.
 pub const OWNER_INDEX: &str = "owner";
@@ -39,24 +38,22 @@ fn runs(name: &str) -> Table {
         ],
         "KeySchema": keys("pk", "sk"),
         "GlobalSecondaryIndexes": [
-            {
-                "IndexName": DUE_INDEX,
-                "KeySchema": keys("due_shard", "due_at"),
-                "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["expires"] },
-            },
-            {
-                "IndexName": INBOX_INDEX,
-                "KeySchema": keys("inbox", "inbox_since"),
-                "Projection": { "ProjectionType": "KEYS_ONLY" },
-            },
-            {
-                "IndexName": OWNER_INDEX,
-                "KeySchema": keys("owner", "created"),
-                "Projection": { "ProjectionType": "KEYS_ONLY" },
-            },
+            index(DUE_INDEX, "due_shard", "due_at"),
+            index(INBOX_INDEX, "inbox", "inbox_since"),
+            index(OWNER_INDEX, "owner", "created"),
         ],
     });
     Table { create, ttl_attribute: Some("expires".to_owned()) }
+}
+
+/// An index that holds keys and `expires`, which never changes. So a claim, a step's most frequent companion, writes to no index;
+/// the price is a read of each head that is listed, and listing is rare.
+fn index(name: &str, partition: &str, sort: &str) -> Value {
+    json!({
+        "IndexName": name,
+        "KeySchema": keys(partition, sort),
+        "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["expires"] },
+    })
 }
 
 fn idempotency(name: &str) -> Table {

@@ -74,6 +74,7 @@ macro_rules! store_cases {
             }
             leaving {
                 a_run_is_left_as_wanted
+                a_claim_that_came_to_nothing_is_left_with_its_strikes
                 every_status_is_kept_with_what_it_says
                 a_run_that_is_over_is_neither_ready_nor_due
                 a_later_leave_says_nothing_of_an_earlier_one
@@ -81,6 +82,7 @@ macro_rules! store_cases {
                 a_leave_repeated_after_an_interjection_is_done_and_undoes_nothing
                 a_holder_that_missed_an_interjection_stays
                 a_holder_that_was_overtaken_has_lost
+                a_holder_that_claims_again_has_lost_its_first_lease
                 a_renewed_lease_is_given_back
                 a_lease_that_is_over_but_not_taken_over_is_given_back
                 nobody_cannot_be_left
@@ -105,6 +107,7 @@ macro_rules! store_cases {
                 the_longest_waiting_approval_comes_first
                 a_tenant_sees_its_own_approvals_only
                 a_decided_run_is_out_of_the_inbox
+                an_expired_run_hides_no_other_in_the_inbox
                 a_run_that_is_left_otherwise_is_out_of_the_inbox
                 the_newest_trouble_comes_first_whoever_has_it
                 what_goes_well_is_in_no_inbox

@@ -1,5 +1,7 @@
 //! Giving leases back.
 
+use std::time::Duration;
+
 use windlass::{
     clock::CLOCK_SKEW_MAX,
     journal::{Expected, HeadStatus, Lease},
@@ -18,6 +20,7 @@ pub async fn a_run_is_left_as_wanted(stores: &Stores) {
         due: Some(stores.now() + 20 * SECOND),
         now: stores.now(),
         interjections: 0,
+        strikes: 0,
     };
     assert_eq!(stores.leave(run, &lease, &leave).await, Left::Done);
     let expected = windlass::journal::Head {
@@ -109,6 +112,17 @@ pub async fn a_holder_that_was_overtaken_has_lost(stores: &Stores) {
     assert_eq!(stores.head(run).await.status, HeadStatus::Ready);
 }
 
+pub async fn a_holder_that_claims_again_has_lost_its_first_lease(stores: &Stores) {
+    let run = stores.run("k").await;
+    let lost = stores.won(run, "a").await;
+    stores.clock.advance(LEASE_FOR + CLOCK_SKEW_MAX);
+    let held = stores.won(run, "a").await;
+    assert_eq!((lost.epoch, held.epoch), (1, 2));
+    assert_eq!(stores.leases.renew(run, &lost, stores.now() + LEASE_FOR).await, Ok(None));
+    assert_eq!(stores.leave(run, &lost, &stores.leaving(finished(), SECOND)).await, Left::Lost);
+    assert_eq!(stores.head(run).await.lease, Some(held));
+}
+
 pub async fn a_renewed_lease_is_given_back(stores: &Stores) {
     let run = stores.run("k").await;
     let lease = stores.won(run, "a").await;
@@ -128,4 +142,14 @@ pub async fn nobody_cannot_be_left(stores: &Stores) {
     let run = stores.new_run("k").run;
     assert_eq!(stores.leave(run, &lease, &stores.leaving(finished(), SECOND)).await, Left::Lost);
     assert_eq!(stores.heads.head(run).await, Ok(None));
+}
+
+pub async fn a_claim_that_came_to_nothing_is_left_with_its_strikes(stores: &Stores) {
+    let run = stores.run("k").await;
+    let lease = stores.won(run, "a").await;
+    let leave = Leave { strikes: 1, ..stores.leaving(HeadStatus::Ready, Duration::ZERO) };
+    assert_eq!(stores.leave(run, &lease, &leave).await, Left::Done);
+    assert_eq!(stores.head(run).await.strikes, 1);
+    stores.won(run, "b").await;
+    assert_eq!(stores.head(run).await.strikes, 2);
 }

@@ -21,6 +21,10 @@ impl Stores {
         heads.into_iter().map(|head| head.run).collect()
     }
 
+    async fn first(&self, listing: &Listing) -> Option<RunId> {
+        self.heads.list(listing, 1).await.expect("the store answers").first().map(|head| head.run)
+    }
+
     /// Three runs that are left so, a second apart.
     async fn three(&self, status: HeadStatus) -> [RunId; 3] {
         let mut runs = Vec::new();
@@ -76,6 +80,13 @@ pub async fn a_decided_run_is_out_of_the_inbox(stores: &Stores) {
     let [decided, waiting, other] = stores.three(HeadStatus::AwaitingApproval).await;
     stores.interject(decided, 2, &stores.cancelled("m"), Expected::Unfinished).await;
     assert_eq!(stores.list(&awaiting("acme")).await, [waiting, other]);
+    assert_eq!(stores.first(&awaiting("acme")).await, Some(waiting));
+}
+
+pub async fn an_expired_run_hides_no_other_in_the_inbox(stores: &Stores) {
+    let [_, _, third] = stores.three(HeadStatus::AwaitingApproval).await;
+    stores.clock.set(super::BEGINNING + KEPT_FOR + 2 * SECOND);
+    assert_eq!(stores.first(&awaiting("acme")).await, Some(third));
 }
 
 pub async fn a_run_that_is_left_otherwise_is_out_of_the_inbox(stores: &Stores) {

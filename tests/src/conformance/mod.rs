@@ -167,7 +167,7 @@ impl Stores {
     /// A leave in which nothing was interjected.
     fn leaving(&self, status: HeadStatus, wait: Duration) -> Leave {
         let then = (!status.is_over()).then_some(self.now() + wait);
-        Leave { status, ready_from: then, due: then, now: self.now(), interjections: 0 }
+        Leave { status, ready_from: then, due: then, now: self.now(), interjections: 0, strikes: 0 }
     }
 
     /// Claims a run and leaves it so, for an hour unless it is over.

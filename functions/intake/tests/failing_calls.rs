@@ -1,0 +1,168 @@
+//! What the intake function says when a call that it makes fails.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use mockall::mock;
+use serde_json::json;
+use support::{Answer, NOW, Request, intake_with, request, submission};
+use windlass::{
+    clock::Timestamp,
+    ids::RunId,
+    journal::{
+        Acceptance, Appended, Due, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError, Listing,
+        NewRun,
+    },
+    memory::ManualClock,
+    queue::{Message, QueueError, WakeUps},
+    run::entry::{Entry, Seq},
+};
+
+mock! {
+    Journals {}
+    #[async_trait]
+    impl Journal for Journals {
+        async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError>;
+        async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
+        async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError>;
+        async fn interject(&self, run: RunId, seq: Seq, entry: &Entry, expected: Expected) -> Result<Interjected, JournalError>;
+    }
+}
+
+mock! {
+    Index {}
+    #[async_trait]
+    impl Heads for Index {
+        async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError>;
+        async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError>;
+        async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError>;
+        async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError>;
+    }
+}
+
+mock! {
+    Queue {}
+    #[async_trait]
+    impl WakeUps for Queue {
+        async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError>;
+        async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError>;
+        async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
+    }
+}
+
+#[derive(Default)]
+struct Ports {
+    journal: MockJournals,
+    heads: MockIndex,
+    queue: MockQueue,
+}
+
+impl Ports {
+    async fn send(self, request: Request) -> Answer {
+        let clock = Arc::new(ManualClock::at(NOW));
+        let intake = intake_with(clock, Arc::new(self.journal), Arc::new(self.heads), Arc::new(self.queue));
+        Answer::of(intake.handle(request.event()).await)
+    }
+}
+
+fn unavailable() -> JournalError {
+    JournalError::Unavailable { message: "connect to 10.0.0.7 timed out".to_owned() }
+}
+
+fn head() -> Head {
+    Head {
+        run: "01JHD7Z3ZK8V6N5Q4R3S2T1W0X".parse().expect("a run id"),
+        tenant: "acme".parse().expect("a tenant"),
+        actor: "ada".parse().expect("an actor"),
+        task: "refund".to_owned(),
+        release: "r1".parse().expect("a release"),
+        created: NOW,
+        status: HeadStatus::Ready,
+        due: Some(NOW),
+        ready_from: Some(NOW),
+        epoch: 0,
+        strikes: 0,
+        interjections: 0,
+        lease: None,
+        expires: NOW + Duration::from_secs(86_400),
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_says_to_a_new_run_is_told_apart() {
+    let refused = JournalError::Refused { message: "table `runs-of-acme` not found".to_owned() };
+    for (answer, status, problem) in [
+        (Err(unavailable()), 503, "unavailable"),
+        (Err(refused), 500, "internal-error"),
+        (Ok(Acceptance::InProgress), 409, "idempotency-key-in-progress"),
+        (Ok(Acceptance::Mismatch), 422, "idempotency-key-reused"),
+    ] {
+        let mut ports = Ports::default();
+        ports.journal.expect_accept().times(1).return_once(move |_| answer);
+        let answer = ports.send(submission("k")).await;
+        assert_eq!((answer.status, answer.problem()), (status, problem), "{}", answer.body);
+        let retry_after = matches!(status, 503 | 409);
+        assert_eq!(answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), retry_after);
+        let text = answer.body.to_string();
+        assert!(!text.contains("10.0.0.7") && !text.contains("runs-of-acme"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_wake_up_that_cannot_be_sent_does_not_lose_the_run() {
+    let mut ports = Ports::default();
+    ports.journal.expect_accept().times(1).returning(|_| Ok(Acceptance::Created));
+    let lost = QueueError::Unavailable { message: "timeout".to_owned() };
+    ports.queue.expect_send().times(1).return_once(move |_, _| Err(lost));
+    let answer = ports.send(submission("k")).await;
+    assert_eq!((answer.status, &answer.body["status"]), (202, &json!("ready")), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_run_that_was_taken_on_is_not_denied_because_it_cannot_be_watched() {
+    let mut ports = Ports::default();
+    ports.journal.expect_accept().times(1).returning(|_| Ok(Acceptance::Created));
+    ports.queue.expect_send().times(1).returning(|_, _| Ok(()));
+    ports.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
+    let answer = ports.send(submission("k").header("prefer", "wait=0")).await;
+    assert_eq!((answer.status, &answer.body["status"]), (202, &json!("ready")), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_repetition_whose_run_cannot_be_read_may_be_sent_again() {
+    let mut ports = Ports::default();
+    ports.journal.expect_accept().times(1).returning(|_| Ok(Acceptance::Repeated { run: head().run }));
+    ports.queue.expect_send().times(1).returning(|_, _| Ok(()));
+    ports.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
+    let answer = ports.send(submission("k")).await;
+    assert_eq!((answer.status, answer.problem()), (503, "unavailable"));
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_no_missing_run() {
+    for (method, path) in [("GET", ""), ("GET", "/journal"), ("POST", "/cancel")] {
+        let path = format!("/runs/{}{path}", head().run);
+        let mut at_the_head = Ports::default();
+        at_the_head.heads.expect_head().times(1).returning(|_| Err(unavailable()));
+        let mut at_the_journal = Ports::default();
+        at_the_journal.heads.expect_head().times(1).returning(|_| Ok(Some(head())));
+        at_the_journal.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
+        for ports in [at_the_head, at_the_journal] {
+            let answer = ports.send(request(method, &path)).await;
+            assert_eq!((answer.status, answer.problem()), (503, "unavailable"), "{path}");
+            assert_eq!(answer.header("retry-after"), "2");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_head_is_reported_with_its_run() {
+    let mut ports = Ports::default();
+    let run = head().run.to_string();
+    let damaged = JournalError::DamagedHead { run: run.clone(), problem: "no `tenant`".to_owned() };
+    ports.heads.expect_head().times(1).return_once(move |_| Err(damaged));
+    let answer = ports.send(request("GET", &format!("/runs/{run}"))).await;
+    assert_eq!((answer.status, answer.problem(), &answer.body["run_id"]), (500, "run-unreadable", &json!(run)));
+}
