@@ -40,9 +40,7 @@ impl Standing {
         match (&record.lock, &record.last) {
             (Some(lock), _) if lock.until > now => Standing::Running { until: lock.until },
             (_, None) => Standing::NeverRan,
-            (_, Some(last)) if last.ended + every * 2 < now => {
-                Standing::Missed { late: now.since(last.ended + every) }
-            }
+            (_, Some(last)) if last.ended + every * 2 < now => Standing::Missed { late: now.since(last.ended + every) },
             (_, Some(last)) => match &last.error {
                 Some(error) => Standing::Failed { error: error.clone() },
                 None => Standing::OnTime,
@@ -73,7 +71,10 @@ mod tests {
         let late = Duration::from_secs(61);
         assert_eq!(of(&ended(MINUTE + late, None)), Standing::Missed { late });
         assert_eq!(of(&ended(MINUTE, Some("down"))), Standing::Failed { error: "down".to_owned() });
-        assert!(matches!(of(&ended(3 * MINUTE, Some("down"))), Standing::Missed { .. }), "a failed job also has to go on");
+        assert!(
+            matches!(of(&ended(3 * MINUTE, Some("down"))), Standing::Missed { .. }),
+            "a failed job also has to go on"
+        );
     }
 
     #[test]

@@ -64,7 +64,8 @@ async fn approvals_are_listed_and_shown_without_their_tokens() {
         reason     more than 50.00
         asked      2026-09-21T13:33:20.000Z
         expires    2026-09-22T13:33:20.000Z
-    "#]].assert_eq(&types_to(&api, &format!("approvals show {ID}")).await);
+    "#]]
+    .assert_eq(&types_to(&api, &format!("approvals show {ID}")).await);
     let json = types_to(&api, &format!("approvals show {ID} --json")).await;
     assert!(json.contains("refund_order") && !json.contains("one-time"), "{json}");
 }
@@ -84,7 +85,8 @@ async fn a_decision_shows_the_exact_action_and_goes_with_the_one_time_token() {
         ! reason     more than 50.00
         ! asked      2026-09-21T13:33:20.000Z
         ! expires    2026-09-22T13:33:20.000Z
-    "#]].assert_eq(&types_to(&api, &format!("approvals approve {ID} --note 'checked the order'")).await);
+    "#]]
+    .assert_eq(&types_to(&api, &format!("approvals approve {ID} --note 'checked the order'")).await);
     types_to(&api, &format!("approvals deny {ID}")).await;
     let posted = api.posted.lock().expect("no panic").clone();
     let path = format!("/approvals/{ID}");
@@ -103,7 +105,8 @@ async fn what_the_caller_may_not_decide_is_not_posted() {
         ! error: approval `01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1` cannot be decided: it takes the role `finance`
         ! hint: see who may with `windlass approvals show`
         exit 1
-    "#]].assert_eq(&types_to(&foreign, &format!("approvals approve {ID}")).await);
+    "#]]
+    .assert_eq(&types_to(&foreign, &format!("approvals approve {ID}")).await);
     assert!(foreign.posted.lock().expect("no panic").is_empty());
     let decided = api(|shown| {
         shown["token"] = Value::Null;
@@ -113,7 +116,8 @@ async fn what_the_caller_may_not_decide_is_not_posted() {
         ! error: approval `01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1` cannot be decided: it is denied
         ! hint: see who may with `windlass approvals show`
         exit 1
-    "#]].assert_eq(&types_to(&decided, &format!("approvals approve {ID}")).await);
+    "#]]
+    .assert_eq(&types_to(&decided, &format!("approvals approve {ID}")).await);
 }
 
 #[tokio::test]
@@ -123,5 +127,6 @@ async fn a_problem_is_told_as_the_api_tells_it() {
         ! error: the API answered 404: there is nothing at `/approvals/01JHD7Z3ZK8V6N5Q4R3S2T1W0X-9-9`
         ! hint: list what is open with `windlass approvals list`
         exit 1
-    "#]].assert_eq(&types_to(&api(|_| {}), unknown).await);
+    "#]]
+    .assert_eq(&types_to(&api(|_| {}), unknown).await);
 }

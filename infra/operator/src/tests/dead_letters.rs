@@ -82,7 +82,8 @@ async fn dead_letters_are_listed_grouped_and_shown() {
           ],
           "more": false
         }
-    "#]].assert_eq(&world.types("dead-letters list --json").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters list --json").await);
     expect![[r#"
         FINGERPRINT   COUNT  REPLAYABLE  NEWEST                    EXAMPLE                         CAUSE
         12587d164edf  2      2           2026-09-21T14:13:22.000Z  run/01M3250WYG8WX5V4NW2A31GNZB  the process died 5 times in call 3 of `write_letter`
@@ -122,7 +123,8 @@ async fn dead_letters_are_listed_grouped_and_shown() {
           ],
           "more": false
         }
-    "#]].assert_eq(&world.types("dead-letters list --group --json").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters list --group --json").await);
     expect![[r#"
         key          message/message-1
         cause        foreign: not a step queue message: expected value at line 1 column 1
@@ -131,15 +133,18 @@ async fn dead_letters_are_listed_grouped_and_shown() {
         replayable   no
         received     6
         body         hello [2J
-    "#]].assert_eq(&world.types("dead-letters show message/message-1").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters show message/message-1").await);
     expect![[r#"
         ! error: there is no dead letter `run/none`
         ! hint: list keys with `windlass dead-letters list`
         exit 1
-    "#]].assert_eq(&world.types("dead-letters show run/none").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters show run/none").await);
     expect![[r#"
         ! no dead letters
-    "#]].assert_eq(&World::new().types("dead-letters list").await);
+    "#]]
+    .assert_eq(&World::new().types("dead-letters list").await);
 }
 
 #[tokio::test]
@@ -165,20 +170,24 @@ async fn a_dry_run_says_what_would_happen_and_writes_nothing() {
           ],
           "plan": null
         }
-    "#]].assert_eq(&world.types("dead-letters plan --key message/message-1 --dry-run --json --by olga").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters plan --key message/message-1 --dry-run --json --by olga").await);
     expect![[r#"
         ! error: nothing that was selected can be replayed
         ! hint: see why with --dry-run; a foreign message can be discarded
         exit 1
-    "#]].assert_eq(&world.types("dead-letters plan --key message/message-1 --reason x --by olga").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters plan --key message/message-1 --reason x --by olga").await);
     expect![[r#"
         ! error: no dead letter has the key `run/none`
         ! hint: list keys with `windlass dead-letters list`
         exit 1
-    "#]].assert_eq(&world.types("dead-letters plan --key run/none --dry-run --by olga").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters plan --key run/none --dry-run --by olga").await);
     expect![[r#"
         ! no audit records
-    "#]].assert_eq(&world.types("dead-letters audit").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters audit").await);
 }
 
 /// The plan's id in what making it said.
@@ -221,7 +230,8 @@ async fn a_plan_is_made_replayed_and_audited() {
           ],
           "plan": "01M32510VG2VHCYCS5T4F8G09D"
         }
-    "#]].assert_eq(&made);
+    "#]]
+    .assert_eq(&made);
     let replay = format!("dead-letters replay {} --rate 5 --by olga", plan_of(&made));
     expect![[r#"
         replayed now  3
@@ -235,7 +245,8 @@ async fn a_plan_is_made_replayed_and_audited() {
         ! 2026-09-21T14:13:27.000Z  run/01M3250WYG8WX5V4NW2A31GNZB  recovered
         ! 2026-09-21T14:13:27.000Z  run/01M3250VZ835X03CDRZCQ0SGFQ  recovered
         ! 2026-09-21T14:13:27.000Z  message/message-2  failed: the run is gone
-    "#]].assert_eq(&world.types(&replay).await);
+    "#]]
+    .assert_eq(&world.types(&replay).await);
     expect![[r#"
         {
           "plan": "01M32510VG2VHCYCS5T4F8G09D",
@@ -270,7 +281,8 @@ async fn a_plan_is_made_replayed_and_audited() {
             }
           ]
         }
-    "#]].assert_eq(&world.types(&format!("{replay} --json")).await);
+    "#]]
+    .assert_eq(&world.types(&format!("{replay} --json")).await);
     expect![[r#"
         KEY                AT                        FINGERPRINT   REPLAYABLE  CAUSE
         message/message-1  2026-09-21T14:13:23.000Z  c7ea7baec5b9  no          foreign: not a step queue message: expected value at line 1 column 1
@@ -304,12 +316,14 @@ async fn a_replay_that_stops_says_why_and_ends_with_1() {
         ! error: the replay stopped: 1 replays of the plan have failed
         ! hint: look at the failures, then raise --failures-max to go on
         exit 1
-    "#]].assert_eq(&again);
+    "#]]
+    .assert_eq(&again);
     expect![[r#"
         ! error: there is no replay plan `none`
         ! hint: make one with `windlass dead-letters plan`
         exit 1
-    "#]].assert_eq(&world.types("dead-letters replay none --by olga").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters replay none --by olga").await);
 }
 
 #[tokio::test]
@@ -317,17 +331,20 @@ async fn a_foreign_message_can_be_discarded_and_one_of_ours_cannot() {
     let world = troubled().await;
     expect![[r#"
         discarded message/message-1; its text is in the audit trail
-    "#]].assert_eq(&world.types("dead-letters discard message/message-1 --reason spam --by olga").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters discard message/message-1 --reason spam --by olga").await);
     expect![[r#"
         ! error: `message/message-2` is a message of ours; it can be replayed
         ! hint: replay it with `windlass dead-letters plan --key KEY`
         exit 1
-    "#]].assert_eq(&world.types("dead-letters discard message/message-2 --reason spam --by olga").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters discard message/message-2 --reason spam --by olga").await);
     expect![[r#"
         ! error: `run/x` does not name a message (`message/…`)
         ! hint: only messages can be discarded; a run can be cancelled
         exit 1
-    "#]].assert_eq(&world.types("dead-letters discard run/x --reason spam --by olga").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters discard run/x --reason spam --by olga").await);
     expect![[r#"
         {
           "audit": [
@@ -341,7 +358,8 @@ async fn a_foreign_message_can_be_discarded_and_one_of_ours_cannot() {
             }
           ]
         }
-    "#]].assert_eq(&world.types("dead-letters audit --json").await);
+    "#]]
+    .assert_eq(&world.types("dead-letters audit --json").await);
 }
 
 #[tokio::test]

@@ -56,10 +56,12 @@ async fn runs_are_listed_by_who_asked_by_what_they_wait_for_and_by_trouble() {
             }
           ]
         }
-    "#]].assert_eq(&world.types("runs list --troubled --json").await);
+    "#]]
+    .assert_eq(&world.types("runs list --troubled --json").await);
     expect![[r#"
         ! no runs
-    "#]].assert_eq(&world.types("runs list --tenant other --actor ada").await);
+    "#]]
+    .assert_eq(&world.types("runs list --tenant other --actor ada").await);
     expect![[r#"
         RUN                         STATUS             TENANT  ACTOR  TASK    CREATED                   DUE                       CLAIMS  CAUSE
         01M3250Y5J2VHCYCS5T4F8G09D  awaiting_approval  acme    ada    refund  2026-09-21T14:13:23.250Z  2026-09-21T15:13:23.250Z  1
@@ -69,7 +71,8 @@ async fn runs_are_listed_by_who_asked_by_what_they_wait_for_and_by_trouble() {
         ! error: which runs?
         ! hint: give --tenant with --actor or --awaiting, or --troubled
         exit 2
-    "#]].assert_eq(&world.types("runs list --tenant acme").await);
+    "#]]
+    .assert_eq(&world.types("runs list --tenant acme").await);
 }
 
 #[tokio::test]
@@ -269,7 +272,8 @@ async fn a_run_is_shown_with_what_it_used_its_calls_and_its_journal() {
           },
           "trace": "745c0d6185ece0d9a7288dfbd4d187a8"
         }
-    "#]].assert_eq(&world.types(&format!("runs show {run} --json")).await);
+    "#]]
+    .assert_eq(&world.types(&format!("runs show {run} --json")).await);
 }
 
 #[tokio::test]
@@ -279,7 +283,8 @@ async fn a_run_that_does_not_exist_is_said_not_to() {
         ! error: there is no run `01JHD7Z3ZK8V6N5Q4R3S2T1W0X`
         ! hint: list runs with `windlass runs list --tenant T --actor A`
         exit 1
-    "#]].assert_eq(&said);
+    "#]]
+    .assert_eq(&said);
 }
 
 #[tokio::test]
@@ -302,7 +307,8 @@ async fn a_run_whose_journal_cannot_be_read_is_shown_as_far_as_its_head_tells() 
         ! error: run `01M3250VZ835X03CDRZCQ0SGFQ`, entry 2: envelope version 9; this release reads up to 1
         ! hint: check the table and queue names (`windlass --help` lists them) and the permissions of your credentials
         exit 1
-    "#]].assert_eq(&world.types(&format!("runs show {run}")).await);
+    "#]]
+    .assert_eq(&world.types(&format!("runs show {run}")).await);
 }
 
 #[tokio::test]
@@ -312,10 +318,12 @@ async fn a_run_is_cancelled_once() {
     let command = format!("runs cancel {run} --reason 'asked twice' --by olga");
     expect![[r#"
         01M3250VZ835X03CDRZCQ0SGFQ: cancellation requested: it undoes what it did and ends
-    "#]].assert_eq(&world.types_while(&command, async |_, _| {}).await);
+    "#]]
+    .assert_eq(&world.types_while(&command, async |_, _| {}).await);
     expect![[r#"
         01M3250VZ835X03CDRZCQ0SGFQ: cancellation already ending: cancelled
-    "#]].assert_eq(&world.types_while(&command, async |_, _| {}).await);
+    "#]]
+    .assert_eq(&world.types_while(&command, async |_, _| {}).await);
     let over = world.completed().await;
     expect![[r#"
         {
@@ -323,13 +331,15 @@ async fn a_run_is_cancelled_once() {
           "detail": "completed",
           "run": "01M3250WYG2VHCYCS5T4F8G09D"
         }
-    "#]].assert_eq(&world.types(&format!("runs cancel {over} --reason late --by olga --json")).await);
+    "#]]
+    .assert_eq(&world.types(&format!("runs cancel {over} --reason late --by olga --json")).await);
     let missing = "runs cancel 01JHD7Z3ZK8V6N5Q4R3S2T1W0X --reason x --by olga";
     expect![[r#"
         ! error: there is no run `01JHD7Z3ZK8V6N5Q4R3S2T1W0X`
         ! hint: list runs with `windlass runs list --tenant T --actor A`
         exit 1
-    "#]].assert_eq(&world.types(missing).await);
+    "#]]
+    .assert_eq(&world.types(missing).await);
 }
 
 #[tokio::test]
@@ -354,6 +364,7 @@ async fn watching_ends_when_its_time_does() {
         ! error: run `01M3250VZ835X03CDRZCQ0SGFQ` has not ended within 3 s
         ! hint: see what it waits for with `windlass runs show RUN`
         exit 1
-    "#]].assert_eq(&world.types(&format!("runs watch {run} --seconds 3")).await);
+    "#]]
+    .assert_eq(&world.types(&format!("runs watch {run} --seconds 3")).await);
     assert_eq!(windlass::clock::Clock::now(&*world.clock), began + Duration::from_secs(3));
 }

@@ -14,7 +14,8 @@ async fn jobs_are_listed_with_how_they_stand() {
         JOB                EVERY   STANDING   ENDED  HANDLED  DETAIL
         rescue-runs        60 s    never ran  -      -
         enforce-retention  3600 s  never ran  -      -
-    "#]].assert_eq(&world.types("schedules list").await);
+    "#]]
+    .assert_eq(&world.types("schedules list").await);
     let failed = async { Worked { handled: 2, error: Some("the queue is unavailable: down".to_owned()) } };
     let (records, clock, random) = (&*world.records, &*world.clock, &*world.random);
     run_job(records, clock, random, "rescue-runs", START, failed).await.expect("it runs");
@@ -25,14 +26,16 @@ async fn jobs_are_listed_with_how_they_stand() {
         rescue-runs        60 s    failed     2026-09-21T14:13:20.000Z  2        the queue is unavailable: down
         enforce-retention  3600 s  never ran  -                         -
         start-run/nightly  -       on time    2026-09-21T14:13:20.000Z  1
-    "#]].assert_eq(&world.types("schedules list").await);
+    "#]]
+    .assert_eq(&world.types("schedules list").await);
     world.clock.advance(Duration::from_secs(600));
     expect![[r#"
         JOB                EVERY   STANDING   ENDED                     HANDLED  DETAIL
         rescue-runs        60 s    missed     2026-09-21T14:13:20.000Z  2        540 s late
         enforce-retention  3600 s  never ran  -                         -
         start-run/nightly  -       on time    2026-09-21T14:13:20.000Z  1
-    "#]].assert_eq(&world.types("schedules list").await);
+    "#]]
+    .assert_eq(&world.types("schedules list").await);
     expect![[r#"
         {
           "jobs": [
@@ -68,7 +71,8 @@ async fn jobs_are_listed_with_how_they_stand() {
             }
           ]
         }
-    "#]].assert_eq(&world.types("schedules list --json").await);
+    "#]]
+    .assert_eq(&world.types("schedules list --json").await);
 }
 
 #[tokio::test]
@@ -80,10 +84,12 @@ async fn a_job_is_run_from_here_once_for_its_time() {
     let command = format!("schedules run rescue-runs --scheduled-for {time}");
     expect![[r#"
         rescue-runs: handled 1
-    "#]].assert_eq(&world.types(&command).await);
+    "#]]
+    .assert_eq(&world.types(&command).await);
     expect![[r#"
         rescue-runs: done for 2026-09-21T14:14:21.000Z or later
-    "#]].assert_eq(&world.types(&command).await);
+    "#]]
+    .assert_eq(&world.types(&command).await);
     expect![[r#"
         {
           "result": "ran",
@@ -93,10 +99,12 @@ async fn a_job_is_run_from_here_once_for_its_time() {
           "handled": 0,
           "error": null
         }
-    "#]].assert_eq(&world.types("schedules run enforce-retention --json").await);
+    "#]]
+    .assert_eq(&world.types("schedules run enforce-retention --json").await);
     expect![[r#"
         ! error: the job is scheduled for 2126-01-01T00:00:00.000Z, which has not come yet
         ! hint: give a time that has come with --scheduled-for
         exit 1
-    "#]].assert_eq(&world.types("schedules run rescue-runs --scheduled-for 2126-01-01T00:00:00Z").await);
+    "#]]
+    .assert_eq(&world.types("schedules run rescue-runs --scheduled-for 2126-01-01T00:00:00Z").await);
 }

@@ -115,7 +115,8 @@ impl World {
         let run = self.accepted().await;
         self.clock.advance(Duration::from_millis(250));
         let usage = Usage { input_tokens: 900, output_tokens: 100, cost_micro_usd: 4_200 };
-        let planned = |plan| Event::Planned { plan, usage, model: "script".to_owned(), prompt_version: "p1".to_owned() };
+        let planned =
+            |plan| Event::Planned { plan, usage, model: "script".to_owned(), prompt_version: "p1".to_owned() };
         let call = CallId(1);
         let tool = "refund_order".parse().expect("a tool");
         let calls = vec![PlannedCall { id: call, tool, arguments: json!({ "order": "A-1", "cents": 1_200 }) }];
