@@ -313,7 +313,7 @@ async fn a_replay_that_stops_says_why_and_ends_with_1() {
         pending       3
         ! 2026-09-21T14:13:24.000Z  run/01M3250YX03SRDWYB3ANBH75WD  replayed
         ! 2026-09-21T14:13:25.000Z  run/01M3250YX03SRDWYB3ANBH75WD  failed: the run is dead: the process died
-        ! error: the replay stopped: 1 replays of the plan have failed
+        ! error: the replay stopped: failed replays of the plan: 1
         ! hint: look at the failures, then raise --failures-max to go on
         exit 1
     "#]]
