@@ -46,7 +46,7 @@ fn said(text: String) -> Entry {
 
 fn leave(status: HeadStatus) -> Leave {
     let then = (!status.is_over()).then_some(BEGINNING + Duration::from_secs(3600));
-    Leave { status, ready_from: then, due: then, now: BEGINNING, interjections: 0 }
+    Leave { status, ready_from: then, due: then, now: BEGINNING, interjections: 0, strikes: 0 }
 }
 
 async fn item(client: &aws_sdk_dynamodb::Client, table: &str, key: &[(&str, String)]) -> Item {
