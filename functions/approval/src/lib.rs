@@ -18,7 +18,7 @@ use windlass::{
     run::outside::Outside,
     secrets::SecretCache,
 };
-use windlass_http::{Call, Claims, Event, Kind, Problem, Reply, Request, Response, identify, respond};
+use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, respond};
 
 mod decide;
 mod list;
@@ -55,7 +55,7 @@ impl Desk {
 
     async fn route(&self, request: &Request) -> Result<Reply, Problem> {
         let caller = identify(request, &self.claims)?;
-        let Call { method, segments, count } = request.call();
+        let Target { method, segments, count } = request.target();
         match (method, &segments[..count.min(3)]) {
             ("GET", ["approvals"]) => self.list(&caller).await,
             ("GET", ["approvals", id]) => self.show(&caller, id.parse()?).await,

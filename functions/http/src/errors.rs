@@ -50,7 +50,11 @@ impl From<InvalidRequest> for Problem {
 
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Problem {
-        tracing::warn!(%error, "the journal");
+        match &error {
+            JournalError::Missing { .. } => {}
+            JournalError::Unavailable { .. } => tracing::warn!(%error, "the journal"),
+            _ => tracing::error!(%error, "the journal"),
+        }
         match error {
             JournalError::Unavailable { .. } => unavailable("the store does not answer; try again"),
             JournalError::Missing { run } => Problem::new(Kind::NotFound, format!("there is no run `{run}`")),

@@ -14,4 +14,4 @@ pub use aws_lambda_events::apigw::{ApiGatewayV2httpRequest as Event, ApiGatewayV
 pub use identity::{Claims, identify};
 pub use problem::{Kind, Problem};
 pub use reply::{Reply, respond};
-pub use request::{Call, Request};
+pub use request::{Request, Target};

@@ -26,7 +26,7 @@ pub struct Request {
 
 /// Method and path, for routing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call<'a> {
+pub struct Target<'a> {
     /// The method, as on the request line: no header or parameter overrides it.
     pub method: &'a str,
     /// The path's segments.
@@ -62,15 +62,15 @@ impl Request {
     }
 
     /// Method and path, for routing.
-    pub fn call(&self) -> Call<'_> {
-        let mut call = Call { method: self.method.as_str(), segments: [""; 3], count: 0 };
+    pub fn target(&self) -> Target<'_> {
+        let mut target = Target { method: self.method.as_str(), segments: [""; 3], count: 0 };
         for segment in self.path.trim_start_matches('/').split('/') {
-            if let Some(place) = call.segments.get_mut(call.count) {
+            if let Some(place) = target.segments.get_mut(target.count) {
                 *place = segment;
             }
-            call.count += 1;
+            target.count += 1;
         }
-        call
+        target
     }
 
     /// The path, without the stage.

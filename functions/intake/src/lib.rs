@@ -20,7 +20,7 @@ use windlass::{
     queue::WakeUps,
     run::{accept::Terms, outside::Outside},
 };
-use windlass_http::{Call, Claims, Event, Kind, Problem, Reply, Request, Response, identify, respond};
+use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, respond};
 
 mod access;
 mod cancel;
@@ -58,7 +58,7 @@ impl Intake {
     }
 
     async fn route(&self, request: &Request) -> Result<Reply, Problem> {
-        let Call { method, segments, count } = request.call();
+        let Target { method, segments, count } = request.target();
         if (segments[0], count) == ("health", 1) {
             return match method {
                 "GET" => Reply::json(200, &json!({ "status": "ok", "release": self.release })),

@@ -101,7 +101,7 @@ impl World {
         else {
             panic!("the run can be claimed")
         };
-        let leave = Leave { status, ready_from: due, due, now, strikes: 0, interjections: 0 };
+        let leave = Leave { status, ready_from: due, due, now, interjections: 0, strikes: 0 };
         self.runs.leave(run, &lease, &leave).await.expect("memory");
     }
 

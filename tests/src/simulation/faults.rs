@@ -40,7 +40,7 @@ pub enum Faults {
     /// Faults by chance.
     Random {
         /// The chances.
-        rng: Mutex<StdRng>,
+        rng: Box<Mutex<StdRng>>,
         /// Faults in a thousand calls; 0 once the world has healed.
         per_thousand: AtomicU64,
         /// Faults so far.
@@ -61,7 +61,11 @@ impl Faults {
 
     /// Faults by chance.
     pub fn random(rng: StdRng, per_thousand: u64) -> Self {
-        Faults::Random { rng: Mutex::new(rng), per_thousand: AtomicU64::new(per_thousand), injected: AtomicU64::new(0) }
+        Faults::Random {
+            rng: Box::new(Mutex::new(rng)),
+            per_thousand: AtomicU64::new(per_thousand),
+            injected: AtomicU64::new(0),
+        }
     }
 
     /// Calls so far.

@@ -120,7 +120,7 @@ impl World {
             status if status.is_over() => (None, None),
             _ => (Some(now), Some(now + Duration::from_secs(3600))),
         };
-        let leave = Leave { status, ready_from, due, now, strikes: 0, interjections: head.interjections };
+        let leave = Leave { status, ready_from, due, now, interjections: head.interjections, strikes: 0 };
         self.runs.leave(run, &lease, &leave).await.expect("memory");
     }
 
