@@ -27,10 +27,9 @@ pub fn of_message(message: &DeadMessage) -> Cause {
         Ok(Message::WakeUp { run }) => {
             Cause { text: format!("a wake-up for run {run}, receives: {received}"), replayable: true }
         }
-        Ok(Message::Start { request, .. }) => Cause {
-            text: format!("a request to start `{}`, receives: {received}", request.task),
-            replayable: true,
-        },
+        Ok(Message::Start { request, .. }) => {
+            Cause { text: format!("a request to start `{}`, receives: {received}", request.task), replayable: true }
+        }
         Err(error) => Cause { text: cut(&format!("foreign: {error}")), replayable: false },
     }
 }

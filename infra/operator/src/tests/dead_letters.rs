@@ -21,7 +21,7 @@ async fn dead_letters_are_listed_grouped_and_shown() {
     let world = troubled().await;
     expect![[r#"
         KEY                             AT                        FINGERPRINT   REPLAYABLE  CAUSE
-        message/message-2               2026-09-21T14:13:25.000Z  f5815ea4f375  yes         a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X was received 2 times
+        message/message-2               2026-09-21T14:13:25.000Z  264bf79f033b  yes         a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 2
         message/message-1               2026-09-21T14:13:23.000Z  c7ea7baec5b9  no          foreign: not a step queue message: expected value at line 1 column 1
         run/01M3250WYG8WX5V4NW2A31GNZB  2026-09-21T14:13:22.000Z  12587d164edf  yes         the process died 5 times in call 3 of `write_letter`
         run/01M3250VZ835X03CDRZCQ0SGFQ  2026-09-21T14:13:21.000Z  12587d164edf  yes         the process died 5 times in call 1 of `refund_order`
@@ -31,8 +31,8 @@ async fn dead_letters_are_listed_grouped_and_shown() {
           "dead_letters": [
             {
               "at": "2026-09-21T14:13:25.000Z",
-              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X was received 3 times",
-              "fingerprint": "f5815ea4f375",
+              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 3",
+              "fingerprint": "264bf79f033b",
               "key": "message/message-2",
               "origin": {
                 "body": "{\"type\":\"wake_up\",\"run\":\"01JHD7Z3ZK8V6N5Q4R3S2T1W0X\"}",
@@ -87,8 +87,8 @@ async fn dead_letters_are_listed_grouped_and_shown() {
     expect![[r#"
         FINGERPRINT   COUNT  REPLAYABLE  NEWEST                    EXAMPLE                         CAUSE
         12587d164edf  2      2           2026-09-21T14:13:22.000Z  run/01M3250WYG8WX5V4NW2A31GNZB  the process died 5 times in call 3 of `write_letter`
+        264bf79f033b  1      1           2026-09-21T14:13:25.000Z  message/message-2               a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 4
         c7ea7baec5b9  1      0           2026-09-21T14:13:23.000Z  message/message-1               foreign: not a step queue message: expected value at line 1 column 1
-        f5815ea4f375  1      1           2026-09-21T14:13:25.000Z  message/message-2               a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X was received 4 times
     "#]].assert_eq(&world.types("dead-letters list --group").await);
     expect![[r#"
         {
@@ -103,6 +103,15 @@ async fn dead_letters_are_listed_grouped_and_shown() {
               "replayable": 2
             },
             {
+              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 5",
+              "count": 1,
+              "example": "message/message-2",
+              "fingerprint": "264bf79f033b",
+              "newest": "2026-09-21T14:13:25.000Z",
+              "oldest": "2026-09-21T14:13:25.000Z",
+              "replayable": 1
+            },
+            {
               "cause": "foreign: not a step queue message: expected value at line 1 column 1",
               "count": 1,
               "example": "message/message-1",
@@ -110,15 +119,6 @@ async fn dead_letters_are_listed_grouped_and_shown() {
               "newest": "2026-09-21T14:13:23.000Z",
               "oldest": "2026-09-21T14:13:23.000Z",
               "replayable": 0
-            },
-            {
-              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X was received 5 times",
-              "count": 1,
-              "example": "message/message-2",
-              "fingerprint": "f5815ea4f375",
-              "newest": "2026-09-21T14:13:25.000Z",
-              "oldest": "2026-09-21T14:13:25.000Z",
-              "replayable": 1
             }
           ],
           "more": false
@@ -152,7 +152,7 @@ async fn a_dry_run_says_what_would_happen_and_writes_nothing() {
     let world = troubled().await;
     expect![[r#"
         KEY                             WOULD           CAUSE
-        message/message-2               send again      a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X was received 2 times
+        message/message-2               send again      a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 2
         message/message-1               leave: foreign  foreign: not a step queue message: expected value at line 1 column 1
         run/01M3250WYG8WX5V4NW2A31GNZB  revive the run  the process died 5 times in call 3 of `write_letter`
         run/01M3250VZ835X03CDRZCQ0SGFQ  revive the run  the process died 5 times in call 1 of `refund_order`
@@ -204,8 +204,8 @@ async fn a_plan_is_made_replayed_and_audited() {
         {
           "forecast": [
             {
-              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X was received 2 times",
-              "fingerprint": "f5815ea4f375",
+              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 2",
+              "fingerprint": "264bf79f033b",
               "key": "message/message-2",
               "would": "send_again"
             },
@@ -259,7 +259,7 @@ async fn a_plan_is_made_replayed_and_audited() {
           "items": [
             {
               "key": "message/message-2",
-              "fingerprint": "f5815ea4f375",
+              "fingerprint": "264bf79f033b",
               "status": {
                 "status": "failed",
                 "message": "the run is gone"
