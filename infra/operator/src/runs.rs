@@ -168,5 +168,5 @@ fn write_entry(seq: Seq, entry: &Entry, json: bool, console: &mut Console<'_>) -
         return Ok(console.json_line(&run_view::entry_json(seq, entry))?);
     }
     let [seq, at, writer, events] = journal_lines::cells(seq, entry);
-    Ok(console.line(format!("{seq:>4}  {at}  {writer:<9}  {events}"))?)
+    Ok(console.line(format!("{seq:<4}  {at}  {writer:<9}  {events}"))?)
 }

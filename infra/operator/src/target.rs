@@ -2,36 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use crate::cli::{Api, Options};
+use crate::{
+    cli::{Api, Options},
+    local::Address,
+};
 
 /// The most bytes of the file by which a local stack says where it is.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
-
-/// Where a local stack is, as `windlass local` writes it down.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct LocalStack {
-    /// Its HTTP API.
-    pub api: String,
-    /// Its AWS endpoint.
-    pub aws: String,
-    /// Tokens for its API.
-    pub tokens: Tokens,
-}
-
-/// Tokens for a local stack's API.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct Tokens {
-    /// Of somebody who may decide approvals.
-    pub approver: String,
-}
-
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tokens(…)")
-    }
-}
 
 /// Where AWS requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +73,7 @@ impl TargetError {
 ///
 /// # Errors
 /// When it says something that cannot be read.
-pub fn local_stack(path: &Path) -> Result<Option<LocalStack>, TargetError> {
+pub fn local_stack(path: &Path) -> Result<Option<Address>, TargetError> {
     let unreadable = |problem: String| TargetError::File { path: path.to_owned(), problem };
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -347,8 +347,8 @@ async fn a_run_is_watched_until_it_ends() {
     let world = World::new();
     let run = world.completed().await;
     expect![[r#"
-           1  2026-09-21T14:13:21.000Z  outside    accepted `refund` of ada for acme
-           2  2026-09-21T14:13:21.250Z  claim 1    planned refund_order (call 1); policy allows call 1; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
+           1     2026-09-21T14:13:21.000Z  outside    accepted `refund` of ada for acme
+           2     2026-09-21T14:13:21.250Z  claim 1    planned refund_order (call 1); policy allows call 1; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
     "#]].assert_eq(&world.types(&format!("runs watch {run}")).await);
     let json = world.types(&format!("runs watch {run} --json")).await;
     assert_eq!(json.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count(), 2);
@@ -360,7 +360,7 @@ async fn watching_ends_when_its_time_does() {
     let run = world.accepted().await;
     let began = windlass::clock::Clock::now(&*world.clock);
     expect![[r#"
-           1  2026-09-21T14:13:21.000Z  outside    accepted `refund` of ada for acme
+        1     2026-09-21T14:13:21.000Z  outside    accepted `refund` of ada for acme
         ! error: run `01M3250VZ835X03CDRZCQ0SGFQ` has not ended within 3 s
         ! hint: see what it waits for with `windlass runs show RUN`
         exit 1
