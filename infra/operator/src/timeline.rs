@@ -109,9 +109,10 @@ mod tests {
                 { "event": "stopped", "reason": { "reason": "dead", "cause": "x".repeat(100) } },
             ],
         });
+        // A bar, since a snapshot forgets the indentation that all its lines share.
+        let barred: Vec<String> = lines(&entry).into_iter().map(|line| format!("|{line}")).collect();
         expect_test::expect![[r#"
-              3  23:06:40.123  tool returned         call 1 succeeded {"order":"A-1"}
-                               stopped               dead xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"#]]
-        .assert_eq(&lines(&entry).join("\n"));
+            |   3  23:06:40.123  tool returned         call 1 succeeded {"order":"A-1"}
+            |                    stopped               dead xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"#]].assert_eq(&barred.join("\n"));
     }
 }
