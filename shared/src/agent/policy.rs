@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::tool::Effect;
@@ -23,6 +24,44 @@ pub struct PolicyQuestion<'a> {
     pub effect: Effect,
     /// What the run has used so far.
     pub totals: &'a Totals,
+    /// How much the live controls tighten the policy; [`judge`] holds to it whatever the policy says.
+    pub tightening: Tightening,
+}
+
+/// How much the live controls tighten the policy. Calls that only read are not touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tightening {
+    /// The policy alone decides.
+    #[default]
+    None,
+    /// What has an effect needs a person.
+    Approve,
+    /// What has an effect is denied.
+    Deny,
+}
+
+impl Tightening {
+    /// Every level, from loose to tight.
+    pub const ALL: [Tightening; 3] = [Tightening::None, Tightening::Approve, Tightening::Deny];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tightening::None => "none",
+            Tightening::Approve => "approve",
+            Tightening::Deny => "deny",
+        }
+    }
+}
+
+/// What the policy rules, and by which of its rules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ruling {
+    /// The decision.
+    pub decision: Decision,
+    /// The names of the rules that decided, in the policy's order; none when no rule permits the call.
+    pub policies: Vec<String>,
 }
 
 /// Decides what may be done. Pure: the same question has the same answer within one version.
@@ -34,5 +73,25 @@ pub trait Policy: Send + Sync {
     /// Who says whether a call in doubt took effect.
     fn doubt_role(&self) -> Role;
     /// Judges one call.
-    fn decide(&self, question: &PolicyQuestion<'_>) -> Decision;
+    fn decide(&self, question: &PolicyQuestion<'_>) -> Ruling;
+}
+
+/// Judges one call by `policy`, and tightens what it permits as far as the question says: a tightened policy never permits
+/// more. Whoever answers for calls in doubt is asked for the added approvals.
+pub fn judge(policy: &dyn Policy, question: &PolicyQuestion<'_>) -> Ruling {
+    let ruling = policy.decide(question);
+    if question.effect == Effect::Read {
+        return ruling;
+    }
+    let decision = match (question.tightening, ruling.decision) {
+        (Tightening::Approve, Decision::Allow { reason }) => Decision::RequireApproval {
+            role: policy.doubt_role(),
+            reason: format!("the controls ask for an approval of every effect; the policy: {reason}"),
+        },
+        (Tightening::Deny, Decision::Allow { reason } | Decision::RequireApproval { reason, .. }) => {
+            Decision::Deny { reason: format!("the controls deny every effect; the policy: {reason}") }
+        }
+        (_, decision) => decision,
+    };
+    Ruling { decision, policies: ruling.policies }
 }

@@ -69,6 +69,9 @@ pub enum Event {
         decision: Decision,
         /// The version of the policy that decided.
         policy_version: String,
+        /// The names of the rules that decided.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        policies: Vec<String>,
     },
     /// A person was asked.
     ApprovalRequested(Box<ApprovalRequest>),

@@ -120,7 +120,8 @@ impl World {
             Subject::Permission => Decision::RequireApproval { role, reason: "more than 50.00".to_owned() },
             Subject::Doubt => Decision::Allow { reason: "small".to_owned() },
         };
-        let judged = Happened::PolicyDecided { call: id.call, decision, policy_version: "1".to_owned() };
+        let judged =
+            Happened::PolicyDecided { call: id.call, decision, policy_version: "1".to_owned(), policies: Vec::new() };
         let attempted = Happened::ToolAttempted {
             call: id.call,
             attempt: 1,

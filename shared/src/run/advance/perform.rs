@@ -12,7 +12,7 @@ use super::{
 use crate::{
     agent::{
         model::{ANSWER_BYTES_MAX, Answer, CALLS_PER_PLAN_MAX, ModelError, Proposal, Question, Usage},
-        policy::PolicyQuestion,
+        policy::{PolicyQuestion, Ruling, Tightening, judge},
         tool::{CallContext, Effect, TOOL_ANSWER_BYTES_MAX, ToolError, ToolSpec},
     },
     approval::{Action, ApprovalRequest, Subject, Verdict},
@@ -136,24 +136,30 @@ impl Turn<'_> {
     pub(super) fn judge(&mut self, id: CallId) -> Result<(), Interrupted> {
         let call = self.call_of(id)?;
         let policy = Arc::clone(&self.engine.agent.policy);
-        let decision = match self.engine.agent.tool(&call.tool) {
-            None => Decision::Deny { reason: format!("there is no tool `{}`", call.tool) },
+        let denied = |reason| Ruling { decision: Decision::Deny { reason }, policies: Vec::new() };
+        let Ruling { decision, policies } = match self.engine.agent.tool(&call.tool) {
+            None => denied(format!("there is no tool `{}`", call.tool)),
             Some(tool) => match tool.check(&call.arguments) {
-                Err(problem) => Decision::Deny { reason: format!("the arguments do not fit: {problem}") },
-                Ok(()) => policy.decide(&PolicyQuestion {
-                    request: &self.state.request,
-                    tool: &call.tool,
-                    arguments: &call.arguments,
-                    effect: tool.spec().effect,
-                    totals: &self.state.totals,
-                }),
+                Err(problem) => denied(format!("the arguments do not fit: {problem}")),
+                Ok(()) => {
+                    let question = PolicyQuestion {
+                        request: &self.state.request,
+                        tool: &call.tool,
+                        arguments: &call.arguments,
+                        effect: tool.spec().effect,
+                        totals: &self.state.totals,
+                        tightening: Tightening::None,
+                    };
+                    judge(policy.as_ref(), &question)
+                }
             },
         };
         let ask = match &decision {
             Decision::RequireApproval { role, reason } => Some((role.clone(), reason.clone())),
             Decision::Allow { .. } | Decision::Deny { .. } => None,
         };
-        self.record(Event::PolicyDecided { call: id, decision, policy_version: policy.version().to_owned() })?;
+        let policy_version = policy.version().to_owned();
+        self.record(Event::PolicyDecided { call: id, decision, policy_version, policies })?;
         match ask {
             Some((role, reason)) => self.ask(&call, Subject::Permission, role, reason),
             None => Ok(()),

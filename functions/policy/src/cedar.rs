@@ -1,0 +1,213 @@
+//! Deciding by Cedar.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use cedar_policy::{
+    Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request,
+    RestrictedExpression, Schema, ValidationMode, Validator,
+};
+use sha2::{Digest as _, Sha256};
+use windlass::{
+    agent::{
+        policy::{Policy, PolicyQuestion, Ruling},
+        tool::ToolSpec,
+    },
+    config::Environment,
+    ids::{Role, ToolName},
+    run::entry::Decision,
+};
+
+use crate::{
+    arguments::Shape,
+    schema,
+    text::{PolicyErrors, PolicyProblem, PolicyText, Rule, Rules},
+};
+
+/// The separator of tenant and actor in an actor's name: no name contains it.
+const OF_TENANT: char = '#';
+
+/// What goes with the text of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Where the agent runs.
+    pub environment: Environment,
+    /// How long an approval stays open.
+    pub approval_expires_after: Duration,
+    /// Who says whether a call in doubt took effect, and approves what the controls want approved.
+    pub doubt_role: Role,
+}
+
+/// A policy that has been held against the tools.
+pub struct CedarPolicy {
+    rules: Rules,
+    schema: Schema,
+    shapes: BTreeMap<ToolName, Shape>,
+    terms: Terms,
+    version: String,
+    warnings: Vec<PolicyProblem>,
+}
+
+/// Why Cedar was not asked, or could not say.
+type Unjudged = String;
+
+impl CedarPolicy {
+    /// Takes on the rules of `texts` for an agent with `tools`.
+    ///
+    /// # Errors
+    /// Everything in the text that does not parse, or else that does not fit the tools.
+    pub fn load<'a>(
+        texts: &[PolicyText],
+        tools: impl IntoIterator<Item = &'a ToolSpec>,
+        terms: Terms,
+    ) -> Result<CedarPolicy, PolicyErrors> {
+        let rules = Rules::parse(texts)?;
+        let shapes = schema::shapes(tools);
+        let schema = schema::schema(&shapes).map_err(|error| {
+            let message = format!("the tools have no schema for policies: {error}");
+            PolicyProblem { file: "tools".to_owned(), line: None, message }
+        })?;
+        let result = Validator::new(schema.clone()).validate(&rules.set, ValidationMode::Strict);
+        let place = |id: &cedar_policy::PolicyId| rules.by_id.get(AsRef::<str>::as_ref(id));
+        let at = |rule: Option<&Rule>| rule.map_or((0, None), |rule| (rule.text, rule.offset));
+        let mut problems: Vec<PolicyProblem> = result
+            .validation_errors()
+            .map(|error| {
+                let (text, offset) = at(place(error.policy_id()));
+                texts[text].said(error, offset)
+            })
+            .collect();
+        if !problems.is_empty() {
+            problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+            return Err(PolicyErrors { problems });
+        }
+        let warnings = result
+            .validation_warnings()
+            .map(|warning| {
+                let (text, offset) = at(place(warning.policy_id()));
+                texts[text].said(warning, offset)
+            })
+            .collect();
+        Ok(CedarPolicy { version: version(texts), rules, schema, shapes, terms, warnings })
+    }
+
+    /// What looks wrong with the text and is not an error.
+    pub fn warnings(&self) -> &[PolicyProblem] {
+        &self.warnings
+    }
+
+    /// The names of all rules, as they stand in the text.
+    pub fn rules(&self) -> Vec<&str> {
+        let mut rules: Vec<_> = self.rules.by_id.iter().collect();
+        rules.sort_by_key(|(_, rule)| rule.place);
+        rules.into_iter().map(|(id, _)| id.as_str()).collect()
+    }
+
+    fn request(&self, question: &PolicyQuestion<'_>) -> Result<(Request, Entities), Unjudged> {
+        let shape = self.shapes.get(question.tool).ok_or_else(|| format!("no rule permits `{}`", question.tool))?;
+        let arguments = shape.express(question.arguments).map_err(|unfit| unfit.to_string())?;
+        let (asked, used) = (question.request, question.totals);
+        let long = |number: u64| RestrictedExpression::new_long(i64::try_from(number).unwrap_or(i64::MAX));
+        let word = |of: &str, name: &str| uid(of, name).map(RestrictedExpression::new_entity_uid);
+        let context = Context::from_pairs([
+            ("arguments".to_owned(), arguments),
+            ("effect".to_owned(), word("Effect", schema::effect_name(question.effect))?),
+            ("environment".to_owned(), word("Environment", self.terms.environment.name())?),
+            ("tightening".to_owned(), word("Tightening", question.tightening.name())?),
+            ("steps".to_owned(), long(used.steps.into())),
+            ("tokens".to_owned(), long(used.tokens)),
+            ("cost_micro_usd".to_owned(), long(used.cost_micro_usd)),
+        ]);
+        let context = context.map_err(|error| format!("the arguments cannot be judged: {error}"))?;
+        let tenant = uid("Tenant", asked.tenant.as_str())?;
+        let actor = uid("Actor", &format!("{}{OF_TENANT}{}", asked.tenant, asked.actor))?;
+        let attributes = HashMap::from([
+            ("tenant".to_owned(), RestrictedExpression::new_entity_uid(tenant.clone())),
+            ("name".to_owned(), RestrictedExpression::new_string(asked.actor.to_string())),
+            ("agent".to_owned(), RestrictedExpression::new_string(asked.task.to_string())),
+        ]);
+        let parents = HashSet::from([tenant.clone()]);
+        let known = Entity::new(actor.clone(), attributes, parents).map_err(|error| error.to_string())?;
+        let entities = Entities::from_entities([known], Some(&self.schema)).map_err(|error| error.to_string())?;
+        let action = uid("Action", question.tool.as_str())?;
+        let request = Request::new(actor, action, tenant, context, Some(&self.schema));
+        Ok((request.map_err(|error| format!("the call cannot be judged: {error}"))?, entities))
+    }
+
+    /// The rules that decided, as they stand in the text.
+    fn deciding<'a>(&'a self, ids: impl Iterator<Item = &'a cedar_policy::PolicyId>) -> Vec<(&'a str, &'a Rule)> {
+        let known = ids.filter_map(|id| self.rules.by_id.get_key_value(AsRef::<str>::as_ref(id)));
+        let mut rules: Vec<(&str, &Rule)> = known.map(|(id, rule)| (id.as_str(), rule)).collect();
+        rules.sort_by_key(|(_, rule)| rule.place);
+        rules
+    }
+
+    fn rule(&self, question: &PolicyQuestion<'_>) -> Result<Ruling, Unjudged> {
+        let (request, entities) = self.request(question)?;
+        let response = Authorizer::new().is_authorized(&request, &self.rules.set, &entities);
+        // Cedar skips a rule that it cannot evaluate; a skipped `forbid` must not let anything through.
+        if let Some(error) = response.diagnostics().errors().next() {
+            return Err(format!("a rule cannot be evaluated: {error}"));
+        }
+        let deciding = self.deciding(response.diagnostics().reason());
+        let policies = deciding.iter().map(|(id, _)| (*id).to_owned()).collect();
+        let because = |(id, rule): &(&str, &Rule), verb: &str| {
+            rule.reason.clone().unwrap_or_else(|| format!("the rule `{id}` {verb} it"))
+        };
+        let decision = match response.decision() {
+            CedarDecision::Allow => {
+                let approval = deciding.iter().find_map(|one| one.1.approval.clone().map(|role| (role, one)));
+                match (approval, deciding.first()) {
+                    (Some((role, one)), _) => Decision::RequireApproval { role, reason: because(one, "permits") },
+                    (None, Some(one)) => Decision::Allow { reason: because(one, "permits") },
+                    (None, None) => return Err("no rule is named".to_owned()),
+                }
+            }
+            CedarDecision::Deny => {
+                let reason = match deciding.first() {
+                    Some(one) => because(one, "forbids"),
+                    None => format!("no rule permits `{}`", question.tool),
+                };
+                Decision::Deny { reason }
+            }
+        };
+        Ok(Ruling { decision, policies })
+    }
+}
+
+impl Policy for CedarPolicy {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn approval_expires_after(&self) -> Duration {
+        self.terms.approval_expires_after
+    }
+
+    fn doubt_role(&self) -> Role {
+        self.terms.doubt_role.clone()
+    }
+
+    fn decide(&self, question: &PolicyQuestion<'_>) -> Ruling {
+        self.rule(question)
+            .unwrap_or_else(|reason| Ruling { decision: Decision::Deny { reason }, policies: Vec::new() })
+    }
+}
+
+fn uid(of: &str, name: &str) -> Result<EntityUid, Unjudged> {
+    let of: EntityTypeName = of.parse().map_err(|error| format!("`{of}` is not a type: {error}"))?;
+    Ok(EntityUid::from_type_name_and_id(of, EntityId::new(name)))
+}
+
+/// The first 12 hexadecimal digits of SHA-256 over the texts: equal for equal rules, wherever they came from.
+fn version(texts: &[PolicyText]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(format!("{}:", text.text.len()));
+        hash.update(&text.text);
+    }
+    let digest: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("cedar-{digest}")
+}

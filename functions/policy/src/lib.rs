@@ -1,0 +1,29 @@
+//! The policy as [Cedar](https://docs.cedarpolicy.com) text.
+//!
+//! Who asks is the principal, the tool is the action, the tenant whose data it touches is the resource. What is not permitted is
+//! denied. [`schema`] derives from the tools what a policy may refer to; a policy that refers to anything else is not taken on.
+//!
+//! | in a policy | is |
+//! |---|---|
+//! | `principal` | an `Actor`, `in` its `Tenant`: `principal.name`, `principal.tenant`, and `principal.agent`, the task that the run was asked to do |
+//! | `action` | the tool: `Action::"refund"` |
+//! | `resource` | the `Tenant` whose data it is |
+//! | `context.arguments` | the tool's arguments, typed by its JSON Schema; see [`arguments`] |
+//! | `context.effect` | `Effect::"read"`, `"idempotent"`, `"queryable"` or `"irreversible"` |
+//! | `context.environment` | `Environment::"dev"`, `"staging"` or `"production"` |
+//! | `context.tightening` | `Tightening::"none"`, `"approve"` or `"deny"`: what the controls ask for; it holds whatever the policy says |
+//! | `context.steps`, `.tokens`, `.cost_micro_usd` | what the run has used so far |
+//!
+//! Every rule carries `@id("…")`, the name that journals record. `@reason("…")` says why, to whoever reads the decision.
+//! `@approval("role")` on a permit makes it an approval. When several permits hold, one that needs an approval outranks one that
+//! does not, and of several roles the one whose rule stands first in the text is asked: write the strictest first. There are no other
+//! annotations, so that a misspelt one cannot turn an approval into a permission.
+#![deny(missing_docs)]
+
+pub mod arguments;
+pub mod cedar;
+pub mod schema;
+pub mod text;
+
+pub use cedar::{CedarPolicy, Terms};
+pub use text::{PolicyErrors, PolicyProblem, PolicyText};
