@@ -135,10 +135,8 @@ pub struct Storage {
 /// What may be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The version that entries record.
-    pub version: String,
-    /// The largest refund that needs no approval, in cents.
-    pub small_refund_max_cents: u64,
+    /// The file that holds its rules; the built-in ones when `None`.
+    pub file: Option<String>,
     /// How long an approval stays open.
     pub approval_expires_after: Duration,
     /// The name of the secret that holds the [approval keys](crate::approval::token::ApprovalKeys).
@@ -291,17 +289,11 @@ fn storage(read: &mut Reader<'_>) -> Option<Storage> {
 }
 
 fn policy(read: &mut Reader<'_>) -> Option<Policy> {
-    let version = read.text(&variables::POLICY_VERSION);
-    let small_refund_max_cents = read.number(&variables::SMALL_REFUND_MAX_CENTS, 0..=100_000_000);
+    let file = read.optional(&variables::POLICY_FILE, Reader::text);
     let second = Duration::from_secs(1);
     let approval_expires_after = read.span(&variables::APPROVAL_EXPIRES_AFTER_SECONDS, second, 60..=7 * 24 * 3600);
     let approval_secret = read.secret_name(&variables::APPROVAL_SECRET);
-    Some(Policy {
-        version: version?,
-        small_refund_max_cents: small_refund_max_cents?,
-        approval_expires_after: approval_expires_after?,
-        approval_secret: approval_secret?,
-    })
+    Some(Policy { file: file?, approval_expires_after: approval_expires_after?, approval_secret: approval_secret? })
 }
 
 fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {

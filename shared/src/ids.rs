@@ -247,6 +247,21 @@ name_type!(
     "a role (1 to 128 of A-Z a-z 0-9 . _ - @ : + | /)"
 );
 name_type!(
+    /// A source that answers may rest on, in all its versions.
+    SourceId,
+    "a source's id (1 to 128 of A-Z a-z 0-9 . _ - @ : + | /)"
+);
+name_type!(
+    /// Under which name an answer cites a source.
+    CitationLabel,
+    "a citation label (1 to 128 of A-Z a-z 0-9 . _ - @ : + | /)"
+);
+name_type!(
+    /// Who may read a source together.
+    AclGroup,
+    "a group (1 to 128 of A-Z a-z 0-9 . _ - @ : + | /)"
+);
+name_type!(
     /// Code, prompt, model, tools, policy, configuration and dataset versions under one digest.
     Release,
     "a release (1 to 128 of A-Z a-z 0-9 . _ - @ : + | /)"

@@ -1,44 +1,50 @@
 //! The step function: advances runs that the step queue names.
 #![deny(missing_docs)]
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use refund_desk::{
     PROMPT_VERSION,
     ledger::Ledger,
     ledger_in_dynamodb::LedgerInDynamoDb,
-    policy::DeskPolicy,
+    policy::{FINANCE, drills_in, policy},
     script::Script,
-    tools::{Drills, tools},
+    tools::tools,
 };
 use windlass::{
     agent::Agent,
-    config::{Config, Environment},
+    config::Config,
     ids::{InvalidId, Random},
 };
+use windlass_policy::{PolicyErrors, Terms};
 
 pub mod handler;
 pub mod refund_desk;
 
+/// The agent is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// One of its names is not one: a mistake in this crate.
+    #[error(transparent)]
+    Name(#[from] InvalidId),
+    /// Its policy cannot be taken on.
+    #[error("the policy cannot be taken on:\n{0}")]
+    Policy(#[from] PolicyErrors),
+}
+
 /// The sample agent, on its own table. Drills are there in development only.
 ///
 /// # Errors
-/// When one of its names is not one: a mistake in this crate.
-pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn Random>) -> Result<Agent, InvalidId> {
+/// When its policy cannot be taken on.
+pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn Random>) -> Result<Agent, DeskError> {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInDynamoDb::new(client, config.storage.desk_table.clone(), random));
-    let drills = match config.runtime.environment {
-        Environment::Dev => Drills::Available,
-        Environment::Staging | Environment::Production => Drills::Absent,
+    let drills = drills_in(config.runtime.environment);
+    let tools = tools(&ledger, drills)?;
+    let terms = Terms {
+        environment: config.runtime.environment,
+        approval_expires_after: config.policy.approval_expires_after,
+        doubt_role: FINANCE.parse()?,
     };
-    Ok(Agent {
-        model: Arc::new(Script),
-        tools: tools(&ledger, drills)?,
-        policy: Arc::new(DeskPolicy {
-            small_refund_max_cents: config.policy.small_refund_max_cents,
-            finance: "finance".parse()?,
-            approval_expires_after: config.policy.approval_expires_after,
-            version: config.policy.version.clone(),
-        }),
-        prompt_version: PROMPT_VERSION.to_owned(),
-    })
+    let policy = policy(config.policy.file.as_deref().map(Path::new), drills, &tools, terms)?;
+    Ok(Agent { model: Arc::new(Script), tools, policy: Arc::new(policy), prompt_version: PROMPT_VERSION.to_owned() })
 }

@@ -10,6 +10,8 @@ use windlass::{
     schedule::Job,
 };
 
+use crate::policy::Policy;
+
 /// Run durable agent runs on this machine, look into them, decide approvals, replay dead letters
 #[derive(Debug, Parser)]
 #[command(
@@ -146,6 +148,9 @@ pub enum Command {
     /// Messages and runs that need a person
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// Hold a policy against the tools, and try calls on it
+    #[command(subcommand)]
+    Policy(Policy),
     /// The jobs of the cleanup function
     #[command(subcommand)]
     Schedules(Schedules),

@@ -12,6 +12,7 @@ use crate::{
     failure::Failure,
     functions,
     local::{self, Json},
+    policy,
     ports::{Ports, Queues},
     runs, schedules, stack,
     target::{self, Aws},
@@ -32,6 +33,7 @@ pub async fn run(cli: &Cli, release: Release, console: &mut Console<'_>) -> Resu
             }
             on_api(&cli.command, &HttpApi::new(target)?, cli.options.json, console).await
         }
+        Command::Policy(command) => policy::run(command, cli.options.json, console),
         command => {
             let environment = std::env::var("AWS_ENDPOINT_URL").ok();
             let aws = target::aws(&cli.options, environment.as_deref())?;
@@ -53,7 +55,7 @@ pub async fn on_ports(command: &Command, ports: &Ports, json: bool, console: &mu
         Command::Runs(command) => runs::run(command, ports, json, console).await,
         Command::DeadLetters(command) => dead_letters::run(command, ports, json, console).await,
         Command::Schedules(command) => schedules::run(command, ports, json, console).await,
-        Command::Demo { .. } | Command::Local(_) | Command::Approvals(_) => Err(elsewhere()),
+        Command::Demo { .. } | Command::Local(_) | Command::Approvals(_) | Command::Policy(_) => Err(elsewhere()),
     }
 }
 

@@ -106,6 +106,9 @@ pub enum Failure {
     /// The demo did not go as it should.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// The policy cannot be taken on.
+    #[error("the policy cannot be taken on\n{0}")]
+    Policy(#[from] windlass_policy::PolicyErrors),
     /// What there is to say cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
@@ -138,6 +141,7 @@ impl Failure {
                 "only messages can be discarded; a run can be cancelled"
             }
             Failure::Job(JobError::InTheFuture { .. }) => "give a time that has come with --scheduled-for",
+            Failure::Policy(_) => "mend the lines named; the step function does not start with them",
             Failure::Api(error) => return error.hint(),
             Failure::Target(error) => return Some(error.hint()),
             Failure::Output(_) => return None,

@@ -16,6 +16,7 @@ pub mod failure;
 pub mod functions;
 pub mod journal_lines;
 pub mod local;
+pub mod policy;
 pub mod ports;
 mod run_view;
 pub mod runs;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ids::{CallId, RunId, Tenant, ToolName, TraceId},
+    ids::{Actor, CallId, RunId, Tenant, ToolName, TraceId},
     retry::{Backoff, Retry},
 };
 
@@ -59,6 +59,8 @@ pub struct ToolSpec {
 pub struct CallContext {
     /// Whose data it is.
     pub tenant: Tenant,
+    /// Who asked for the run.
+    pub actor: Actor,
     /// The run.
     pub run: RunId,
     /// Its trace.

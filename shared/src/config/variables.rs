@@ -75,8 +75,7 @@ variables! {
     RUN_RETENTION_DAYS: Storage, Value("90"), "how many days a run is kept (1 to 3650)";
     IDEMPOTENCY_RETENTION_HOURS: Storage, Value("24"), "how many hours a repeated request is recognised (1 to 8760)";
 
-    POLICY_VERSION: Policy, Value("1"), "the policy version, which every decision records";
-    SMALL_REFUND_MAX_CENTS: Policy, Value("5000"), "the largest refund that needs no approval, in cents";
+    POLICY_FILE: Policy, None, "the path of the Cedar policy file (the built-in rules hold without it)";
     APPROVAL_EXPIRES_AFTER_SECONDS: Policy, Value("259200"), "how many seconds an approval stays open (60 to 604800)";
     APPROVAL_SECRET: Policy, Required, "the name of the secret that holds the approval keys";
 

@@ -16,6 +16,7 @@ mod records;
 mod retention;
 mod runs;
 mod secrets;
+mod sources;
 
 pub use clock::ManualClock;
 pub use jobs::Jobs;
@@ -25,6 +26,7 @@ pub use random::SeededRandom;
 pub use records::Records;
 pub use runs::Runs;
 pub use secrets::SecretValues;
+pub use sources::{Shelf, Sources, Text};
 
 /// Locks; a panic elsewhere leaves what it had written, as a crash leaves a table.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,11 @@
 //! A small world: one table, one queue, one ledger, and processes that work on them.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use step::{
@@ -9,7 +14,7 @@ use step::{
         PROMPT_VERSION,
         ledger::{Ledger, Order},
         ledger_in_memory::LedgerInMemory,
-        policy::DeskPolicy,
+        policy::{FINANCE, policy},
         script::Script,
         tools::{Drills, tools},
     },
@@ -22,6 +27,7 @@ use windlass::{
         token::ApprovalKeys,
     },
     clock::{Clock, Timestamp},
+    config::Environment,
     ids::{Release, RunId},
     journal::{
         DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError, RESCUE_AFTER,
@@ -43,6 +49,7 @@ use windlass::{
     secrets::SecretCache,
 };
 use windlass_operator::scenario::{Scenario, ScenarioDecision};
+use windlass_policy::{CedarPolicy, Terms};
 
 use super::{
     executor::{BEGINNING, Process},
@@ -67,6 +74,18 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Visibility is six times that.
 const VISIBILITY: Duration = Duration::from_secs(360);
+
+/// The desk's policy: every world has the same.
+static POLICY: LazyLock<Arc<CedarPolicy>> = LazyLock::new(|| {
+    let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
+    let tools = tools(&ledger, Drills::Available).expect("the tools are named well");
+    let terms = Terms {
+        environment: Environment::Dev,
+        approval_expires_after: Duration::from_secs(3 * 24 * 3600),
+        doubt_role: FINANCE.parse().expect("a role"),
+    };
+    Arc::new(policy(None, Drills::Available, &tools, terms).expect("the built-in policy fits the tools"))
+});
 
 /// Everything there is.
 pub struct World {
@@ -135,12 +154,7 @@ impl World {
             agent: Agent {
                 model: Arc::new(self.faulty(Arc::new(Script))),
                 tools: tools(&ledger, Drills::Available).expect("the tools are named well"),
-                policy: Arc::new(DeskPolicy {
-                    small_refund_max_cents: 5_000,
-                    finance: "finance".parse().expect("a role"),
-                    approval_expires_after: Duration::from_secs(3 * 24 * 3600),
-                    version: "desk-policy-1".to_owned(),
-                }),
+                policy: POLICY.clone(),
                 prompt_version: PROMPT_VERSION.to_owned(),
             },
             release: "r1".parse().expect("a release"),

@@ -1,53 +1,45 @@
-//! What the refund desk may do. Default deny.
+//! What the refund desk may do: Cedar text, built in or from a file.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use windlass::{
-    agent::policy::{Policy, PolicyQuestion},
-    ids::Role,
-    run::entry::Decision,
-};
+use windlass::{agent::tool::Tool, config::Environment, ids::ToolName};
+use windlass_policy::{CedarPolicy, PolicyErrors, PolicyText, Terms};
 
-/// Small refunds pass, larger ones need finance, everything unknown is denied.
-pub struct DeskPolicy {
-    /// Up to this a refund needs nobody, in cents.
-    pub small_refund_max_cents: u64,
-    /// Who permits larger ones, and says whether a letter in doubt was sent.
-    pub finance: Role,
-    /// How long a question stays open.
-    pub approval_expires_after: Duration,
-    /// The version that entries record.
-    pub version: String,
+use super::tools::Drills;
+
+/// The rules that hold unless `POLICY_FILE` names others.
+const RULES: &str = include_str!("refund_desk.cedar");
+
+/// The rules for the drills.
+const DRILL_RULES: &str = include_str!("drills.cedar");
+
+/// Who permits large refunds, and says whether a letter in doubt was sent.
+pub const FINANCE: &str = "finance";
+
+/// Which drills an environment has.
+pub const fn drills_in(environment: Environment) -> Drills {
+    match environment {
+        Environment::Dev => Drills::Available,
+        Environment::Staging | Environment::Production => Drills::Absent,
+    }
 }
 
-impl Policy for DeskPolicy {
-    fn version(&self) -> &str {
-        &self.version
+/// The desk's policy for an agent with `tools`: the rules of `file`, or the built-in ones, and those of the drills.
+///
+/// # Errors
+/// When the text cannot be read, does not parse, or does not fit the tools.
+pub fn policy(
+    file: Option<&Path>,
+    drills: Drills,
+    tools: &BTreeMap<ToolName, Arc<dyn Tool>>,
+    terms: Terms,
+) -> Result<CedarPolicy, PolicyErrors> {
+    let mut texts = vec![match file {
+        Some(path) => PolicyText::read(path)?,
+        None => PolicyText { file: "refund_desk.cedar".to_owned(), text: RULES.to_owned() },
+    }];
+    if drills == Drills::Available {
+        texts.push(PolicyText { file: "drills.cedar".to_owned(), text: DRILL_RULES.to_owned() });
     }
-
-    fn approval_expires_after(&self) -> Duration {
-        self.approval_expires_after
-    }
-
-    fn doubt_role(&self) -> Role {
-        self.finance.clone()
-    }
-
-    fn decide(&self, question: &PolicyQuestion<'_>) -> Decision {
-        match question.tool.as_str() {
-            "look_up_order" | "write_to_customer" => Decision::Allow { reason: "the desk's daily work".to_owned() },
-            "refund" => match question.arguments["amount_cents"].as_u64() {
-                Some(cents) if cents <= self.small_refund_max_cents => {
-                    Decision::Allow { reason: format!("{cents} cents are at most {}", self.small_refund_max_cents) }
-                }
-                Some(cents) => Decision::RequireApproval {
-                    role: self.finance.clone(),
-                    reason: format!("{cents} cents are more than {}", self.small_refund_max_cents),
-                },
-                None => Decision::Deny { reason: "no amount".to_owned() },
-            },
-            tool if tool.starts_with("drill_") => Decision::Allow { reason: "a drill".to_owned() },
-            tool => Decision::Deny { reason: format!("no rule permits `{tool}`") },
-        }
-    }
+    CedarPolicy::load(&texts, tools.values().map(|tool| tool.spec()), terms)
 }

@@ -124,7 +124,7 @@ impl World {
         let answer = json!({ "text": "refunded" });
         let events = vec![
             planned(Plan::Call { calls }),
-            Event::PolicyDecided { call, decision, policy_version: "1".to_owned() },
+            Event::PolicyDecided { call, decision, policy_version: "1".to_owned(), policies: Vec::new() },
             Event::ToolAttempted {
                 call,
                 attempt: 1,

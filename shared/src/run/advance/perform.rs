@@ -329,6 +329,7 @@ impl Turn<'_> {
     fn context(&self, call: CallId) -> CallContext {
         CallContext {
             tenant: self.state.request.tenant.clone(),
+            actor: self.state.request.actor.clone(),
             run: self.run,
             trace: self.state.trace,
             call,

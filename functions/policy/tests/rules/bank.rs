@@ -1,0 +1,127 @@
+//! A small bank: its tools, its rules, and questions about them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use windlass::{
+    agent::{
+        policy::{PolicyQuestion, Ruling, Tightening, judge},
+        tool::{Effect, ToolSpec},
+    },
+    config::Environment,
+    ids::ToolName,
+    retry::Backoff,
+    run::{request::RunRequest, state::Totals},
+};
+use windlass_policy::{CedarPolicy, PolicyErrors, PolicyText, Terms};
+
+/// The bank's rules.
+pub const RULES: &str = include_str!("bank.cedar");
+
+fn tool(name: &str, effect: Effect, schema: Value) -> ToolSpec {
+    ToolSpec {
+        name: name.parse().expect("a tool name"),
+        description: String::new(),
+        schema,
+        effect,
+        owner: "bank".to_owned(),
+        timeout: Duration::from_secs(1),
+        retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(1), attempts_max: 1 },
+        compensable: false,
+    }
+}
+
+/// The bank's tools.
+pub fn tools() -> Vec<ToolSpec> {
+    let account = json!({ "type": "object", "properties": { "account": { "type": "string" } } });
+    let refund = json!({
+        "type": "object",
+        "properties": { "order": { "type": "string" }, "amount_cents": { "type": "integer" } },
+        "required": ["order", "amount_cents"],
+    });
+    let letter = json!({
+        "type": "object",
+        "properties": { "text": { "type": "string" }, "copies": { "type": ["integer", "null"] } },
+        "required": ["text", "copies"],
+    });
+    let transfer = json!({
+        "type": "object",
+        "properties": {
+            "euros": { "type": "number" },
+            "to": {
+                "type": "object",
+                "properties": { "country": { "enum": ["de", "fr", "ru"] }, "name": { "type": "string" } },
+                "required": ["country"],
+            },
+            "tags": { "type": "array", "items": { "type": "string" } },
+            "urgent": { "anyOf": [{ "type": "boolean" }, { "type": "null" }] },
+            "note": {},
+        },
+        "required": ["euros", "to"],
+    });
+    vec![
+        tool("balance", Effect::Read, account.clone()),
+        tool("refund", Effect::Idempotent, refund),
+        tool("transfer", Effect::Queryable, transfer),
+        tool("letter", Effect::Irreversible, letter),
+        tool("close", Effect::Irreversible, account),
+    ]
+}
+
+/// The rules of `text`, held against the bank's tools.
+pub fn load(text: &str) -> Result<CedarPolicy, PolicyErrors> {
+    let terms = Terms {
+        environment: Environment::Production,
+        approval_expires_after: Duration::from_secs(3600),
+        doubt_role: "teller".parse().expect("a role"),
+    };
+    CedarPolicy::load(&[PolicyText { file: "bank.cedar".to_owned(), text: text.to_owned() }], &tools(), terms)
+}
+
+/// A call that is asked about.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub tool: String,
+    pub arguments: Value,
+    pub tenant: &'static str,
+    pub actor: &'static str,
+    pub agent: &'static str,
+    pub tightening: Tightening,
+    pub totals: Totals,
+}
+
+/// A call of an ordinary actor.
+pub fn ask(tool: &str, arguments: Value) -> Asked {
+    Asked {
+        tool: tool.to_owned(),
+        arguments,
+        tenant: "acme",
+        actor: "ada",
+        agent: "desk",
+        tightening: Tightening::None,
+        totals: Totals::default(),
+    }
+}
+
+impl Asked {
+    /// What the bank's policy rules.
+    pub fn of(&self, policy: &CedarPolicy) -> Ruling {
+        let request = RunRequest {
+            tenant: self.tenant.parse().expect("a tenant"),
+            actor: self.actor.parse().expect("an actor"),
+            task: self.agent.parse().expect("a task"),
+            payload: json!({}),
+        };
+        let tool: ToolName = self.tool.parse().expect("a tool name");
+        let effect = tools().iter().find(|spec| spec.name == tool).map_or(Effect::Irreversible, |spec| spec.effect);
+        let question = PolicyQuestion {
+            request: &request,
+            tool: &tool,
+            arguments: &self.arguments,
+            effect,
+            totals: &self.totals,
+            tightening: self.tightening,
+        };
+        judge(policy, &question)
+    }
+}
