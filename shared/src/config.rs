@@ -126,6 +126,8 @@ pub struct Storage {
     pub step_queue_url: String,
     /// Where the step queue puts what it gives up on.
     pub step_dead_letter_queue_url: String,
+    /// The file of the sources that answers cite; the built-in handbook when `None`.
+    pub sources_file: Option<String>,
     /// How long a run is kept, from its acceptance.
     pub run_retention: Duration,
     /// How long a repeated request is recognised.
@@ -273,6 +275,7 @@ fn storage(read: &mut Reader<'_>) -> Option<Storage> {
     let desk_table = read.table(&variables::DESK_TABLE);
     let step_queue_url = read.url(&variables::STEP_QUEUE_URL);
     let step_dead_letter_queue_url = read.url(&variables::STEP_DEAD_LETTER_QUEUE_URL);
+    let sources_file = read.optional(&variables::SOURCES_FILE, Reader::text);
     let run_retention = read.span(&variables::RUN_RETENTION_DAYS, DAY, 1..=3650);
     let idempotency_retention = read.span(&variables::IDEMPOTENCY_RETENTION_HOURS, HOUR, 1..=8760);
     Some(Storage {
@@ -283,6 +286,7 @@ fn storage(read: &mut Reader<'_>) -> Option<Storage> {
         desk_table: desk_table?,
         step_queue_url: step_queue_url?,
         step_dead_letter_queue_url: step_dead_letter_queue_url?,
+        sources_file: sources_file?,
         run_retention: run_retention?,
         idempotency_retention: idempotency_retention?,
     })

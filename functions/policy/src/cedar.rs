@@ -31,7 +31,7 @@ const OF_TENANT: char = '#';
 
 /// What goes with the text of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
+pub struct PolicyTerms {
     /// Where the agent runs.
     pub environment: Environment,
     /// How long an approval stays open.
@@ -45,7 +45,7 @@ pub struct CedarPolicy {
     rules: Rules,
     schema: Schema,
     shapes: BTreeMap<ToolName, Shape>,
-    terms: Terms,
+    terms: PolicyTerms,
     version: String,
     warnings: Vec<PolicyProblem>,
 }
@@ -61,7 +61,7 @@ impl CedarPolicy {
     pub fn load<'a>(
         texts: &[PolicyText],
         tools: impl IntoIterator<Item = &'a ToolSpec>,
-        terms: Terms,
+        terms: PolicyTerms,
     ) -> Result<CedarPolicy, PolicyErrors> {
         let rules = Rules::parse(texts)?;
         let shapes = schema::shapes(tools);

@@ -25,5 +25,5 @@ pub mod cedar;
 pub mod schema;
 pub mod text;
 
-pub use cedar::{CedarPolicy, Terms};
+pub use cedar::{CedarPolicy, PolicyTerms};
 pub use text::{PolicyErrors, PolicyProblem, PolicyText};

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use refund_desk::{
     PROMPT_VERSION,
+    handbook::{BadHandbook, add_search, cited, handbook},
     ledger::Ledger,
     ledger_in_dynamodb::LedgerInDynamoDb,
     policy::{FINANCE, drills_in, policy},
@@ -13,10 +14,11 @@ use refund_desk::{
 };
 use windlass::{
     agent::Agent,
+    clock::SystemClock,
     config::Config,
     ids::{InvalidId, Random},
 };
-use windlass_policy::{PolicyErrors, Terms};
+use windlass_policy::{PolicyErrors, PolicyTerms};
 
 pub mod handler;
 pub mod refund_desk;
@@ -30,6 +32,9 @@ pub enum DeskError {
     /// Its policy cannot be taken on.
     #[error("the policy cannot be taken on:\n{0}")]
     Policy(#[from] PolicyErrors),
+    /// Its handbook cannot be read.
+    #[error(transparent)]
+    Handbook(#[from] BadHandbook),
 }
 
 /// The sample agent, on its own table. Drills are there in development only.
@@ -39,12 +44,19 @@ pub enum DeskError {
 pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn Random>) -> Result<Agent, DeskError> {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInDynamoDb::new(client, config.storage.desk_table.clone(), random));
     let drills = drills_in(config.runtime.environment);
-    let tools = tools(&ledger, drills)?;
-    let terms = Terms {
+    let index = handbook(config.storage.sources_file.as_deref().map(Path::new))?;
+    let mut tools = tools(&ledger, drills)?;
+    add_search(&mut tools, &index, Arc::new(SystemClock))?;
+    let terms = PolicyTerms {
         environment: config.runtime.environment,
         approval_expires_after: config.policy.approval_expires_after,
         doubt_role: FINANCE.parse()?,
     };
     let policy = policy(config.policy.file.as_deref().map(Path::new), drills, &tools, terms)?;
-    Ok(Agent { model: Arc::new(Script), tools, policy: Arc::new(policy), prompt_version: PROMPT_VERSION.to_owned() })
+    Ok(Agent {
+        model: Arc::new(cited(Arc::new(Script), &index)?),
+        tools,
+        policy: Arc::new(policy),
+        prompt_version: PROMPT_VERSION.to_owned(),
+    })
 }

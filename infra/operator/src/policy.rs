@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use step::refund_desk::{
+    handbook::{add_search, handbook},
     ledger::Ledger,
     ledger_in_memory::LedgerInMemory,
     policy::{FINANCE, drills_in, policy},
@@ -15,13 +16,16 @@ use windlass::{
         policy::{Policy as _, PolicyQuestion, Ruling, Tightening, judge},
         tool::Tool,
     },
+    clock::SystemClock,
     config::Environment,
-    ids::{Actor, Task, Tenant, ToolName},
+    ids::{Actor, InvalidId, Task, Tenant, ToolName},
     run::{entry::Decision, request::RunRequest, state::Totals},
 };
-use windlass_policy::{CedarPolicy, Terms};
+use windlass_policy::{CedarPolicy, PolicyTerms};
 
 use crate::{console::Console, failure::Failure, table::Table};
+
+const SAMPLE_MISTAKE: &str = "this is a mistake in the sample agent";
 
 /// `windlass policy`.
 #[derive(Debug, Subcommand)]
@@ -102,12 +106,11 @@ struct Desk {
 fn desk(rules: &Rules) -> Result<Desk, Failure> {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
     let drills = drills_in(rules.environment);
-    let wrong_name = |error: windlass::ids::InvalidId| Failure::Usage {
-        message: format!("the desk: {error}"),
-        hint: "this is a mistake in the sample agent",
-    };
-    let tools = tools(&ledger, drills).map_err(wrong_name)?;
-    let terms = Terms {
+    let wrong_name = |error: InvalidId| Failure::Usage { message: error.to_string(), hint: SAMPLE_MISTAKE };
+    let mut tools = tools(&ledger, drills).map_err(wrong_name)?;
+    let index = handbook(None).map_err(|error| Failure::Usage { message: error.to_string(), hint: SAMPLE_MISTAKE })?;
+    add_search(&mut tools, &index, Arc::new(SystemClock)).map_err(wrong_name)?;
+    let terms = PolicyTerms {
         environment: rules.environment,
         approval_expires_after: Duration::ZERO,
         doubt_role: FINANCE.parse().map_err(wrong_name)?,

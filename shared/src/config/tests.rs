@@ -74,6 +74,7 @@ fn each_bad_value_is_named_with_what_is_wrong_and_one_hint() {
         ("STEP_QUEUE_URL", "steps", "is not a URL"),
         ("STEP_QUEUE_URL", "https://", "is not a URL"),
         ("STEP_DEAD_LETTER_QUEUE_URL", "https://user:secret@host/x", "is not a URL"),
+        ("SOURCES_FILE", "", "is empty; hint: set it, or remove it"),
         ("RUN_RETENTION_DAYS", "0", "is `0`, which is out of range; hint: use 1 to 3650"),
         ("RUN_RETENTION_DAYS", "3651", "out of range"),
         ("RUN_RETENTION_DAYS", "-1", "not a whole number"),

@@ -72,6 +72,7 @@ variables! {
     DESK_TABLE: Storage, Required, "the name of the DynamoDB table of the sample agent";
     STEP_QUEUE_URL: Storage, Required, "the URL of the step queue";
     STEP_DEAD_LETTER_QUEUE_URL: Storage, Required, "the URL of the step queue's dead-letter queue";
+    SOURCES_FILE: Storage, None, "the path of the JSON file of sources that answers cite (a built-in handbook without it)";
     RUN_RETENTION_DAYS: Storage, Value("90"), "how many days a run is kept (1 to 3650)";
     IDEMPOTENCY_RETENTION_HOURS: Storage, Value("24"), "how many hours a repeated request is recognised (1 to 8760)";
 

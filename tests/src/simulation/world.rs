@@ -12,6 +12,7 @@ use step::{
     handler::Handler,
     refund_desk::{
         PROMPT_VERSION,
+        handbook::{add_search, cited, handbook},
         ledger::{Ledger, Order},
         ledger_in_memory::LedgerInMemory,
         policy::{FINANCE, policy},
@@ -36,6 +37,7 @@ use windlass::{
     memory::{ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
     principal::Principal,
     queue::WakeUps as _,
+    retrieval::SourceIndex,
     run::{
         accept::{AcceptError, Incoming, Terms, accept},
         advance::Engine,
@@ -49,7 +51,7 @@ use windlass::{
     secrets::SecretCache,
 };
 use windlass_operator::scenario::{Scenario, ScenarioDecision};
-use windlass_policy::{CedarPolicy, Terms};
+use windlass_policy::{CedarPolicy, PolicyTerms};
 
 use super::{
     executor::{BEGINNING, Process},
@@ -75,11 +77,15 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 /// Visibility is six times that.
 const VISIBILITY: Duration = Duration::from_secs(360);
 
+/// The desk's handbook.
+static HANDBOOK: LazyLock<Arc<dyn SourceIndex>> = LazyLock::new(|| handbook(None).expect("it can be read"));
+
 /// The desk's policy: every world has the same.
 static POLICY: LazyLock<Arc<CedarPolicy>> = LazyLock::new(|| {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
-    let tools = tools(&ledger, Drills::Available).expect("the tools are named well");
-    let terms = Terms {
+    let mut tools = tools(&ledger, Drills::Available).expect("the tools are named well");
+    add_search(&mut tools, &HANDBOOK, Arc::new(ManualClock::at(BEGINNING))).expect("the tool is named well");
+    let terms = PolicyTerms {
         environment: Environment::Dev,
         approval_expires_after: Duration::from_secs(3 * 24 * 3600),
         doubt_role: FINANCE.parse().expect("a role"),
@@ -145,6 +151,9 @@ impl World {
     pub fn engine(&self) -> Engine {
         let ledger: Arc<dyn Ledger> = Arc::new(self.faulty(Arc::clone(&self.ledger)));
         let journal = Arc::new(self.faulty(Arc::clone(&self.runs)));
+        let mut tools = tools(&ledger, Drills::Available).expect("the tools are named well");
+        add_search(&mut tools, &HANDBOOK, self.clock.clone()).expect("the tool is named well");
+        let script = Arc::new(self.faulty(Arc::new(Script)));
         Engine {
             journal: journal.clone(),
             leases: journal as Arc<dyn Leases>,
@@ -152,8 +161,8 @@ impl World {
             clock: self.clock.clone(),
             random: self.random.clone(),
             agent: Agent {
-                model: Arc::new(self.faulty(Arc::new(Script))),
-                tools: tools(&ledger, Drills::Available).expect("the tools are named well"),
+                model: Arc::new(cited(script, &HANDBOOK).expect("the task is named well")),
+                tools,
                 policy: POLICY.clone(),
                 prompt_version: PROMPT_VERSION.to_owned(),
             },

@@ -13,7 +13,7 @@ use windlass::{
     retry::Backoff,
     run::{request::RunRequest, state::Totals},
 };
-use windlass_policy::{CedarPolicy, PolicyErrors, PolicyText, Terms};
+use windlass_policy::{CedarPolicy, PolicyErrors, PolicyTerms, PolicyText};
 
 /// The bank's rules.
 pub const RULES: &str = include_str!("bank.cedar");
@@ -70,7 +70,7 @@ pub fn tools() -> Vec<ToolSpec> {
 
 /// The rules of `text`, held against the bank's tools.
 pub fn load(text: &str) -> Result<CedarPolicy, PolicyErrors> {
-    let terms = Terms {
+    let terms = PolicyTerms {
         environment: Environment::Production,
         approval_expires_after: Duration::from_secs(3600),
         doubt_role: "teller".parse().expect("a role"),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use windlass::{agent::tool::Tool, config::Environment, ids::ToolName};
-use windlass_policy::{CedarPolicy, PolicyErrors, PolicyText, Terms};
+use windlass_policy::{CedarPolicy, PolicyErrors, PolicyTerms, PolicyText};
 
 use super::tools::Drills;
 
@@ -32,7 +32,7 @@ pub fn policy(
     file: Option<&Path>,
     drills: Drills,
     tools: &BTreeMap<ToolName, Arc<dyn Tool>>,
-    terms: Terms,
+    terms: PolicyTerms,
 ) -> Result<CedarPolicy, PolicyErrors> {
     let mut texts = vec![match file {
         Some(path) => PolicyText::read(path)?,

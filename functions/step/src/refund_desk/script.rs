@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 use windlass::{
     agent::model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
     ids::ToolName,
+    retrieval::{SEARCH_SOURCES, shown_in},
     run::state::{Call, CallStatus},
 };
+
+use super::handbook::POLICY_QUESTION;
 
 /// How long the script may take: it only computes.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest number of steps that the `drill/steps` task takes.
 const DRILL_STEPS_MAX: u64 = 10_000;
 
-/// A script for the tasks `refund`, `drill/steps` and `drill/crash`.
+/// A script for the tasks `refund`, `policy-question`, `drill/steps` and `drill/crash`.
 #[derive(Debug, Default)]
 pub struct Script;
 
@@ -34,6 +37,7 @@ impl Model for Script {
         let payload = &question.request.payload;
         let proposal = match question.request.task.as_str() {
             "refund" => refund(payload, question.calls)?,
+            POLICY_QUESTION => policy_question(payload, question.calls)?,
             "drill/steps" => steps(payload, question.calls)?,
             "drill/crash" => crash(payload, question.calls)?,
             task => return Err(ModelError::Refused { message: format!("no agent for the task `{task}`") }),
@@ -76,6 +80,25 @@ fn answer(refund: &Call, letter: &Call) -> Value {
             json!({ "refunded_cents": 0, "because": message, "customer_informed": wrote })
         }
         _ => json!({ "refunded_cents": 0, "customer_informed": wrote }),
+    }
+}
+
+/// Search the handbook, then answer with the best passage. `cite` names a source that is cited whether it was found or not, as a model
+/// may do that remembers an older handbook.
+fn policy_question(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
+    let question = payload["question"].as_str().ok_or_else(|| refused("the payload has no `question`"))?;
+    match calls {
+        [] => propose(SEARCH_SOURCES, json!({ "query": question })),
+        [Call { status: CallStatus::Failed { message }, .. }, ..] => {
+            Ok(Proposal::Respond(json!({ "answer": null, "because": message })))
+        }
+        calls => {
+            let found = shown_in(calls);
+            let best = found.first().map(|shown| (shown.text.as_str(), shown.label.as_str()));
+            let (text, label) = best.unwrap_or_default();
+            let citations: Vec<&str> = [Some(label), payload["cite"].as_str()].into_iter().flatten().collect();
+            Ok(Proposal::Respond(json!({ "answer": text, "citations": citations })))
+        }
     }
 }
 
