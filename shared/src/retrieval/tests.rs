@@ -1,7 +1,6 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures::executor::block_on;
 use serde_json::{Value, json};
 
 use super::{
@@ -23,6 +22,11 @@ use crate::{
         state::{Call, CallStatus},
     },
 };
+
+/// The result of a future that waits for nothing.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
 
 const NOW: Timestamp = Timestamp::from_millis(1_768_000_000_000);
 const DAY: Duration = Duration::from_secs(24 * 3600);
