@@ -23,13 +23,10 @@ use windlass::{
     },
     clock::{Clock, Timestamp},
     ids::{Release, RunId},
-    journal::{
-        DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError, RESCUE_AFTER,
-    },
+    journal::{Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError},
     lease::Leases,
     memory::{ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
     principal::Principal,
-    queue::WakeUps as _,
     run::{
         accept::{AcceptError, Incoming, Terms, accept},
         advance::Engine,
@@ -40,6 +37,7 @@ use windlass::{
         request::{RunRequest, Source},
         state::RunState,
     },
+    schedule::rescue::sweep,
     secrets::SecretCache,
 };
 use windlass_operator::scenario::{Scenario, ScenarioDecision};
@@ -246,15 +244,7 @@ impl World {
         let queue = self.faulty(Arc::clone(&self.queue));
         let clock = self.clock.clone();
         Box::pin(async move {
-            use windlass::journal::Heads as _;
-            for shard in 0..DUE_SHARDS {
-                let Ok(due) = heads.due(shard, clock.now(), 100).await else { continue };
-                for due in due {
-                    if let Ok(true) = heads.postpone_due(due.run, due.due, clock.now() + RESCUE_AFTER).await {
-                        let _ = queue.send_batch(&[due.run]).await;
-                    }
-                }
-            }
+            sweep(&heads, &queue, clock.now()).await;
         })
     }
 
