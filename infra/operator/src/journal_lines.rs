@@ -63,6 +63,7 @@ pub fn describe(event: &Event) -> String {
             let by = by.as_ref().map_or_else(|| "time".to_owned(), ToString::to_string);
             format!("approval {approval} {} by {by}", format!("{verdict:?}").to_lowercase())
         }
+        Event::ApprovalReminded { approval } => format!("approval {approval} is about to expire"),
         Event::ToolAttempted { call, attempt, .. } => format!("call {call}: attempt {attempt}"),
         Event::ToolReturned { call, outcome, .. } => format!("call {call}: {}", outcome_words(outcome)),
         Event::Waited { until, .. } => format!("waits until {until}"),
