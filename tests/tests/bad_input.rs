@@ -10,7 +10,7 @@ use step::handler::Handler;
 use windlass::{
     agent::{
         model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
-        policy::{Policy, PolicyQuestion},
+        policy::{Policy, PolicyQuestion, Ruling},
         tool::{CallContext, Effect, TOOL_ANSWER_BYTES_MAX, Tool, ToolError, ToolSpec},
     },
     clock::Clock as _,
@@ -103,8 +103,8 @@ impl Policy for AllowAll {
     fn doubt_role(&self) -> Role {
         "operator".parse().expect("a role")
     }
-    fn decide(&self, _: &PolicyQuestion<'_>) -> Decision {
-        Decision::Allow { reason: "a test".to_owned() }
+    fn decide(&self, _: &PolicyQuestion<'_>) -> Ruling {
+        Ruling { decision: Decision::Allow { reason: "a test".to_owned() }, policies: Vec::new() }
     }
 }
 

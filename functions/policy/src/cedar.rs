@@ -12,7 +12,7 @@ use cedar_policy::{
 use sha2::{Digest as _, Sha256};
 use windlass::{
     agent::{
-        policy::{Policy, PolicyQuestion, Ruling},
+        policy::{Policy, PolicyQuestion, Reminder, Ruling},
         tool::ToolSpec,
     },
     config::Environment,
@@ -38,6 +38,8 @@ pub struct PolicyTerms {
     pub approval_expires_after: Duration,
     /// Who says whether a call in doubt took effect, and approves what the controls want approved.
     pub doubt_role: Role,
+    /// How its approvals are reminded of.
+    pub reminder: Option<Reminder>,
 }
 
 /// A policy that has been held against the tools.
@@ -184,6 +186,10 @@ impl Policy for CedarPolicy {
 
     fn approval_expires_after(&self) -> Duration {
         self.terms.approval_expires_after
+    }
+
+    fn reminder(&self) -> Option<Reminder> {
+        self.terms.reminder.clone()
     }
 
     fn doubt_role(&self) -> Role {

@@ -8,7 +8,7 @@ use refund_desk::{
     handbook::{BadHandbook, add_search, cited, handbook},
     ledger::Ledger,
     ledger_in_dynamodb::LedgerInDynamoDb,
-    policy::{FINANCE, drills_in, policy},
+    policy::{drills_in, policy, terms},
     script::Script,
     tools::tools,
 };
@@ -18,7 +18,7 @@ use windlass::{
     config::Config,
     ids::{InvalidId, Random},
 };
-use windlass_policy::{PolicyErrors, PolicyTerms};
+use windlass_policy::PolicyErrors;
 
 pub mod handler;
 pub mod refund_desk;
@@ -47,11 +47,7 @@ pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn R
     let index = handbook(config.storage.sources_file.as_deref().map(Path::new))?;
     let mut tools = tools(&ledger, drills)?;
     add_search(&mut tools, &index, Arc::new(SystemClock))?;
-    let terms = PolicyTerms {
-        environment: config.runtime.environment,
-        approval_expires_after: config.policy.approval_expires_after,
-        doubt_role: FINANCE.parse()?,
-    };
+    let terms = terms(config.runtime.environment, config.policy.approval_expires_after)?;
     let policy = policy(config.policy.file.as_deref().map(Path::new), drills, &tools, terms)?;
     Ok(Agent {
         model: Arc::new(cited(Arc::new(Script), &index)?),

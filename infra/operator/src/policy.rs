@@ -8,7 +8,7 @@ use step::refund_desk::{
     handbook::{add_search, handbook},
     ledger::Ledger,
     ledger_in_memory::LedgerInMemory,
-    policy::{FINANCE, drills_in, policy},
+    policy::{drills_in, policy, terms},
     tools::tools,
 };
 use windlass::{
@@ -21,7 +21,7 @@ use windlass::{
     ids::{Actor, InvalidId, Task, Tenant, ToolName},
     run::{entry::Decision, request::RunRequest, state::Totals},
 };
-use windlass_policy::{CedarPolicy, PolicyTerms};
+use windlass_policy::CedarPolicy;
 
 use crate::{console::Console, failure::Failure, table::Table};
 
@@ -110,11 +110,7 @@ fn desk(rules: &Rules) -> Result<Desk, Failure> {
     let mut tools = tools(&ledger, drills).map_err(wrong_name)?;
     let index = handbook(None).map_err(|error| Failure::Usage { message: error.to_string(), hint: SAMPLE_MISTAKE })?;
     add_search(&mut tools, &index, Arc::new(SystemClock)).map_err(wrong_name)?;
-    let terms = PolicyTerms {
-        environment: rules.environment,
-        approval_expires_after: Duration::ZERO,
-        doubt_role: FINANCE.parse().map_err(wrong_name)?,
-    };
+    let terms = terms(rules.environment, Duration::ZERO).map_err(wrong_name)?;
     let policy = policy(rules.file.as_deref().map(Path::new), drills, &tools, terms)?;
     Ok(Desk { tools, policy })
 }

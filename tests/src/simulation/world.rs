@@ -15,7 +15,7 @@ use step::{
         handbook::{add_search, cited, handbook},
         ledger::{Ledger, Order},
         ledger_in_memory::LedgerInMemory,
-        policy::{FINANCE, policy},
+        policy::{policy, terms},
         script::Script,
         tools::{Drills, tools},
     },
@@ -30,13 +30,10 @@ use windlass::{
     clock::{Clock, Timestamp},
     config::Environment,
     ids::{Release, RunId},
-    journal::{
-        DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError, RESCUE_AFTER,
-    },
+    journal::{Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError},
     lease::Leases,
     memory::{ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
     principal::Principal,
-    queue::WakeUps as _,
     retrieval::SourceIndex,
     run::{
         accept::{AcceptError, Incoming, Terms, accept},
@@ -48,10 +45,11 @@ use windlass::{
         request::{RunRequest, Source},
         state::RunState,
     },
+    schedule::rescue::sweep,
     secrets::SecretCache,
 };
 use windlass_operator::scenario::{Scenario, ScenarioDecision};
-use windlass_policy::{CedarPolicy, PolicyTerms};
+use windlass_policy::CedarPolicy;
 
 use super::{
     executor::{BEGINNING, Process},
@@ -85,11 +83,7 @@ static POLICY: LazyLock<Arc<CedarPolicy>> = LazyLock::new(|| {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
     let mut tools = tools(&ledger, Drills::Available).expect("the tools are named well");
     add_search(&mut tools, &HANDBOOK, Arc::new(ManualClock::at(BEGINNING))).expect("the tool is named well");
-    let terms = PolicyTerms {
-        environment: Environment::Dev,
-        approval_expires_after: Duration::from_secs(3 * 24 * 3600),
-        doubt_role: FINANCE.parse().expect("a role"),
-    };
+    let terms = terms(Environment::Dev, Duration::from_secs(3 * 24 * 3600)).expect("the roles are named well");
     Arc::new(policy(None, Drills::Available, &tools, terms).expect("the built-in policy fits the tools"))
 });
 
@@ -269,15 +263,7 @@ impl World {
         let queue = self.faulty(Arc::clone(&self.queue));
         let clock = self.clock.clone();
         Box::pin(async move {
-            use windlass::journal::Heads as _;
-            for shard in 0..DUE_SHARDS {
-                let Ok(due) = heads.due(shard, clock.now(), 100).await else { continue };
-                for due in due {
-                    if let Ok(true) = heads.postpone_due(due.run, due.due, clock.now() + RESCUE_AFTER).await {
-                        let _ = queue.send_batch(&[due.run]).await;
-                    }
-                }
-            }
+            sweep(&heads, &queue, clock.now()).await;
         })
     }
 

@@ -74,6 +74,7 @@ pub fn load(text: &str) -> Result<CedarPolicy, PolicyErrors> {
         environment: Environment::Production,
         approval_expires_after: Duration::from_secs(3600),
         doubt_role: "teller".parse().expect("a role"),
+        reminder: None,
     };
     CedarPolicy::load(&[PolicyText { file: "bank.cedar".to_owned(), text: text.to_owned() }], &tools(), terms)
 }

@@ -1,8 +1,12 @@
 //! What the refund desk may do: Cedar text, built in or from a file.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use windlass::{agent::tool::Tool, config::Environment, ids::ToolName};
+use windlass::{
+    agent::{policy::Reminder, tool::Tool},
+    config::Environment,
+    ids::{InvalidId, ToolName},
+};
 use windlass_policy::{CedarPolicy, PolicyErrors, PolicyTerms, PolicyText};
 
 use super::tools::Drills;
@@ -14,7 +18,23 @@ const RULES: &str = include_str!("refund_desk.cedar");
 const DRILL_RULES: &str = include_str!("drills.cedar");
 
 /// Who permits large refunds, and says whether a letter in doubt was sent.
-pub const FINANCE: &str = "finance";
+const FINANCE: &str = "finance";
+
+/// Who may decide as well once three quarters of the time are over.
+const ESCALATION: &str = "operator";
+
+/// What goes with the rules.
+///
+/// # Errors
+/// When a role's name is not one: a mistake in this file.
+pub fn terms(environment: Environment, approval_expires_after: Duration) -> Result<PolicyTerms, InvalidId> {
+    Ok(PolicyTerms {
+        environment,
+        approval_expires_after,
+        doubt_role: FINANCE.parse()?,
+        reminder: Some(Reminder { before: approval_expires_after / 4, escalate_to: Some(ESCALATION.parse()?) }),
+    })
+}
 
 /// Which drills an environment has.
 pub const fn drills_in(environment: Environment) -> Drills {

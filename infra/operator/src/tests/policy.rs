@@ -65,7 +65,8 @@ fn a_file_with_a_mistake_is_named_with_its_line() {
         error: the policy cannot be taken on
         DIR/mine.cedar:2: for policy `x`, unrecognized action `Action::"refnd"`; hint: did you mean `Action::"refund"`?
         hint: mend the lines named; the step function does not start with them
-    "#]].assert_eq(&said);
+    "#]]
+    .assert_eq(&said);
     let (said, code) = typed("policy check nowhere.cedar");
     assert_eq!(code, 1);
     assert!(said.contains("nowhere.cedar: cannot be read"), "{said}");
