@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+mod answers;
 mod clock;
 mod heads;
 mod jobs;
@@ -17,6 +18,7 @@ mod retention;
 mod runs;
 mod secrets;
 
+pub use answers::Answers;
 pub use clock::ManualClock;
 pub use jobs::Jobs;
 pub use plans::Plans;

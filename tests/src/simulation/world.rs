@@ -15,7 +15,7 @@ use step::{
     },
 };
 use windlass::{
-    agent::Agent,
+    agent::{Agent, tool_set::tool_set},
     approval::{
         Subject, Verdict,
         decide::{Answer, decide},
@@ -27,7 +27,7 @@ use windlass::{
         DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError, RESCUE_AFTER,
     },
     lease::Leases,
-    memory::{ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
+    memory::{Answers, ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
     principal::Principal,
     queue::WakeUps as _,
     run::{
@@ -80,6 +80,8 @@ pub struct World {
     pub queue: Arc<Queue>,
     /// The desk's records.
     pub ledger: Arc<LedgerInMemory>,
+    /// Answers of tools that stay good.
+    pub answers: Arc<Answers>,
     /// What goes wrong.
     pub faults: Arc<Faults>,
     keys: Arc<SecretCache<ApprovalKeys>>,
@@ -113,6 +115,7 @@ impl World {
             runs: Arc::new(Runs::new(clock.clone(), &Records::new())),
             queue: Arc::new(Queue::new(clock.clone(), VISIBILITY, 1_000)),
             ledger: Arc::new(ledger),
+            answers: Arc::new(Answers::new()),
             faults: Arc::new(faults),
             clock,
         }
@@ -130,11 +133,12 @@ impl World {
             journal: journal.clone(),
             leases: journal as Arc<dyn Leases>,
             wake_ups: Arc::new(self.faulty(Arc::clone(&self.queue))),
+            answers: Arc::new(self.faulty(Arc::clone(&self.answers))),
             clock: self.clock.clone(),
             random: self.random.clone(),
             agent: Agent {
                 model: Arc::new(self.faulty(Arc::new(Script))),
-                tools: tools(&ledger, Drills::Available).expect("the tools are named well"),
+                tools: tool_set(tools(&ledger, Drills::Available).expect("the tools are sound")).expect("a tool set"),
                 policy: Arc::new(DeskPolicy {
                     small_refund_max_cents: 5_000,
                     finance: "finance".parse().expect("a role"),

@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest number of steps that the `drill/steps` task takes.
 const DRILL_STEPS_MAX: u64 = 10_000;
 
-/// A script for the tasks `refund`, `drill/steps` and `drill/crash`.
+/// A script for the tasks `refund`, `refund/checked`, `drill/steps` and `drill/crash`.
 #[derive(Debug, Default)]
 pub struct Script;
 
@@ -34,6 +34,7 @@ impl Model for Script {
         let payload = &question.request.payload;
         let proposal = match question.request.task.as_str() {
             "refund" => refund(payload, question.calls)?,
+            "refund/checked" => checked(payload, question.calls)?,
             "drill/steps" => steps(payload, question.calls)?,
             "drill/crash" => crash(payload, question.calls)?,
             task => return Err(ModelError::Refused { message: format!("no agent for the task `{task}`") }),
@@ -54,6 +55,24 @@ fn refund(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
         [_] => propose("refund", json!({ "order": order, "amount_cents": amount_cents })),
         [_, refund] => propose("write_to_customer", json!({ "order": order, "text": letter(order, refund) })),
         [_, refund, letter, ..] => Ok(Proposal::Respond(answer(refund, letter))),
+    }
+}
+
+/// Look up the order, the customer's other orders, and refund, all in one plan; then write to the customer, answer.
+fn checked(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
+    let order = payload["order"].as_str().ok_or_else(|| refused("the payload has no `order`"))?;
+    let amount_cents = payload["amount_cents"].as_u64().ok_or_else(|| refused("the payload has no `amount_cents`"))?;
+    let others = payload["others"].as_array().map_or(&[][..], Vec::as_slice);
+    let made = calls.iter().position(|call| call.tool.as_str() == "refund");
+    match made.map(|refund| (&calls[refund], calls.get(refund + 1))) {
+        None => {
+            let orders = std::iter::once(&payload["order"]).chain(others);
+            let look_ups = orders.map(|order| proposed("look_up_order", json!({ "order": order })));
+            let refund = proposed("refund", json!({ "order": order, "amount_cents": amount_cents }));
+            Ok(Proposal::Call(look_ups.chain([refund]).collect::<Result<_, _>>()?))
+        }
+        Some((refund, None)) => propose("write_to_customer", json!({ "order": order, "text": letter(order, refund) })),
+        Some((refund, Some(letter))) => Ok(Proposal::Respond(answer(refund, letter))),
     }
 }
 
@@ -98,8 +117,12 @@ fn crash(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
 }
 
 fn propose(tool: &str, arguments: Value) -> Result<Proposal, ModelError> {
+    Ok(Proposal::Call(vec![proposed(tool, arguments)?]))
+}
+
+fn proposed(tool: &str, arguments: Value) -> Result<ProposedCall, ModelError> {
     let tool: ToolName = tool.parse().map_err(|error| refused(&format!("{error}")))?;
-    Ok(Proposal::Call(vec![ProposedCall { tool, arguments }]))
+    Ok(ProposedCall { tool, arguments })
 }
 
 fn refused(message: &str) -> ModelError {
