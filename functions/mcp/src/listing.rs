@@ -22,10 +22,11 @@ const PAGES_MAX: u32 = 20;
 /// The tools of a server, by name.
 pub(crate) type Listing = BTreeMap<String, Listed>;
 
-/// Asks a server for its tools. A session that the server has forgotten is opened anew: asking is harmless.
+/// Asks a server for its tools; once more when the session or the connection is one that the server has given up while this function
+/// was frozen. Asking is harmless.
 pub(crate) async fn list(connection: &Connection) -> Result<Listing, RequestError> {
     match pages(connection).await {
-        Err(RequestError::NotDone { .. }) => pages(connection).await,
+        Err(RequestError::NotDone { .. } | RequestError::Unknown { .. }) => pages(connection).await,
         result => result,
     }
 }

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use windlass::{
+    agent::answers::KeptAnswers,
     clock::{Clock as _, Timestamp},
     dead_letter::ReplayPlans,
     idempotency::{IdempotencyRecords, Key, PayloadHash},
@@ -20,10 +21,11 @@ use windlass::{
         request::{RunRequest, Source},
         stored::Stored,
     },
-    schedule::JobRecords,
+    schedule::{JobRecords, retention::Retention},
 };
 
 pub mod accepting;
+pub mod answering;
 pub mod appending;
 mod cases;
 pub mod claiming;
@@ -35,6 +37,7 @@ pub mod leaving;
 pub mod listing;
 pub mod plans;
 pub mod queues;
+pub mod retaining;
 pub mod secrets;
 
 /// When every case begins. Later than any real clock, so that no store's own time to live sweeps what a case has written.
@@ -67,6 +70,10 @@ pub struct Stores {
     pub records: Arc<dyn IdempotencyRecords>,
     /// Job records.
     pub jobs: Arc<dyn JobRecords>,
+    /// Expired items.
+    pub retention: Arc<dyn Retention>,
+    /// Kept answers.
+    pub answers: Arc<dyn KeptAnswers>,
     /// Replay plans.
     pub plans: Arc<dyn ReplayPlans>,
     /// For damage.

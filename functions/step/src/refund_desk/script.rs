@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest number of steps that the `drill/steps` task takes.
 const DRILL_STEPS_MAX: u64 = 10_000;
 
-/// A script for the tasks `refund`, `refund/checked`, `drill/steps` and `drill/crash`.
+/// A script for the tasks `refund`, `refund/checked`, `drill/steps`, `drill/calls` and `drill/crash`.
 #[derive(Debug, Default)]
 pub struct Script;
 
@@ -36,6 +36,7 @@ impl Model for Script {
             "refund" => refund(payload, question.calls)?,
             "refund/checked" => checked(payload, question.calls)?,
             "drill/steps" => steps(payload, question.calls)?,
+            "drill/calls" => named(payload, question.calls)?,
             "drill/crash" => crash(payload, question.calls)?,
             task => return Err(ModelError::Refused { message: format!("no agent for the task `{task}`") }),
         };
@@ -106,6 +107,24 @@ fn steps(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
         return Ok(Proposal::Respond(json!({ "steps": calls.len() })));
     }
     propose("drill_step", json!({ "bytes": bytes }))
+}
+
+/// The calls that the payload names, one after the other, whatever comes of them.
+fn named(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
+    let named = payload["calls"].as_array().map_or(&[][..], Vec::as_slice);
+    let Some(call) = named.get(calls.len()) else {
+        let came: Vec<Value> = calls.iter().map(came_of).collect();
+        return Ok(Proposal::Respond(json!({ "calls": came })));
+    };
+    propose(call["tool"].as_str().unwrap_or_default(), call["arguments"].clone())
+}
+
+fn came_of(call: &Call) -> Value {
+    match &call.status {
+        CallStatus::Succeeded { value } => json!({ "succeeded": value }),
+        CallStatus::Failed { message } => json!({ "failed": message }),
+        _ => json!({}),
+    }
 }
 
 /// A call that kills its worker while the drill is armed.
