@@ -32,6 +32,8 @@ pub struct Config {
     pub storage: Storage,
     /// What may be done.
     pub policy: Policy,
+    /// With what it may be done.
+    pub tools: Tools,
     /// What a run may use.
     pub limits: Bounds,
     /// The HTTP edge.
@@ -145,6 +147,24 @@ pub struct Policy {
     pub approval_secret: String,
 }
 
+/// With what it may be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tools {
+    /// Where the list of MCP servers is, if there are any.
+    pub mcp_servers: Option<McpSource>,
+    /// The digest that their tools must have.
+    pub mcp_tools_digest: Option<String>,
+}
+
+/// Where the list of MCP servers is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum McpSource {
+    /// This is it.
+    Inline(String),
+    /// In the secret of this name.
+    Secret(String),
+}
+
 /// What a run may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -207,6 +227,7 @@ impl Config {
         let runtime = runtime(&mut read);
         let storage = storage(&mut read);
         let policy = policy(&mut read);
+        let tools = tools(&mut read);
         let limits = bounds(&mut read);
         let http = http(&mut read);
         let log_format = read.one_of(&variables::LOG_FORMAT, &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
@@ -221,6 +242,7 @@ impl Config {
                 runtime,
                 storage: storage?,
                 policy: policy?,
+                tools: tools?,
                 limits: limits?,
                 http: http?,
                 observability: Observability { log_format: log_format? },
@@ -298,6 +320,23 @@ fn policy(read: &mut Reader<'_>) -> Option<Policy> {
     let approval_expires_after = read.span(&variables::APPROVAL_EXPIRES_AFTER_SECONDS, second, 60..=7 * 24 * 3600);
     let approval_secret = read.secret_name(&variables::APPROVAL_SECRET);
     Some(Policy { file: file?, approval_expires_after: approval_expires_after?, approval_secret: approval_secret? })
+}
+
+fn tools(read: &mut Reader<'_>) -> Option<Tools> {
+    let inline = read.optional(&variables::MCP_SERVERS, Reader::document)?;
+    let secret = read.optional(&variables::MCP_SERVERS_SECRET, Reader::secret_name)?;
+    let mcp_tools_digest = read.optional(&variables::MCP_TOOLS_DIGEST, Reader::text)?;
+    let mcp_servers = match (inline, secret) {
+        (Some(_), Some(_)) => {
+            let problem = "is set beside `MCP_SERVERS`";
+            read.refuse(&variables::MCP_SERVERS_SECRET, problem, "remove one of them");
+            return None;
+        }
+        (Some(text), None) => Some(McpSource::Inline(text)),
+        (None, Some(name)) => Some(McpSource::Secret(name)),
+        (None, None) => None,
+    };
+    Some(Tools { mcp_servers, mcp_tools_digest })
 }
 
 fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {

@@ -115,6 +115,7 @@ impl CedarPolicy {
         let word = |of: &str, name: &str| uid(of, name).map(RestrictedExpression::new_entity_uid);
         let context = Context::from_pairs([
             ("arguments".to_owned(), arguments),
+            ("server".to_owned(), RestrictedExpression::new_string(server_of(question.tool).to_owned())),
             ("effect".to_owned(), word("Effect", schema::effect_name(question.effect))?),
             ("environment".to_owned(), word("Environment", self.terms.environment.name())?),
             ("tightening".to_owned(), word("Tightening", question.tightening.name())?),
@@ -216,4 +217,9 @@ fn version(texts: &[PolicyText]) -> String {
     }
     let digest: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("cedar-{digest}")
+}
+
+/// The server that a tool belongs to: what its name has before the first `/`; empty for the agent's own tools.
+fn server_of(tool: &ToolName) -> &str {
+    tool.as_str().split_once('/').map_or("", |(server, _)| server)
 }

@@ -9,6 +9,7 @@
 //! | `action` | the tool: `Action::"refund"` |
 //! | `resource` | the `Tenant` whose data it is |
 //! | `context.arguments` | the tool's arguments, typed by its JSON Schema; see [`arguments`] |
+//! | `context.server` | the MCP server that the tool belongs to; `""` for the agent's own tools |
 //! | `context.effect` | `Effect::"read"`, `"idempotent"`, `"queryable"` or `"irreversible"` |
 //! | `context.environment` | `Environment::"dev"`, `"staging"` or `"production"` |
 //! | `context.tightening` | `Tightening::"none"`, `"approve"` or `"deny"`: what the controls ask for; it holds whatever the policy says |

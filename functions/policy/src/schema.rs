@@ -39,6 +39,7 @@ pub fn schema_json(shapes: &BTreeMap<ToolName, Shape>) -> Value {
     let action = |(tool, shape): (&ToolName, &Shape)| {
         let context = record(json!({
             "arguments": shape.cedar_type(),
+            "server": text,
             "effect": entity("Effect"),
             "environment": entity("Environment"),
             "tightening": entity("Tightening"),

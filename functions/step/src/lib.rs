@@ -5,15 +5,19 @@ use std::{path::Path, sync::Arc};
 
 use refund_desk::{
     PROMPT_VERSION,
-    handbook::{BadHandbook, add_search, cited, handbook},
+    handbook::{BadHandbook, cited, handbook, search},
     ledger::Ledger,
     ledger_in_dynamodb::LedgerInDynamoDb,
     policy::{drills_in, policy, terms},
     script::Script,
-    tools::tools,
+    tools::{InvalidTool, tools},
 };
 use windlass::{
-    agent::Agent,
+    agent::{
+        Agent,
+        tool::Tool,
+        tool_set::{InvalidToolSet, tool_set},
+    },
     clock::SystemClock,
     config::Config,
     ids::{InvalidId, Random},
@@ -25,10 +29,16 @@ pub mod refund_desk;
 
 /// The agent is not whole.
 #[derive(Debug, thiserror::Error)]
-pub enum DeskError {
+pub enum InvalidAgent {
     /// One of its names is not one: a mistake in this crate.
     #[error(transparent)]
     Name(#[from] InvalidId),
+    /// One of its own tools is not sound.
+    #[error(transparent)]
+    Tool(#[from] InvalidTool),
+    /// Its tools do not go together.
+    #[error(transparent)]
+    Tools(#[from] InvalidToolSet),
     /// Its policy cannot be taken on.
     #[error("the policy cannot be taken on:\n{0}")]
     Policy(#[from] PolicyErrors),
@@ -37,16 +47,21 @@ pub enum DeskError {
     Handbook(#[from] BadHandbook),
 }
 
-/// The sample agent, on its own table. Drills are there in development only.
+/// The sample agent, on its own table, with `more` tools. Drills are there in development only.
 ///
 /// # Errors
-/// When its policy cannot be taken on.
-pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn Random>) -> Result<Agent, DeskError> {
+/// When one of its names or tools is not sound, or its policy cannot be taken on.
+pub fn desk(
+    config: &Config,
+    client: aws_sdk_dynamodb::Client,
+    random: Arc<dyn Random>,
+    more: Vec<Arc<dyn Tool>>,
+) -> Result<Agent, InvalidAgent> {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInDynamoDb::new(client, config.storage.desk_table.clone(), random));
     let drills = drills_in(config.runtime.environment);
     let index = handbook(config.storage.sources_file.as_deref().map(Path::new))?;
-    let mut tools = tools(&ledger, drills)?;
-    add_search(&mut tools, &index, Arc::new(SystemClock))?;
+    let own = tools(&ledger, drills)?.into_iter().chain([search(&index, Arc::new(SystemClock))?]);
+    let tools = tool_set(own.chain(more))?;
     let terms = terms(config.runtime.environment, config.policy.approval_expires_after)?;
     let policy = policy(config.policy.file.as_deref().map(Path::new), drills, &tools, terms)?;
     Ok(Agent {

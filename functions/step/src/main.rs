@@ -12,14 +12,15 @@ use windlass::{
     run::advance::Engine,
     startup,
 };
+use windlass_mcp::{catalogue::Ports, configured::catalogue};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let clients = Clients::from_environment().await;
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(aws::SecretsManager::new(clients.secrets_manager()));
-    let config = match startup::prepare(|name| std::env::var(name).ok(), secrets, clock.clone(), random.as_ref()).await
-    {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = match startup::prepare(lookup, secrets.clone(), clock.clone(), random.as_ref()).await {
         Ok(ready) => ready.config,
         Err(problems) => return startup::refuse(&problems),
     };
@@ -27,7 +28,14 @@ async fn main() -> ExitCode {
     let storage = &config.storage;
     let runs =
         Arc::new(aws::Runs::new(clients.dynamodb(), &storage.runs_table, &storage.idempotency_table, clock.clone()));
-    let agent = match desk(&config, clients.dynamodb(), random.clone()) {
+    let mcp = match catalogue(&config, &Ports { secrets, clock: clock.clone() }).await {
+        Ok(mcp) => mcp,
+        Err(problems) => {
+            eprintln!("not started, nothing was polled: MCP: {problems}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let agent = match desk(&config, clients.dynamodb(), random.clone(), mcp.tools) {
         Ok(agent) => agent,
         Err(mistake) => {
             eprintln!("not started, nothing was polled: the agent: {mistake}");
@@ -39,6 +47,7 @@ async fn main() -> ExitCode {
         leases: runs,
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
         agent,
+        answers: Arc::new(aws::Answers::new(clients.dynamodb(), &storage.memory_table)),
         clock,
         random,
         release: config.runtime.release.clone(),

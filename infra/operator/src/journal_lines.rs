@@ -66,6 +66,9 @@ pub fn describe(event: &Event) -> String {
         Event::ApprovalReminded { approval } => format!("approval {approval} is about to expire"),
         Event::ToolAttempted { call, attempt, .. } => format!("call {call}: attempt {attempt}"),
         Event::ToolReturned { call, outcome, .. } => format!("call {call}: {}", outcome_words(outcome)),
+        Event::AnsweredFromCache { call, given_at, value, .. } => {
+            format!("call {call}: answered by what was kept from {given_at}: {}", quoted(&value.to_string()))
+        }
         Event::Waited { until, .. } => format!("waits until {until}"),
         Event::Cancelled { by, reason } => {
             format!("cancelled by {by}: {}", quoted(reason.as_deref().unwrap_or("no reason given")))

@@ -5,16 +5,17 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use step::refund_desk::{
-    handbook::{add_search, handbook},
+    handbook::{handbook, search},
     ledger::Ledger,
     ledger_in_memory::LedgerInMemory,
     policy::{drills_in, policy, terms},
-    tools::tools,
+    tools::{InvalidTool, tools},
 };
 use windlass::{
     agent::{
         policy::{Policy as _, PolicyQuestion, Ruling, Tightening, judge},
         tool::Tool,
+        tool_set::{InvalidToolSet, tool_set},
     },
     clock::SystemClock,
     config::Environment,
@@ -107,9 +108,12 @@ fn desk(rules: &Rules) -> Result<Desk, Failure> {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
     let drills = drills_in(rules.environment);
     let wrong_name = |error: InvalidId| Failure::Usage { message: error.to_string(), hint: SAMPLE_MISTAKE };
-    let mut tools = tools(&ledger, drills).map_err(wrong_name)?;
+    let wrong_tool = |error: InvalidTool| Failure::Usage { message: error.to_string(), hint: SAMPLE_MISTAKE };
+    let wrong_set = |error: InvalidToolSet| Failure::Usage { message: error.to_string(), hint: SAMPLE_MISTAKE };
+    let own = tools(&ledger, drills).map_err(wrong_tool)?;
     let index = handbook(None).map_err(|error| Failure::Usage { message: error.to_string(), hint: SAMPLE_MISTAKE })?;
-    add_search(&mut tools, &index, Arc::new(SystemClock)).map_err(wrong_name)?;
+    let search = search(&index, Arc::new(SystemClock)).map_err(wrong_tool)?;
+    let tools = tool_set(own.into_iter().chain([search])).map_err(wrong_set)?;
     let terms = terms(rules.environment, Duration::ZERO).map_err(wrong_name)?;
     let policy = policy(rules.file.as_deref().map(Path::new), drills, &tools, terms)?;
     Ok(Desk { tools, policy })

@@ -4,9 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::ids::ToolName;
 
+pub mod answers;
 pub mod model;
 pub mod policy;
+pub mod redaction;
+pub mod schema;
 pub mod tool;
+pub mod tool_set;
 
 /// One agent: everything that its runs are decided and acted with.
 #[derive(Clone)]

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{redaction::Redaction, schema::ArgumentSchema};
 use crate::{
-    ids::{Actor, CallId, RunId, Tenant, ToolName, TraceId},
+    ids::{Actor, CallId, Role, RunId, Tenant, ToolName, TraceId},
     retry::{Backoff, Retry},
 };
 
@@ -41,7 +42,7 @@ pub struct ToolSpec {
     /// What it does, for the model and for people.
     pub description: String,
     /// JSON Schema of its arguments.
-    pub schema: Value,
+    pub schema: ArgumentSchema,
     /// What repeating it does.
     pub effect: Effect,
     /// Who answers for it.
@@ -52,6 +53,19 @@ pub struct ToolSpec {
     pub retry: Backoff,
     /// Whether [`Tool::compensate`] undoes it.
     pub compensable: bool,
+    /// Who must permit every call that the policy allows. The policy may ask for somebody else, or deny, but not for nobody.
+    pub approval: Option<Role>,
+    /// What of its arguments and answers is not shown.
+    pub redaction: Redaction,
+    /// For how long its answers stay good; only for [`Effect::Read`].
+    pub cache: Option<CacheRule>,
+}
+
+/// For how long a tool's answers stay good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheRule {
+    /// From the moment an answer was given; at most [`CACHED_FOR_MAX`](super::tool_set::CACHED_FOR_MAX).
+    pub kept_for: Duration,
 }
 
 /// What goes with every call.
@@ -112,11 +126,13 @@ pub trait Tool: Send + Sync {
     /// What the tool is.
     fn spec(&self) -> &ToolSpec;
 
-    /// Whether `arguments` fit, before policy sees them.
+    /// Whether `arguments` fit, before policy sees them: by the schema, unless a tool knows better.
     ///
     /// # Errors
     /// What is wrong with them, in words for the model.
-    fn check(&self, arguments: &Value) -> Result<(), String>;
+    fn check(&self, arguments: &Value) -> Result<(), String> {
+        self.spec().schema.check(arguments)
+    }
 
     /// Makes the call.
     async fn call(&self, context: &CallContext, arguments: &Value) -> Result<Value, ToolError>;

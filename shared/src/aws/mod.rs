@@ -6,6 +6,7 @@
 pub mod clients;
 pub mod tables;
 
+mod answers;
 mod attributes;
 mod errors;
 mod head_item;
@@ -19,6 +20,7 @@ mod retention;
 mod schedule;
 mod secrets;
 
+pub use answers::Answers;
 pub use idempotency::Records;
 pub use journal::Runs;
 pub use queue::{DeadLetterQueue, StepQueue, queue_url};

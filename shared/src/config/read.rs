@@ -42,6 +42,9 @@ impl fmt::Display for ConfigErrors {
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
 const VALUE_CHARS_MAX: usize = 1_024;
 
+/// The most characters of a value that is a document: what the other variables leave of Lambda's 4 KB.
+const DOCUMENT_CHARS_MAX: usize = 2_800;
+
 /// How much of a bad number or choice is quoted. Other values are not: somebody may have put a secret there.
 const QUOTED_CHARS_MAX: usize = 40;
 
@@ -77,6 +80,15 @@ impl<'a> Reader<'a> {
 
     /// Whatever the variable says, or its default; not empty.
     pub(super) fn text(&mut self, variable: &Variable) -> Option<String> {
+        self.text_of(variable, VALUE_CHARS_MAX)
+    }
+
+    /// A longer text, such as a list as JSON, on one line.
+    pub(super) fn document(&mut self, variable: &Variable) -> Option<String> {
+        self.text_of(variable, DOCUMENT_CHARS_MAX)
+    }
+
+    fn text_of(&mut self, variable: &Variable, chars_max: usize) -> Option<String> {
         let value = match ((self.lookup)(variable.name), variable.default) {
             (Some(value), _) => value,
             (None, Fallback::Value(value)) => value.to_owned(),
@@ -94,8 +106,8 @@ impl<'a> Reader<'a> {
             self.refuse(variable, "is empty", hint);
             return None;
         }
-        if value.chars().count() > VALUE_CHARS_MAX || value.chars().any(char::is_control) {
-            let problem = format!("is longer than {VALUE_CHARS_MAX} characters, or has control characters");
+        if value.chars().count() > chars_max || value.chars().any(char::is_control) {
+            let problem = format!("is longer than {chars_max} characters, or has control characters");
             self.refuse(variable, problem, format!("set it to {}", variable.meaning));
             return None;
         }

@@ -24,6 +24,8 @@ pub enum Group {
     Storage,
     /// What may be done.
     Policy,
+    /// With what it may be done.
+    Tools,
     /// What a run may use.
     Limits,
     /// The HTTP edge.
@@ -79,6 +81,10 @@ variables! {
     POLICY_FILE: Policy, None, "the path of the Cedar policy file (the built-in rules hold without it)";
     APPROVAL_EXPIRES_AFTER_SECONDS: Policy, Value("259200"), "how many seconds an approval stays open (60 to 604800)";
     APPROVAL_SECRET: Policy, Required, "the name of the secret that holds the approval keys";
+
+    MCP_SERVERS: Tools, None, "the MCP servers and what of them may be used, as JSON";
+    MCP_SERVERS_SECRET: Tools, None, "the name of the secret that holds what `MCP_SERVERS` would";
+    MCP_TOOLS_DIGEST: Tools, None, "the digest of the MCP tools that the release was judged with";
 
     STEPS_MAX: Limits, Value("64"), "how often one run may ask the model (1 to 1000)";
     TOKENS_MAX: Limits, Value("500000"), "how many tokens one run may use";

@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+mod answers;
 mod clock;
 mod heads;
 mod jobs;
@@ -18,6 +19,7 @@ mod runs;
 mod secrets;
 mod sources;
 
+pub use answers::Answers;
 pub use clock::ManualClock;
 pub use jobs::Jobs;
 pub use plans::Plans;

@@ -24,7 +24,7 @@ mod search_sources;
 mod tests;
 
 pub use cited_answers::CitedAnswers;
-pub use search_sources::{SEARCH_SOURCES, SearchSources, Shown, shown_in};
+pub use search_sources::{InvalidSearch, SEARCH_SOURCES, SearchSources, Shown, shown_in};
 
 /// The most candidates that one search brings.
 pub const CANDIDATES_MAX: usize = 50;

@@ -11,7 +11,11 @@ use super::{
     filter::{OmissionReason, Packet, Reading, filter},
 };
 use crate::{
-    agent::tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
+    agent::{
+        redaction::Redaction,
+        schema::{ArgumentSchema, InvalidSchema},
+        tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
+    },
     clock::Clock,
     ids::{CitationLabel, InvalidId},
     retry::Backoff,
@@ -59,6 +63,17 @@ struct Arguments {
     query: String,
 }
 
+/// The tool cannot be made: a mistake in this file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSearch {
+    /// Its name.
+    #[error(transparent)]
+    Name(#[from] InvalidId),
+    /// Its schema.
+    #[error(transparent)]
+    Schema(#[from] InvalidSchema),
+}
+
 impl SearchSources {
     /// Searches `index` for sources of these kinds.
     ///
@@ -68,22 +83,26 @@ impl SearchSources {
         index: Arc<dyn SourceIndex>,
         clock: Arc<dyn Clock>,
         kinds: BTreeSet<SourceKind>,
-    ) -> Result<Self, InvalidId> {
+    ) -> Result<Self, InvalidSearch> {
         let query = json!({ "type": "string", "minLength": 1, "maxLength": QUERY_CHARS_MAX });
         let spec = ToolSpec {
             name: SEARCH_SOURCES.parse()?,
             description: "Finds sources that an answer can cite by their label".to_owned(),
-            schema: json!({
+            schema: ArgumentSchema::compile(json!({
                 "type": "object",
                 "properties": { "query": query },
                 "required": ["query"],
                 "additionalProperties": false,
-            }),
+            }))?,
             effect: Effect::Read,
             owner: "retrieval".to_owned(),
             timeout: TIMEOUT,
             retry: RETRY,
             compensable: false,
+            approval: None,
+            redaction: Redaction::default(),
+            // What may be read depends on who asks: an answer is not kept for others.
+            cache: None,
         };
         Ok(Self { spec, index, clock, kinds })
     }

@@ -112,6 +112,21 @@ pub enum Event {
         attempt: u32,
         /// What came of it.
         outcome: ToolOutcome,
+        /// Where in it a text addresses the model, as JSON pointers: it is data all the same, and the model is told.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        suspected: Vec<String>,
+    },
+    /// A call was not made, because an answer to the same question is still good.
+    AnsweredFromCache {
+        /// The call.
+        call: CallId,
+        /// The answer.
+        value: Value,
+        /// When the tool gave it.
+        given_at: Timestamp,
+        /// As in `tool_returned`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        suspected: Vec<String>,
     },
     /// The model asked to wait.
     Waited {

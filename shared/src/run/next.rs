@@ -125,6 +125,20 @@ fn act(state: &RunState, now: Timestamp, give_up_at: Timestamp) -> Next {
     }
 }
 
+/// The calls that may be attempted now, from `first` on and without a gap: what comes after one that is neither settled nor ready
+/// has to wait for it. They may be attempted together if all of them only read.
+pub fn ready_from(state: &RunState, first: CallId, now: Timestamp, epoch: Epoch) -> Vec<CallId> {
+    let ready = |call: &&Call| match call.status {
+        CallStatus::Allowed { from } => from <= now,
+        CallStatus::Attempted { .. } => {
+            resolve(call, state.abandoned.is_some(), now, epoch) == Some(Next::Call(call.id))
+        }
+        _ => false,
+    };
+    let unsettled = state.calls.iter().skip_while(|call| call.id != first).filter(|call| !call.status.is_settled());
+    unsettled.take_while(ready).map(|call| call.id).collect()
+}
+
 fn exhausted(state: &RunState) -> Option<StopReason> {
     let (used, limits) = (&state.totals, &state.limits);
     let limit = if used.steps >= limits.steps_max {

@@ -24,34 +24,58 @@ const PHRASES: [&str; 12] = [
     "<|im_start|>",
 ];
 
+/// How many places are pointed out in one answer.
+const SUSPECTED_MAX: usize = 8;
+
 /// Refuses `payload` when one of its texts (keys included) holds one of the phrases, however spaced, cased or padded
 /// with characters that do not show.
 pub(super) fn screen(payload: &Value) -> Result<(), InvalidRequest> {
-    walk(payload, &mut String::new())
+    match find(payload, 1).pop() {
+        Some((pointer, phrase)) => Err(InvalidRequest::PromptInjectionSuspected { pointer, phrase }),
+        None => Ok(()),
+    }
 }
 
-fn walk(value: &Value, pointer: &mut String) -> Result<(), InvalidRequest> {
+/// Where in a tool's answer such a phrase is, as JSON pointers; the first few places.
+pub(super) fn suspected(answer: &Value) -> Vec<String> {
+    find(answer, SUSPECTED_MAX).into_iter().map(|(pointer, _)| pointer).collect()
+}
+
+type Found = Vec<(String, &'static str)>;
+
+fn find(value: &Value, places_max: usize) -> Found {
+    let mut found = Found::new();
+    walk(value, &mut String::new(), places_max, &mut found);
+    found
+}
+
+fn walk(value: &Value, pointer: &mut String, places_max: usize, found: &mut Found) {
+    if found.len() >= places_max {
+        return;
+    }
     let mut below = |segment: &str, child: &Value| {
         let length = pointer.len();
         pointer.push('/');
         pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
-        let result = check(segment, pointer).and_then(|()| walk(child, pointer));
+        check(segment, pointer, places_max, found);
+        walk(child, pointer, places_max, found);
         pointer.truncate(length);
-        result
     };
     match value {
-        Value::String(text) => check(text, pointer),
-        Value::Array(items) => items.iter().enumerate().try_for_each(|(index, child)| below(&index.to_string(), child)),
-        Value::Object(fields) => fields.iter().try_for_each(|(name, child)| below(name, child)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        Value::String(text) => check(text, pointer, places_max, found),
+        Value::Array(items) => items.iter().enumerate().for_each(|(index, child)| below(&index.to_string(), child)),
+        Value::Object(fields) => fields.iter().for_each(|(name, child)| below(name, child)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-fn check(text: &str, pointer: &str) -> Result<(), InvalidRequest> {
+fn check(text: &str, pointer: &str, places_max: usize, found: &mut Found) {
+    if found.len() >= places_max {
+        return;
+    }
     let plain = plain(text);
-    match PHRASES.iter().find(|phrase| plain.contains(**phrase)) {
-        Some(phrase) => Err(InvalidRequest::PromptInjectionSuspected { pointer: pointer.to_owned(), phrase }),
-        None => Ok(()),
+    if let Some(phrase) = PHRASES.iter().find(|phrase| plain.contains(**phrase)) {
+        found.push((pointer.to_owned(), phrase));
     }
 }
 

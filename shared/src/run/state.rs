@@ -116,6 +116,8 @@ pub struct Call {
     pub failures: u32,
     /// Questions asked about it so far.
     pub approvals: u32,
+    /// Where in its last answer a text addresses the model, as JSON pointers.
+    pub suspected: Vec<String>,
     /// The last question about it of which somebody was reminded.
     pub reminded: u32,
 }
@@ -314,7 +316,14 @@ impl RunState {
                 call.status = CallStatus::Attempted { deadline: *deadline, epoch };
                 Ok(())
             }
-            Event::ToolReturned { call, attempt, outcome } => self.returned(*call, *attempt, outcome, at),
+            Event::ToolReturned { call, attempt, outcome, suspected } => {
+                self.returned(*call, *attempt, outcome, at)?;
+                self.call_mut(*call)?.suspected.clone_from(suspected);
+                Ok(())
+            }
+            Event::AnsweredFromCache { call, value, suspected, .. } => {
+                self.answered_from_cache(*call, value, suspected)
+            }
             Event::Waited { until, .. } => match &self.phase {
                 Phase::Planning => {
                     self.phase = Phase::Waiting { until: *until };
@@ -447,6 +456,7 @@ impl RunState {
                         attempts: 0,
                         failures: 0,
                         approvals: 0,
+                        suspected: Vec::new(),
                         reminded: 0,
                     });
                 }
@@ -542,6 +552,19 @@ impl RunState {
             ToolOutcome::Unknown { retry_at: None, .. } => CallStatus::Uncertain,
             ToolOutcome::Absent => CallStatus::Allowed { from: at },
         };
+        self.plan_again_when_settled();
+        Ok(())
+    }
+
+    fn answered_from_cache(&mut self, id: CallId, value: &Value, suspected: &[String]) -> Result<(), String> {
+        let abandoned = self.abandoned.is_some();
+        let call = self.call_mut(id)?;
+        if abandoned || !matches!(call.status, CallStatus::Allowed { .. }) {
+            return Err(format!("call {id} may not be answered"));
+        }
+        call.effect = Effect::Read;
+        call.suspected = suspected.to_vec();
+        call.status = CallStatus::Succeeded { value: value.clone() };
         self.plan_again_when_settled();
         Ok(())
     }

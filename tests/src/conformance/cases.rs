@@ -133,6 +133,11 @@ macro_rules! store_cases {
                 what_is_long_over_is_deleted_once_and_nothing_else
                 a_part_that_is_not_looked_at_keeps_everything
             }
+            answering {
+                an_answer_comes_back_until_it_expires
+                a_later_answer_takes_the_place_of_an_earlier_one
+                tenants_tools_and_questions_share_no_answers
+            }
             jobs {
                 a_job_is_locked_while_somebody_is_at_it
                 a_repeated_delivery_of_a_done_job_is_done

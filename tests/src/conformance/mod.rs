@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use windlass::{
+    agent::answers::KeptAnswers,
     clock::{Clock as _, Timestamp},
     dead_letter::ReplayPlans,
     idempotency::{IdempotencyRecords, Key, PayloadHash},
@@ -24,6 +25,7 @@ use windlass::{
 };
 
 pub mod accepting;
+pub mod answering;
 pub mod appending;
 mod cases;
 pub mod claiming;
@@ -70,6 +72,8 @@ pub struct Stores {
     pub jobs: Arc<dyn JobRecords>,
     /// Expired items.
     pub retention: Arc<dyn Retention>,
+    /// Kept answers.
+    pub answers: Arc<dyn KeptAnswers>,
     /// Replay plans.
     pub plans: Arc<dyn ReplayPlans>,
     /// For damage.

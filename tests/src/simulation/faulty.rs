@@ -7,6 +7,7 @@ use serde_json::Value;
 use step::refund_desk::ledger::{Ledger, Order, Refund};
 use windlass::{
     agent::{
+        answers::{AnswerKey, AnswersError, KeptAnswer, KeptAnswers},
         model::{Answer, Model, ModelError, Question},
         tool::ToolError,
     },
@@ -42,6 +43,10 @@ fn store() -> JournalError {
 
 fn queue() -> QueueError {
     QueueError::Unavailable { message: "injected".to_owned() }
+}
+
+fn answers() -> AnswersError {
+    AnswersError { message: "injected".to_owned() }
 }
 
 fn tool() -> ToolError {
@@ -142,6 +147,16 @@ impl<P: Ledger + ?Sized> Ledger for Faulty<P> {
     }
     async fn is_armed(&self, drill: &str) -> Result<bool, ToolError> {
         self.faults.around("ledger.is_armed", tool, self.inner.is_armed(drill)).await
+    }
+}
+
+#[async_trait]
+impl<P: KeptAnswers + ?Sized> KeptAnswers for Faulty<P> {
+    async fn get(&self, key: &AnswerKey, now: Timestamp) -> Result<Option<KeptAnswer>, AnswersError> {
+        self.faults.around("answers.get", answers, self.inner.get(key, now)).await
+    }
+    async fn keep(&self, key: &AnswerKey, answer: &KeptAnswer) -> Result<(), AnswersError> {
+        self.faults.around("answers.keep", answers, self.inner.keep(key, answer)).await
     }
 }
 

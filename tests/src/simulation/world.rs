@@ -12,7 +12,7 @@ use step::{
     handler::Handler,
     refund_desk::{
         PROMPT_VERSION,
-        handbook::{add_search, cited, handbook},
+        handbook::{cited, handbook, search},
         ledger::{Ledger, Order},
         ledger_in_memory::LedgerInMemory,
         policy::{policy, terms},
@@ -21,7 +21,10 @@ use step::{
     },
 };
 use windlass::{
-    agent::Agent,
+    agent::{
+        Agent,
+        tool_set::{ToolSet, tool_set},
+    },
     approval::{
         Subject, Verdict,
         decide::{Answer, decide},
@@ -32,7 +35,7 @@ use windlass::{
     ids::{Release, RunId},
     journal::{Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError},
     lease::Leases,
-    memory::{ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
+    memory::{Answers, ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
     principal::Principal,
     retrieval::SourceIndex,
     run::{
@@ -81,11 +84,17 @@ static HANDBOOK: LazyLock<Arc<dyn SourceIndex>> = LazyLock::new(|| handbook(None
 /// The desk's policy: every world has the same.
 static POLICY: LazyLock<Arc<CedarPolicy>> = LazyLock::new(|| {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
-    let mut tools = tools(&ledger, Drills::Available).expect("the tools are named well");
-    add_search(&mut tools, &HANDBOOK, Arc::new(ManualClock::at(BEGINNING))).expect("the tool is named well");
+    let tools = all_tools(&ledger, Arc::new(ManualClock::at(BEGINNING)));
     let terms = terms(Environment::Dev, Duration::from_secs(3 * 24 * 3600)).expect("the roles are named well");
     Arc::new(policy(None, Drills::Available, &tools, terms).expect("the built-in policy fits the tools"))
 });
+
+/// The tools of the sample agent, drills included.
+fn all_tools(ledger: &Arc<dyn Ledger>, clock: Arc<dyn Clock>) -> ToolSet {
+    let own = tools(ledger, Drills::Available).expect("the tools are sound");
+    let search = search(&HANDBOOK, clock).expect("the tool is sound");
+    tool_set(own.into_iter().chain([search])).expect("the tools go together")
+}
 
 /// Everything there is.
 pub struct World {
@@ -99,6 +108,8 @@ pub struct World {
     pub queue: Arc<Queue>,
     /// The desk's records.
     pub ledger: Arc<LedgerInMemory>,
+    /// Answers of tools that stay good.
+    pub answers: Arc<Answers>,
     /// What goes wrong.
     pub faults: Arc<Faults>,
     keys: Arc<SecretCache<ApprovalKeys>>,
@@ -132,6 +143,7 @@ impl World {
             runs: Arc::new(Runs::new(clock.clone(), &Records::new())),
             queue: Arc::new(Queue::new(clock.clone(), VISIBILITY, 1_000)),
             ledger: Arc::new(ledger),
+            answers: Arc::new(Answers::new()),
             faults: Arc::new(faults),
             clock,
         }
@@ -145,13 +157,13 @@ impl World {
     pub fn engine(&self) -> Engine {
         let ledger: Arc<dyn Ledger> = Arc::new(self.faulty(Arc::clone(&self.ledger)));
         let journal = Arc::new(self.faulty(Arc::clone(&self.runs)));
-        let mut tools = tools(&ledger, Drills::Available).expect("the tools are named well");
-        add_search(&mut tools, &HANDBOOK, self.clock.clone()).expect("the tool is named well");
+        let tools = all_tools(&ledger, self.clock.clone());
         let script = Arc::new(self.faulty(Arc::new(Script)));
         Engine {
             journal: journal.clone(),
             leases: journal as Arc<dyn Leases>,
             wake_ups: Arc::new(self.faulty(Arc::clone(&self.queue))),
+            answers: Arc::new(self.faulty(Arc::clone(&self.answers))),
             clock: self.clock.clone(),
             random: self.random.clone(),
             agent: Agent {

@@ -23,6 +23,7 @@ async fn stores() -> Subject<Stores> {
         retention: runs.clone(),
         records: Arc::new(records),
         jobs: Arc::new(memory::Jobs::new()),
+        answers: Arc::new(memory::Answers::new()),
         plans: Arc::new(memory::Plans::new(clock.clone())),
         planting: Arc::new(Plants(runs)),
         random: SeededRandom::new(1),

@@ -1,18 +1,16 @@
 //! The desk's handbook: questions about refunds are answered from it, with citations.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use windlass::{
     agent::{model::Model, tool::Tool},
     clock::Clock,
-    ids::{InvalidId, ToolName},
+    ids::InvalidId,
     memory::Sources,
     retrieval::{CitedAnswers, SearchSources, SourceIndex, SourceKind},
 };
+
+use super::tools::InvalidTool;
 
 /// The handbook that serves unless `SOURCES_FILE` names another.
 const HANDBOOK: &str = include_str!("handbook.json");
@@ -49,18 +47,12 @@ fn kinds() -> BTreeSet<SourceKind> {
     [SourceKind::Policy, SourceKind::Manual].into()
 }
 
-/// Adds the tool that searches the handbook.
+/// The tool that searches the handbook.
 ///
 /// # Errors
-/// When its name is not one: a mistake in the kit.
-pub fn add_search(
-    tools: &mut BTreeMap<ToolName, Arc<dyn Tool>>,
-    index: &Arc<dyn SourceIndex>,
-    clock: Arc<dyn Clock>,
-) -> Result<(), InvalidId> {
-    let tool = SearchSources::new(Arc::clone(index), clock, kinds())?;
-    tools.insert(tool.spec().name.clone(), Arc::new(tool));
-    Ok(())
+/// When its name or schema is not one: a mistake in the kit.
+pub fn search(index: &Arc<dyn SourceIndex>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Tool>, InvalidTool> {
+    Ok(Arc::new(SearchSources::new(Arc::clone(index), clock, kinds())?))
 }
 
 /// `model`, held to the handbook where it answers questions.

@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest number of steps that the `drill/steps` task takes.
 const DRILL_STEPS_MAX: u64 = 10_000;
 
-/// A script for the tasks `refund`, `policy-question`, `drill/steps` and `drill/crash`.
+/// A script for the tasks `refund`, `refund/checked`, `policy-question`, `drill/steps`, `drill/calls` and `drill/crash`.
 #[derive(Debug, Default)]
 pub struct Script;
 
@@ -37,8 +37,10 @@ impl Model for Script {
         let payload = &question.request.payload;
         let proposal = match question.request.task.as_str() {
             "refund" => refund(payload, question.calls)?,
+            "refund/checked" => checked(payload, question.calls)?,
             POLICY_QUESTION => policy_question(payload, question.calls)?,
             "drill/steps" => steps(payload, question.calls)?,
+            "drill/calls" => named(payload, question.calls)?,
             "drill/crash" => crash(payload, question.calls)?,
             task => return Err(ModelError::Refused { message: format!("no agent for the task `{task}`") }),
         };
@@ -58,6 +60,24 @@ fn refund(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
         [_] => propose("refund", json!({ "order": order, "amount_cents": amount_cents })),
         [_, refund] => propose("write_to_customer", json!({ "order": order, "text": letter(order, refund) })),
         [_, refund, letter, ..] => Ok(Proposal::Respond(answer(refund, letter))),
+    }
+}
+
+/// Look up the order, the customer's other orders, and refund, all in one plan; then write to the customer, answer.
+fn checked(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
+    let order = payload["order"].as_str().ok_or_else(|| refused("the payload has no `order`"))?;
+    let amount_cents = payload["amount_cents"].as_u64().ok_or_else(|| refused("the payload has no `amount_cents`"))?;
+    let others = payload["others"].as_array().map_or(&[][..], Vec::as_slice);
+    let made = calls.iter().position(|call| call.tool.as_str() == "refund");
+    match made.map(|refund| (&calls[refund], calls.get(refund + 1))) {
+        None => {
+            let orders = std::iter::once(&payload["order"]).chain(others);
+            let look_ups = orders.map(|order| proposed("look_up_order", json!({ "order": order })));
+            let refund = proposed("refund", json!({ "order": order, "amount_cents": amount_cents }));
+            Ok(Proposal::Call(look_ups.chain([refund]).collect::<Result<_, _>>()?))
+        }
+        Some((refund, None)) => propose("write_to_customer", json!({ "order": order, "text": letter(order, refund) })),
+        Some((refund, Some(letter))) => Ok(Proposal::Respond(answer(refund, letter))),
     }
 }
 
@@ -112,6 +132,24 @@ fn steps(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
     propose("drill_step", json!({ "bytes": bytes }))
 }
 
+/// The calls that the payload names, one after the other, whatever comes of them.
+fn named(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
+    let named = payload["calls"].as_array().map_or(&[][..], Vec::as_slice);
+    let Some(call) = named.get(calls.len()) else {
+        let came: Vec<Value> = calls.iter().map(came_of).collect();
+        return Ok(Proposal::Respond(json!({ "calls": came })));
+    };
+    propose(call["tool"].as_str().unwrap_or_default(), call["arguments"].clone())
+}
+
+fn came_of(call: &Call) -> Value {
+    match &call.status {
+        CallStatus::Succeeded { value } => json!({ "succeeded": value }),
+        CallStatus::Failed { message } => json!({ "failed": message }),
+        _ => json!({}),
+    }
+}
+
 /// A call that kills its worker while the drill is armed.
 fn crash(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
     match calls {
@@ -121,8 +159,12 @@ fn crash(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
 }
 
 fn propose(tool: &str, arguments: Value) -> Result<Proposal, ModelError> {
+    Ok(Proposal::Call(vec![proposed(tool, arguments)?]))
+}
+
+fn proposed(tool: &str, arguments: Value) -> Result<ProposedCall, ModelError> {
     let tool: ToolName = tool.parse().map_err(|error| refused(&format!("{error}")))?;
-    Ok(Proposal::Call(vec![ProposedCall { tool, arguments }]))
+    Ok(ProposedCall { tool, arguments })
 }
 
 fn refused(message: &str) -> ModelError {

@@ -1,13 +1,17 @@
 //! The tools of the sample agent.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use windlass::{
-    agent::tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
-    ids::{InvalidId, ToolName},
+    agent::{
+        redaction::Redaction,
+        schema::{ArgumentSchema, InvalidSchema},
+        tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
+    },
+    ids::InvalidId,
     retry::Backoff,
 };
 
@@ -25,18 +29,31 @@ const LETTER_CHARS_MAX: usize = 4_000;
 /// The most bytes that one `drill_step` answers.
 const DRILL_BYTES_MAX: usize = 32 * 1024;
 
-/// Every tool of the desk, by name. The drills are there only `with_drills`.
+/// A tool of the desk is not one: a mistake in this file.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidTool {
+    /// Its name.
+    #[error(transparent)]
+    Name(#[from] InvalidId),
+    /// Its schema.
+    #[error(transparent)]
+    Schema(#[from] InvalidSchema),
+    /// The search of the handbook.
+    #[error(transparent)]
+    Search(#[from] windlass::retrieval::InvalidSearch),
+}
+
+/// Every tool of the desk.
 ///
 /// # Errors
-/// When a name is not one: a mistake in this file.
-pub fn tools(ledger: &Arc<dyn Ledger>, drills: Drills) -> Result<BTreeMap<ToolName, Arc<dyn Tool>>, InvalidId> {
+/// When one is not sound.
+pub fn tools(ledger: &Arc<dyn Ledger>, drills: Drills) -> Result<Vec<Arc<dyn Tool>>, InvalidTool> {
     let mut kinds = vec![Kind::LookUpOrder, Kind::Refund, Kind::WriteToCustomer];
     if drills == Drills::Available {
         kinds.extend([Kind::DrillStep, Kind::DrillCrash]);
     }
-    let tool = |kind: Kind| -> Result<(ToolName, Arc<dyn Tool>), InvalidId> {
-        let spec = kind.spec()?;
-        Ok((spec.name.clone(), Arc::new(DeskTool { spec, kind, ledger: Arc::clone(ledger) })))
+    let tool = |kind: Kind| -> Result<Arc<dyn Tool>, InvalidTool> {
+        Ok(Arc::new(DeskTool { spec: kind.spec()?, kind, ledger: Arc::clone(ledger) }))
     };
     kinds.into_iter().map(tool).collect()
 }
@@ -92,7 +109,7 @@ struct CrashArguments {
 }
 
 impl Kind {
-    fn spec(self) -> Result<ToolSpec, InvalidId> {
+    fn spec(self) -> Result<ToolSpec, InvalidTool> {
         let order = json!({ "type": "string", "minLength": 1, "maxLength": 64 });
         let (name, description, effect, properties) = match self {
             Kind::LookUpOrder => ("look_up_order", "Looks up an order", Effect::Read, json!({ "order": order })),
@@ -125,17 +142,20 @@ impl Kind {
         Ok(ToolSpec {
             name: name.parse()?,
             description: description.to_owned(),
-            schema: json!({
+            schema: ArgumentSchema::compile(json!({
                 "type": "object",
                 "properties": properties,
                 "required": required,
                 "additionalProperties": false,
-            }),
+            }))?,
             effect,
             owner: "refund desk".to_owned(),
             timeout: TIMEOUT,
             retry: RETRY,
             compensable: matches!(self, Kind::Refund),
+            approval: None,
+            redaction: Redaction::default(),
+            cache: None,
         })
     }
 }
@@ -193,40 +213,15 @@ fn prose(seed: u32, bytes: usize) -> String {
     text
 }
 
-fn parse<T: DeserializeOwned>(arguments: &Value) -> Result<T, String> {
-    T::deserialize(arguments).map_err(|error| error.to_string())
-}
-
 /// Arguments were checked before the policy saw them; a mismatch here is the tool's own mistake.
 fn parsed<T: DeserializeOwned>(arguments: &Value) -> Result<T, ToolError> {
-    parse(arguments).map_err(|message| ToolError::Refused { message })
+    T::deserialize(arguments).map_err(|error| ToolError::Refused { message: error.to_string() })
 }
 
 #[async_trait]
 impl Tool for DeskTool {
     fn spec(&self) -> &ToolSpec {
         &self.spec
-    }
-
-    fn check(&self, arguments: &Value) -> Result<(), String> {
-        match self.kind {
-            Kind::LookUpOrder => parse::<OrderArguments>(arguments).map(drop),
-            Kind::Refund => match parse::<RefundArguments>(arguments)? {
-                RefundArguments { amount_cents: 0, .. } => Err("`amount_cents` must be at least 1".to_owned()),
-                _ => Ok(()),
-            },
-            Kind::WriteToCustomer => match parse::<LetterArguments>(arguments)?.text.chars().count() {
-                chars if chars > LETTER_CHARS_MAX => {
-                    Err(format!("`text` has {chars} characters of {LETTER_CHARS_MAX}"))
-                }
-                _ => Ok(()),
-            },
-            Kind::DrillStep => match parse::<StepArguments>(arguments)?.bytes {
-                bytes if bytes > DRILL_BYTES_MAX => Err(format!("`bytes` is above {DRILL_BYTES_MAX}")),
-                _ => Ok(()),
-            },
-            Kind::DrillCrash => parse::<CrashArguments>(arguments).map(drop),
-        }
     }
 
     async fn call(&self, context: &CallContext, arguments: &Value) -> Result<Value, ToolError> {

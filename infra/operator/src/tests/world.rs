@@ -132,7 +132,12 @@ impl World {
                 compensable: false,
                 deadline: self.clock.now() + Duration::from_secs(20),
             },
-            Event::ToolReturned { call, attempt: 1, outcome: ToolOutcome::Succeeded { value: json!({ "ok": true }) } },
+            Event::ToolReturned {
+                call,
+                attempt: 1,
+                outcome: ToolOutcome::Succeeded { value: json!({ "ok": true }) },
+                suspected: Vec::new(),
+            },
             planned(Plan::Answer { response: answer.clone() }),
             Event::Responded { response: answer },
             stopped(StopReason::Completed),

@@ -11,7 +11,7 @@ use super::{
     state::RunState,
 };
 use crate::{
-    agent::Agent,
+    agent::{Agent, answers::KeptAnswers},
     clock::{Clock, Timestamp},
     dead_letter::cause::fingerprint,
     ids::{Random, Release, RunId},
@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod perform;
+mod read;
 mod turn;
 
 /// What is kept back of an invocation's time to record and leave in order: a few writes to the store, retried.
@@ -47,6 +48,8 @@ pub struct Engine {
     pub wake_ups: Arc<dyn WakeUps>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where answers of tools are kept that stay good for a while.
+    pub answers: Arc<dyn KeptAnswers>,
     /// For marks and jitter.
     pub random: Arc<dyn Random>,
     /// What runs are decided and acted with.

@@ -22,6 +22,7 @@ use crate::{
     run::{
         entry::{Decision, Event, Plan, PlannedCall, StopReason, ToolOutcome},
         next,
+        screen::suspected,
         state::{Call, Phase},
     },
 };
@@ -36,7 +37,7 @@ const MODEL_REST: Duration = Duration::from_secs(30);
 const TOOL_MISSING_REST: Duration = Duration::from_secs(30);
 
 impl Turn<'_> {
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.engine.clock.now()
     }
 
@@ -150,7 +151,8 @@ impl Turn<'_> {
                         totals: &self.state.totals,
                         tightening: Tightening::None,
                     };
-                    judge(policy.as_ref(), &question)
+                    let ruling = judge(policy.as_ref(), &question);
+                    Ruling { decision: with_own_rule(ruling.decision, tool.spec()), ..ruling }
                 }
             },
         };
@@ -229,6 +231,9 @@ impl Turn<'_> {
         let call = self.call_of(id)?;
         let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
         let spec = tool.spec();
+        if spec.effect == Effect::Read {
+            return self.read(id).await;
+        }
         if let Some(ended) = self.make_room_for(spec.timeout).await? {
             return Ok(ended);
         }
@@ -237,7 +242,7 @@ impl Turn<'_> {
             call: id,
             attempt,
             effect: spec.effect,
-            compensable: spec.compensable && spec.effect != Effect::Read,
+            compensable: spec.compensable,
             deadline: self.deadline,
         })?;
         if self.flush().await? == Flushed::Reloaded {
@@ -252,7 +257,7 @@ impl Turn<'_> {
             ToolOutcome::Absent
         };
         info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "called");
-        self.record(Event::ToolReturned { call: id, attempt, outcome })?;
+        self.record(returned(id, attempt, outcome))?;
         if spec.effect == Effect::Irreversible {
             // An outcome that nobody can find out again does not wait for the next write.
             self.flush().await?;
@@ -283,7 +288,7 @@ impl Turn<'_> {
             None => ToolOutcome::Unknown { message: ran_out_of_time(spec).to_string(), retry_at: later },
         };
         info!(call = %id, tool = %spec.name, outcome = outcome_word(&outcome), "asked whether it took effect");
-        self.record(Event::ToolReturned { call: id, attempt: call.attempts, outcome })?;
+        self.record(returned(id, call.attempts, outcome))?;
         Ok(None)
     }
 
@@ -315,7 +320,7 @@ impl Turn<'_> {
 
     /// Makes sure that something which may take `needed` fits into the invocation and the lease. `Some` when it does not:
     /// then the run was handed over, or somebody interjected and the turn decides anew.
-    async fn make_room_for(&mut self, needed: Duration) -> Result<Option<Option<Advanced>>, Interrupted> {
+    pub(super) async fn make_room_for(&mut self, needed: Duration) -> Result<Option<Option<Advanced>>, Interrupted> {
         if !self.has_time_for(needed) {
             return self.hand_over().await.map(Some);
         }
@@ -324,7 +329,7 @@ impl Turn<'_> {
     }
 
     /// The last look before acting: a holder that froze since it wrote its intent must not act on it.
-    fn may_act_for(&self, needed: Duration) -> bool {
+    pub(super) fn may_act_for(&self, needed: Duration) -> bool {
         self.holds_for(needed) && self.has_time_for(needed)
     }
 
@@ -336,7 +341,7 @@ impl Turn<'_> {
         self.park(self.now() + TOOL_MISSING_REST).await
     }
 
-    fn context(&self, call: CallId) -> CallContext {
+    pub(super) fn context(&self, call: CallId) -> CallContext {
         CallContext {
             tenant: self.state.request.tenant.clone(),
             actor: self.state.request.actor.clone(),
@@ -347,7 +352,7 @@ impl Turn<'_> {
         }
     }
 
-    fn outcome_of(&self, spec: &ToolSpec, failures: u32, result: Result<Value, ToolError>) -> ToolOutcome {
+    pub(super) fn outcome_of(&self, spec: &ToolSpec, failures: u32, result: Result<Value, ToolError>) -> ToolOutcome {
         let retry_at =
             |after| spec.retry.wait(failures, after, self.engine.random.as_ref()).map(|wait| self.now() + wait);
         match result {
@@ -368,7 +373,33 @@ impl Turn<'_> {
     }
 }
 
-fn ran_out_of_time(spec: &ToolSpec) -> ToolError {
+/// The policy's decision, or what the tool itself asks for when the policy would ask nobody.
+fn with_own_rule(decision: Decision, spec: &ToolSpec) -> Decision {
+    match (decision, &spec.approval) {
+        (Decision::Allow { reason }, Some(role)) => {
+            let reason = format!("`{}` always needs approval ({reason})", spec.name);
+            Decision::RequireApproval { role: role.clone(), reason }
+        }
+        (decision, _) => decision,
+    }
+}
+
+/// The event of an outcome, screened: what a tool says is data, and a text in it that addresses the model is pointed out.
+pub(super) fn returned(call: CallId, attempt: u32, outcome: ToolOutcome) -> Event {
+    let suspected = match &outcome {
+        ToolOutcome::Succeeded { value } => suspected(value),
+        ToolOutcome::Refused { message }
+        | ToolOutcome::Unavailable { message, .. }
+        | ToolOutcome::Unknown { message, .. } => suspected(&Value::String(message.clone())),
+        ToolOutcome::Absent => Vec::new(),
+    };
+    if !suspected.is_empty() {
+        warn!(%call, ?suspected, "the answer holds texts that address the model");
+    }
+    Event::ToolReturned { call, attempt, outcome, suspected }
+}
+
+pub(super) fn ran_out_of_time(spec: &ToolSpec) -> ToolError {
     ToolError::Unknown { message: format!("no answer within {:?}", spec.timeout) }
 }
 
@@ -381,7 +412,7 @@ fn bounded(value: Value) -> Value {
     json!({ "omitted": format!("an answer of {bytes} bytes; at most {TOOL_ANSWER_BYTES_MAX} are kept") })
 }
 
-const fn outcome_word(outcome: &ToolOutcome) -> &'static str {
+pub(super) const fn outcome_word(outcome: &ToolOutcome) -> &'static str {
     match outcome {
         ToolOutcome::Succeeded { .. } => "succeeded",
         ToolOutcome::Refused { .. } => "refused",

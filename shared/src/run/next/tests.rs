@@ -69,7 +69,7 @@ impl Journal {
     }
 
     fn returned(self, outcome: ToolOutcome) -> Journal {
-        self.held(4, Event::ToolReturned { call: CALL, attempt: 1, outcome })
+        self.held(4, Event::ToolReturned { call: CALL, attempt: 1, outcome, suspected: Vec::new() })
     }
 
     fn asked(self, remind_at: Option<Timestamp>) -> Journal {

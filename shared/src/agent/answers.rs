@@ -1,0 +1,77 @@
+//! Answers of `Read` tools that say for how long theirs stay good: a second call with the same arguments makes none.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    clock::Timestamp,
+    ids::{Tenant, ToolName},
+};
+
+/// Whose answer to which question. Tenants share nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AnswerKey {
+    /// Whose data it is.
+    pub tenant: Tenant,
+    /// The tool.
+    pub tool: ToolName,
+    /// SHA-256 over the canonical JSON (RFC 8785) of the arguments, in hexadecimal.
+    pub arguments: String,
+}
+
+impl AnswerKey {
+    /// The key of one question; `None` when the arguments have no canonical form, which are numbers that no `f64` holds.
+    pub fn of(tenant: &Tenant, tool: &ToolName, arguments: &Value) -> Option<AnswerKey> {
+        let canonical = serde_json_canonicalizer::to_vec(arguments).ok()?;
+        let digest = Sha256::digest(canonical).iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(AnswerKey { tenant: tenant.clone(), tool: tool.clone(), arguments: digest })
+    }
+}
+
+/// An answer as it was given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptAnswer {
+    /// The answer.
+    pub value: Value,
+    /// When the tool gave it.
+    pub given_at: Timestamp,
+    /// From then on it is not read.
+    pub expires_at: Timestamp,
+}
+
+/// Answers could not be kept or looked up. The tool is called instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("kept answers cannot be had: {message}")]
+pub struct AnswersError {
+    /// What was seen.
+    pub message: String,
+}
+
+/// Where answers are kept.
+#[async_trait]
+pub trait KeptAnswers: Send + Sync {
+    /// An answer that is still good at `now`.
+    async fn get(&self, key: &AnswerKey, now: Timestamp) -> Result<Option<KeptAnswer>, AnswersError>;
+    /// Keeps an answer in the place of an earlier one.
+    async fn keep(&self, key: &AnswerKey, answer: &KeptAnswer) -> Result<(), AnswersError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn equal_arguments_have_one_key_however_they_are_written_and_tenants_share_none() {
+        let key = |tenant: &str, tool: &str, arguments: Value| {
+            AnswerKey::of(&tenant.parse().expect("a tenant"), &tool.parse().expect("a tool"), &arguments)
+        };
+        let one = key("acme", "look_up", json!({ "a": 1.0, "b": [true] }));
+        assert_eq!(one, key("acme", "look_up", json!({ "b": [true], "a": 1 })));
+        assert_ne!(one, key("globex", "look_up", json!({ "a": 1, "b": [true] })));
+        assert_ne!(one, key("acme", "look_down", json!({ "a": 1, "b": [true] })));
+        assert_ne!(one, key("acme", "look_up", json!({ "a": 2, "b": [true] })));
+    }
+}
