@@ -205,6 +205,7 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
         attempts: 1,
         failures: 0,
         approvals: 0,
+        reminded: 0,
     }
 }
 

@@ -55,7 +55,10 @@ impl Journal {
     }
 
     fn judged(self, decision: Decision) -> Journal {
-        self.held(2, Event::PolicyDecided { call: CALL, decision, policy_version: "p".to_owned() })
+        self.held(
+            2,
+            Event::PolicyDecided { call: CALL, decision, policy_version: "p".to_owned(), policies: Vec::new() },
+        )
     }
 
     fn allowed(self) -> Journal {
