@@ -34,8 +34,8 @@ pub(crate) async fn list(connection: &Connection) -> Result<Listing, RequestErro
 async fn pages(connection: &Connection) -> Result<Listing, RequestError> {
     let (mut listing, mut cursor) = (Listing::new(), None);
     for _ in 0..PAGES_MAX {
-        let mut request = ListToolsRequest::default();
-        request.params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
+        let params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
+        let request = ListToolsRequest { params, ..Default::default() };
         let page = match connection.request(ClientRequest::ListToolsRequest(request), Headers::new()).await? {
             ServerResult::ListToolsResult(page) => page,
             _ => return Err(RequestError::Rejected { message: "not a list of tools".to_owned() }),

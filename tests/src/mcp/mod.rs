@@ -249,8 +249,7 @@ impl McpServer {
     pub async fn start() -> McpServer {
         let shop = Shop::default();
         let inside = shop.clone();
-        let mut config = StreamableHttpServerConfig::default();
-        config.legacy_session_mode = true;
+        let config = StreamableHttpServerConfig::default();
         let service: StreamableHttpService<Shop, LocalSessionManager> =
             StreamableHttpService::new(move || Ok(inside.clone()), Default::default(), config);
         let app = axum::Router::new().nest_service("/mcp", service).layer(from_fn_with_state(shop.clone(), broken));
