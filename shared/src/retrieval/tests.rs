@@ -206,6 +206,7 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
         failures: 0,
         approvals: 0,
         reminded: 0,
+        suspected: Vec::new(),
     }
 }
 
