@@ -17,6 +17,7 @@ pub mod lease;
 pub mod memory;
 pub mod principal;
 pub mod queue;
+pub mod redaction;
 pub mod retry;
 pub mod run;
 pub mod schedule;
