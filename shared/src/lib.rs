@@ -23,3 +23,4 @@ pub mod run;
 pub mod schedule;
 pub mod secrets;
 pub mod startup;
+pub mod telemetry;

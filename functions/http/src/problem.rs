@@ -157,8 +157,8 @@ impl Problem {
             ("type", json!(format!("urn:windlass:problem:{slug}"))),
             ("title", json!(title)),
             ("status", json!(status)),
-            ("detail", json!(self.detail)),
-            ("instance", json!(path)),
+            ("detail", json!(Redaction::STRICT.text(&self.detail))),
+            ("instance", json!(Redaction::STRICT.text(path))),
         ] {
             document.insert(name.to_owned(), value);
         }
