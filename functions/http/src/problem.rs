@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use windlass::redaction::Redaction;
 
 /// What kinds of problem there are: each with its own URN, title and status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

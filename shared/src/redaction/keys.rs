@@ -108,9 +108,8 @@ pub(super) fn kind_of(name: &str) -> Option<Kind> {
         return None;
     }
     let words = words(name);
-    let fits = |ending: &str| {
-        words.strip_suffix(ending).is_some_and(|before| before.is_empty() || before.ends_with('_'))
-    };
+    let fits =
+        |ending: &str| words.strip_suffix(ending).is_some_and(|before| before.is_empty() || before.ends_with('_'));
     ENDINGS.iter().filter(|(ending, _)| fits(ending)).max_by_key(|(ending, _)| ending.len()).map(|(_, kind)| *kind)
 }
 
@@ -159,8 +158,22 @@ mod tests {
             assert_eq!(kind_of(name), Some(kind), "{name}");
         }
         for name in [
-            "", "tokens", "input_tokens", "idempotency_key", "order", "amount_cents", "text", "name", "shipping", "secretary",
-            "author", "key", "spin", "phonetic", "trace", "digest",
+            "",
+            "tokens",
+            "input_tokens",
+            "idempotency_key",
+            "order",
+            "amount_cents",
+            "text",
+            "name",
+            "shipping",
+            "secretary",
+            "author",
+            "key",
+            "spin",
+            "phonetic",
+            "trace",
+            "digest",
         ] {
             assert_eq!(kind_of(name), None, "{name}");
         }

@@ -22,11 +22,14 @@ pub(super) fn email(text: &str, at: usize) -> Option<Found> {
         Some(b'@') => (local, 1),
         _ => (text.get(at..at + local)?.find("%40")?, 3),
     };
-    let domain = run(text, at + local + sign, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-') || byte >= 0x80);
+    let domain = run(text, at + local + sign, |byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-') || byte >= 0x80
+    });
     let domain = text.get(at + local + sign..at + local + sign + domain)?.trim_end_matches(['.', '-']);
     let end = at + local + sign + domain.len();
     let (_, top) = domain.rsplit_once('.')?;
-    let fits = local > 0 && top.chars().count() >= 2 && top.chars().all(char::is_alphabetic) && !domain.starts_with('.');
+    let fits =
+        local > 0 && top.chars().count() >= 2 && top.chars().all(char::is_alphabetic) && !domain.starts_with('.');
     fits.then_some(Found { from: at, end, kind: Kind::Email })
 }
 
@@ -89,7 +92,8 @@ pub(super) fn card(text: &str, at: usize) -> Option<Found> {
 fn has_check_digit(digits: &[u8]) -> bool {
     let doubled = |digit: u8| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
     let from_the_right = digits.iter().rev().enumerate();
-    let sum: u32 = from_the_right.map(|(place, digit)| u32::from(if place % 2 == 1 { doubled(*digit) } else { *digit })).sum();
+    let sum: u32 =
+        from_the_right.map(|(place, digit)| u32::from(if place % 2 == 1 { doubled(*digit) } else { *digit })).sum();
     sum % 10 == 0
 }
 

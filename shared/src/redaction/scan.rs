@@ -120,7 +120,9 @@ fn key_and_value(text: &str, at: usize) -> Option<Found> {
 /// What follows `Bearer`, `Basic` and their like.
 fn after_scheme(value: &str) -> &str {
     match value.split_once(' ') {
-        Some((scheme, rest)) if ["bearer", "basic", "digest", "token"].contains(&scheme.to_lowercase().as_str()) => rest,
+        Some((scheme, rest)) if ["bearer", "basic", "digest", "token"].contains(&scheme.to_lowercase().as_str()) => {
+            rest
+        }
         _ => value,
     }
 }

@@ -11,8 +11,20 @@ use crate::{ids::ToolName, run::entry::Entry};
 /// Fields of events that name who and what, in the words of the kit: they are what a journal is for, and every reader may see
 /// the run they belong to.
 const NAMES: [&str; 14] = [
-    "event", "call", "attempt", "effect", "approval", "verdict", "by", "id", "digest", "role", "model", "prompt_version",
-    "policy_version", "deadline",
+    "event",
+    "call",
+    "attempt",
+    "effect",
+    "approval",
+    "verdict",
+    "by",
+    "id",
+    "digest",
+    "role",
+    "model",
+    "prompt_version",
+    "policy_version",
+    "deadline",
 ];
 
 /// Which fields are needed where, so that personal data in them is shown. The default shows none.
@@ -127,6 +139,14 @@ impl Redactions {
     pub fn journal(&self, entries: &[Entry]) -> Vec<Value> {
         let mut tools = BTreeMap::new();
         entries.iter().map(|entry| self.entry(entry, &mut tools)).collect()
+    }
+
+    /// A journal's entries as entries, for whoever draws them.
+    ///
+    /// # Errors
+    /// When what is left of one is no entry any more: a field that names something was taken for a secret.
+    pub fn entries(&self, entries: &[Entry]) -> Result<Vec<Entry>, serde_json::Error> {
+        self.journal(entries).into_iter().map(serde_json::from_value).collect()
     }
 
     fn entry(&self, entry: &Entry, tools: &mut BTreeMap<u64, ToolName>) -> Value {

@@ -5,19 +5,25 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
-    filter::LevelFilter,
+    Layer as _,
+    filter::{LevelFilter, Targets},
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{Format, Full, Json, JsonFields, Writer},
         time::SystemTime,
     },
+    layer::SubscriberExt as _,
     registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
 
 use crate::{
     config::{Config, LogFormat, LogLevel},
     redaction::Redaction,
 };
+
+/// Whose lines are written at the configured level: the kit's own crates.
+const OURS: [&str; 6] = ["windlass", "windlass_http", "intake", "step", "approval", "cleanup"];
 
 /// Starts logging to standard output, where Lambda picks lines up, and logs the configuration in force. Does nothing but that
 /// line when logging has been started before.
@@ -29,13 +35,19 @@ pub fn init(config: &Config) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
+    // Libraries write whole requests at the lower levels, keys and tokens included: they are heard only when they warn.
+    let heard = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_targets(OURS.iter().map(|target| (*target, level)));
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false);
+    let registry = tracing_subscriber::registry();
     let started = match config.observability.log_format {
         LogFormat::Json => {
-            let release = config.runtime.release.to_string();
-            lines.fmt_fields(JsonFields::new()).event_format(JsonLines::new(release)).try_init()
+            let format = JsonLines::new(config.runtime.release.to_string());
+            let lines = lines.fmt_fields(JsonFields::new()).event_format(format);
+            registry.with(lines.with_filter(heard)).try_init()
         }
-        LogFormat::Text => lines.event_format(TextLines::default()).try_init(),
+        LogFormat::Text => registry.with(lines.event_format(TextLines::default()).with_filter(heard)).try_init(),
     };
     let summary = config.summary();
     tracing::info!(

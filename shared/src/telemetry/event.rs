@@ -255,7 +255,7 @@ pub struct ApprovalEvent {
     pub action: ApprovalAction,
     /// When it counts as denied.
     pub expires_at: Timestamp,
-    /// `requested`, `approved`, `denied`, `happened`, `not_happened`, `expired`, or `closed` when the run ended without one.
+    /// `requested`, `reminded`, `approved`, `denied`, `happened`, `not_happened`, `expired`, or `closed` when the run ended without one.
     pub result: String,
     /// Who answered; a digest when the name itself is personal data.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,7 @@
 //! | `ModelAnswers`, `InputTokens`, `OutputTokens`, `Cost`, `ModelLatency` | Count, US dollars, Milliseconds | what was answered |
 //! | `ToolCalls`, `ToolLatency` | Count, Milliseconds | what came of the attempt |
 //! | `PolicyDecisions`, `PolicyDenials` | Count | the decision |
-//! | `ApprovalsRequested`, `ApprovalsDecided`, `ApprovalWait`, `ApprovalsWaitingChange` | Count, Milliseconds | the verdict |
+//! | `ApprovalsRequested`, `ApprovalsReminded`, `ApprovalsDecided`, `ApprovalWait`, `ApprovalsWaitingChange` | Count, Milliseconds | the verdict |
 //! | `Evaluations`, `EvaluationScore` | Count, None | passed or failed |
 //! | `Strikes` | Count | |
 //!
@@ -119,6 +119,7 @@ impl Metrics {
             Body::Approval(approval) if approval.result == "requested" => {
                 (None, vec![count("ApprovalsRequested", 1), count("ApprovalsWaitingChange", 1)])
             }
+            Body::Approval(approval) if approval.result == "reminded" => (None, vec![count("ApprovalsReminded", 1)]),
             Body::Approval(approval) => {
                 let change = Metric { name: "ApprovalsWaitingChange", unit: Unit::Count, value: -1.0 };
                 let wait = approval.waited_ms.map(|waited| millis("ApprovalWait", waited));
@@ -157,10 +158,7 @@ impl Metrics {
         let directive = json!({
             "Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": defined.collect::<Vec<Value>>(),
         });
-        root.insert(
-            "_aws".to_owned(),
-            json!({ "Timestamp": self.at.as_millis(), "CloudWatchMetrics": [directive] }),
-        );
+        root.insert("_aws".to_owned(), json!({ "Timestamp": self.at.as_millis(), "CloudWatchMetrics": [directive] }));
         root.extend(self.metrics.iter().map(|metric| (metric.name.to_owned(), json!(metric.value))));
         Value::Object(root).to_string()
     }

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::{
     SpanId,
     event::{
-        ApprovalAction, ApprovalEvent, Authorization, Body, Envelope, EvalEvent, ModelEvent, PolicyEvent, RunEvent, RunTotals,
-        SCHEMA, TelemetryEvent, ToolEvent,
+        ApprovalAction, ApprovalEvent, Authorization, Body, Envelope, EvalEvent, ModelEvent, PolicyEvent, RunEvent,
+        RunTotals, SCHEMA, TelemetryEvent, ToolEvent,
     },
 };
 use crate::{
@@ -189,13 +189,7 @@ impl Narrative {
     }
 
     /// What to tell of an event, from what was noted before it.
-    fn bodies(
-        &self,
-        event: &Event,
-        at: Timestamp,
-        narrator: &Narrator,
-        timings: &mut Timings,
-    ) -> Vec<(SpanId, Body)> {
+    fn bodies(&self, event: &Event, at: Timestamp, narrator: &Narrator, timings: &mut Timings) -> Vec<(SpanId, Body)> {
         let run = |event: RunEvent| vec![(SpanId::of_run(self.run), Body::Run(event))];
         let ending = |event: RunEvent| {
             let closed = self.open.values().map(|request| self.approval(request, "closed", None, Some(at), narrator));
@@ -213,7 +207,14 @@ impl Narrative {
             Event::ApprovalDecided { approval, verdict, by, .. } => {
                 let by = by.as_ref().map(|by| self.pseudonym(by.as_str()));
                 let request = self.open.get(&approval.call).filter(|request| request.id == *approval);
-                request.map(|request| self.approval(request, word(*verdict), by, Some(at), narrator)).into_iter().collect()
+                request
+                    .map(|request| self.approval(request, word(*verdict), by, Some(at), narrator))
+                    .into_iter()
+                    .collect()
+            }
+            Event::ApprovalReminded { approval } => {
+                let request = self.open.get(&approval.call).filter(|request| request.id == *approval);
+                request.map(|request| self.approval(request, "reminded", None, None, narrator)).into_iter().collect()
             }
             Event::ToolAttempted { call, attempt, effect, .. } => {
                 self.tool(*call, *attempt, "attempted", None, Some(*effect), None, narrator)
@@ -279,14 +280,7 @@ impl Narrative {
         }
     }
 
-    fn model(
-        &self,
-        plan: &Plan,
-        usage: &Usage,
-        model: &str,
-        prompt: &str,
-        took: Option<Duration>,
-    ) -> (SpanId, Body) {
+    fn model(&self, plan: &Plan, usage: &Usage, model: &str, prompt: &str, took: Option<Duration>) -> (SpanId, Body) {
         let output_status = match plan {
             Plan::Call { .. } => "call",
             Plan::Wait { .. } => "wait",
