@@ -107,6 +107,9 @@ impl Teller {
 
     fn accepted(&self, new: &NewRun) {
         let Some(narrative) = Narrative::begin(new.run, &new.entry) else { return };
+        if self.known().run(new.run).narrative.is_some() {
+            return;
+        }
         self.tell(&narrative.tell_first(&new.entry, &self.narrator));
         self.known().run(new.run).narrative = Some(narrative);
     }
