@@ -2,4 +2,5 @@
 
 pub mod conformance;
 pub mod local_kit;
+pub mod planted;
 pub mod simulation;

@@ -128,7 +128,8 @@ fn numbers_are_read_back_from_the_embedded_metric_format() {
         RunDuration 2000.0 "Milliseconds" "completed"
         RunSteps 1.0 "Count" "completed"
         RunTokens 42.0 "Count" "completed"
-        RunCost 0.000125 "None" "completed""#]].assert_eq(&found.join("\n"));
+        RunCost 0.000125 "None" "completed""#]]
+    .assert_eq(&found.join("\n"));
 }
 
 #[test]
