@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     ids::Release,
+    redaction::Redactions,
     run::{accept::Terms, limits::Limits},
 };
 
@@ -186,10 +187,12 @@ pub struct Http {
 }
 
 /// What the function says about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observability {
     /// How log lines look.
     pub log_format: LogFormat,
+    /// What may be shown of runs in events, logs and answers.
+    pub redactions: Redactions,
 }
 
 /// What it is judged by.
@@ -231,6 +234,7 @@ impl Config {
         let limits = bounds(&mut read);
         let http = http(&mut read);
         let log_format = read.one_of(&variables::LOG_FORMAT, &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+        let redactions = redactions(&mut read);
         let dataset_version = read.optional(&variables::EVAL_DATASET_VERSION, Reader::text);
         check_spans(&mut read, storage.as_ref(), policy.as_ref(), limits.as_ref());
         let parts = (|| {
@@ -245,7 +249,7 @@ impl Config {
                 tools: tools?,
                 limits: limits?,
                 http: http?,
-                observability: Observability { log_format: log_format? },
+                observability: Observability { log_format: log_format?, redactions: redactions? },
                 evals: Evals { dataset_version: dataset_version? },
                 summary: Summary { release, environment, digest },
             })
@@ -271,6 +275,16 @@ impl Config {
 /// The name of the secret with the approval keys, if `lookup` has a usable one, whatever else is wrong.
 pub(crate) fn approval_secret_name(lookup: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     Reader::new(lookup).secret_name(&variables::APPROVAL_SECRET)
+}
+
+fn redactions(read: &mut Reader<'_>) -> Option<Redactions> {
+    let text = read.text(&variables::SHOWN_FIELDS)?;
+    let parsed = Redactions::parse(&text);
+    if let Err(error) = &parsed {
+        let problem = format!("does not say which fields are needed: {error}");
+        read.refuse(&variables::SHOWN_FIELDS, problem, format!("set it to {}", variables::SHOWN_FIELDS.meaning));
+    }
+    parsed.ok()
 }
 
 fn runtime(read: &mut Reader<'_>) -> Option<Runtime> {

@@ -3,4 +3,5 @@
 pub mod conformance;
 pub mod local_kit;
 pub mod mcp;
+pub mod planted;
 pub mod simulation;

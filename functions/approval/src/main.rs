@@ -9,6 +9,7 @@ use windlass::{
     clock::SystemClock,
     ids::SystemRandom,
     startup::{self, Ready},
+    telemetry::{StandardOutput, Teller},
 };
 use windlass_http::Event;
 
@@ -28,7 +29,7 @@ async fn main() -> ExitCode {
     let runs = Runs::new(clients.dynamodb(), &tables.runs_table, &tables.idempotency_table, clock.clone());
     let runs = Arc::new(runs);
     let desk = Desk {
-        journal: runs.clone(),
+        journal: Teller::new(Arc::new(StandardOutput), &config).journal(runs.clone()),
         heads: runs,
         wake_ups: Arc::new(StepQueue::new(clients.sqs(), queue)),
         clock,

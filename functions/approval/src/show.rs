@@ -31,7 +31,7 @@ impl Desk {
                 Shown::of(question).for_decision(Some(token.to_string()))
             }
             (Standing::Open, Err(forbidden)) => Shown::of(question).for_information(forbidden.to_string()),
-            _ => Shown::of(question),
+            _ => Shown::of(question).for_the_record(),
         };
         Ok(Reply::json(200, &shown)?.in_trace(history.state.trace))
     }

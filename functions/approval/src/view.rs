@@ -9,6 +9,7 @@ use windlass::{
     },
     clock::Timestamp,
     ids::{Actor, ApprovalId, Role, RunId, ToolName},
+    redaction::Redaction,
 };
 
 /// One approval.
@@ -55,10 +56,13 @@ impl Shown {
             run_id: request.id.run,
             status: word(&standing),
             subject: request.subject,
-            action: ShownAction { tool: request.action.tool, arguments: request.action.arguments },
+            action: ShownAction {
+                tool: request.action.tool,
+                arguments: Redaction::CREDENTIALS.value(&request.action.arguments),
+            },
             digest: request.digest,
             role: request.role,
-            reason: request.reason,
+            reason: Redaction::STRICT.text(&request.reason).into_owned(),
             requested_at: request.requested_at,
             expires_at: request.expires_at,
             decided_by,
@@ -69,14 +73,22 @@ impl Shown {
         }
     }
 
-    /// For somebody who may decide it, with a token when it is shown alone.
+    /// For somebody who may decide it, with a token when it is shown alone. They see the exact action, personal data included:
+    /// nobody can answer for what they were not shown. Only credentials are not shown, since reading one decides nothing; the
+    /// digest that the decision is bound to covers them.
     pub(crate) fn for_decision(self, token: Option<String>) -> Shown {
         Shown { may_decide: true, token, ..self }
     }
 
     /// For somebody who may not, and why.
     pub(crate) fn for_information(self, why_not: String) -> Shown {
-        Shown { why_not: Some(why_not), ..self }
+        Shown { why_not: Some(why_not), ..self }.for_the_record()
+    }
+
+    /// For whoever looks at it without deciding: without personal data.
+    pub(crate) fn for_the_record(mut self) -> Shown {
+        self.action.arguments = Redaction::STRICT.value(&self.action.arguments);
+        self
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use windlass::redaction::Redaction;
 
 /// What kinds of problem there are: each with its own URN, title and status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,8 +158,8 @@ impl Problem {
             ("type", json!(format!("urn:windlass:problem:{slug}"))),
             ("title", json!(title)),
             ("status", json!(status)),
-            ("detail", json!(self.detail)),
-            ("instance", json!(path)),
+            ("detail", json!(Redaction::STRICT.text(&self.detail))),
+            ("instance", json!(Redaction::STRICT.text(path))),
         ] {
             document.insert(name.to_owned(), value);
         }

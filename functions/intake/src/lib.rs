@@ -18,6 +18,7 @@ use windlass::{
     journal::{Heads, Journal},
     principal::Principal,
     queue::WakeUps,
+    redaction::Redactions,
     run::{accept::Terms, outside::Outside},
 };
 use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, respond};
@@ -47,6 +48,8 @@ pub struct Intake {
     pub terms: Terms,
     /// Which claims say who asks.
     pub claims: Claims,
+    /// What may be shown of runs.
+    pub redactions: Redactions,
 }
 
 impl Intake {

@@ -9,6 +9,7 @@ use windlass::{
     clock::SystemClock,
     ids::SystemRandom,
     startup,
+    telemetry::{StandardOutput, Teller},
 };
 use windlass_http::Event;
 
@@ -27,7 +28,7 @@ async fn main() -> ExitCode {
     let runs = Runs::new(clients.dynamodb(), &tables.runs_table, &tables.idempotency_table, clock.clone());
     let runs = Arc::new(runs);
     let intake = Intake {
-        journal: runs.clone(),
+        journal: Teller::new(Arc::new(StandardOutput), &config).journal(runs.clone()),
         heads: runs,
         wake_ups: Arc::new(StepQueue::new(clients.sqs(), queue)),
         clock,
@@ -35,6 +36,7 @@ async fn main() -> ExitCode {
         release: config.runtime.release.clone(),
         terms: config.terms(),
         claims: (&config.http).into(),
+        redactions: config.observability.redactions.clone(),
     };
     let handler = async |event: LambdaEvent<Event>| Ok::<_, Infallible>(intake.handle(event.payload).await);
     startup::exit_code(run(service_fn(handler)).await)

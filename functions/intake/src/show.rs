@@ -1,12 +1,10 @@
 //! `GET /runs/{id}` and `GET /runs/{id}/journal`.
 
+use serde_json::Value;
 use windlass::{
     ids::RunId,
     principal::Principal,
-    run::{
-        entry::{Entry, Seq},
-        outside::History,
-    },
+    run::{entry::Seq, outside::History},
 };
 use windlass_http::{Kind, Problem, Reply, Request};
 
@@ -24,7 +22,7 @@ impl Intake {
     pub(crate) async fn show(&self, caller: &Principal, run: RunId) -> Result<Reply, Problem> {
         let head = visible(self.heads.as_ref(), caller, run).await?;
         let History { state, .. } = History::load(self.journal.as_ref(), run).await?;
-        Ok(Reply::json(200, &Shown::of(head, &state))?.in_trace(state.trace))
+        Ok(Reply::json(200, &Shown::of(head, &state, &self.redactions))?.in_trace(state.trace))
     }
 
     pub(crate) async fn journal(&self, request: &Request, caller: &Principal, run: RunId) -> Result<Reply, Problem> {
@@ -34,22 +32,24 @@ impl Intake {
             Some(_) => return Err(Problem::new(Kind::Malformed, "`from` is not the number of an entry: 1, 2, 3 …")),
         };
         visible(self.heads.as_ref(), caller, run).await?;
-        let entries = self.journal.load(run, from).await?;
-        let (entries, next) = page(&entries, from);
+        // Which tool a call is of is said earlier in the journal.
+        let first = if self.redactions.know_tools() { 1 } else { from };
+        let entries = self.redactions.journal(&self.journal.load(run, first).await?);
+        let (entries, next) = page(entries.into_iter().skip((from - first) as usize).collect(), from);
         Reply::json(200, &Page { run_id: run, entries, next })
     }
 }
 
 /// As many entries as fit a page, at least one, and where the next page starts.
-fn page(entries: &[Entry], from: Seq) -> (Vec<ShownEntry<'_>>, Option<Seq>) {
-    let mut bytes = 0;
-    let fits = |entry: &&Entry| {
+fn page(entries: Vec<Value>, from: Seq) -> (Vec<ShownEntry>, Option<Seq>) {
+    let (mut bytes, count) = (0, entries.len());
+    let fits = |entry: &Value| {
         let before = bytes;
-        bytes += serde_json::to_string(entry).map_or(0, |json| json.len());
+        bytes += entry.to_string().len();
         before == 0 || bytes <= PAGE_BYTES_MAX
     };
-    let shown: Vec<ShownEntry<'_>> =
-        entries.iter().take_while(fits).zip(from..).map(|(entry, seq)| ShownEntry { seq, entry }).collect();
-    let next = shown.last().filter(|_| shown.len() < entries.len()).map(|last| last.seq + 1);
+    let shown: Vec<ShownEntry> =
+        entries.into_iter().take_while(fits).zip(from..).map(|(entry, seq)| ShownEntry { seq, entry }).collect();
+    let next = shown.last().filter(|_| shown.len() < count).map(|last| last.seq + 1);
     (shown, next)
 }

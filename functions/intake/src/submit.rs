@@ -82,7 +82,7 @@ impl Intake {
             (TakenOn::Repeated { .. }, _) => Some(History::load(self.journal.as_ref(), run).await?),
         };
         let (summary, trace) = match (&known, taken_on) {
-            (Some(history), _) => (Summary::of(&history.state), history.state.trace),
+            (Some(history), _) => (Summary::of(&history.state, &self.redactions), history.state.trace),
             (None, TakenOn::New { trace, .. }) => (Summary::accepted(), trace),
             (None, TakenOn::Repeated { .. }) => return Err(windlass::journal::JournalError::Missing { run }.into()),
         };

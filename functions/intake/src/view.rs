@@ -7,8 +7,9 @@ use windlass::{
     clock::Timestamp,
     ids::{Actor, ApprovalId, CallId, Release, Role, RunId, Task, ToolName, TraceId},
     journal::Head,
+    redaction::Redactions,
     run::{
-        entry::{Entry, Seq, StopReason},
+        entry::{Seq, StopReason},
         limits::Limits,
         state::{Call, CallStatus, Phase, RunState},
     },
@@ -95,19 +96,20 @@ struct ShownOutcome {
 
 /// The answer to `GET /runs/{id}/journal`.
 #[derive(Serialize)]
-pub(crate) struct Page<'a> {
+pub(crate) struct Page {
     pub(crate) run_id: RunId,
-    pub(crate) entries: Vec<ShownEntry<'a>>,
+    pub(crate) entries: Vec<ShownEntry>,
     /// Where the next page starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<Seq>,
 }
 
 #[derive(Serialize)]
-pub(crate) struct ShownEntry<'a> {
+pub(crate) struct ShownEntry {
     pub(crate) seq: Seq,
+    /// An entry, redacted.
     #[serde(flatten)]
-    pub(crate) entry: &'a Entry,
+    pub(crate) entry: Value,
 }
 
 impl Summary {
@@ -116,11 +118,13 @@ impl Summary {
         Summary { status: "ready", response: None, escalation: Vec::new(), is_over: false }
     }
 
-    pub(crate) fn of(state: &RunState) -> Summary {
-        let escalation: Vec<Escalation> = state.open_approvals().map(Escalation::of).collect();
+    pub(crate) fn of(state: &RunState, redactions: &Redactions) -> Summary {
+        let ask = |request| Escalation::of(request, redactions);
+        let escalation: Vec<Escalation> = state.open_approvals().map(ask).collect();
         let (status, response, is_over) = match &state.phase {
             Phase::Finished(outcome) => {
-                (outcome.reason.word(), Some(outcome.response.clone()).filter(|response| !response.is_null()), true)
+                let response = Some(redactions.response(&outcome.response)).filter(|response| !response.is_null());
+                (outcome.reason.word(), response, true)
             }
             _ if state.abandoned.is_some() => ("stopping", None, false),
             _ if !escalation.is_empty() => ("awaiting_approval", None, false),
@@ -136,22 +140,25 @@ impl Summary {
 }
 
 impl Escalation {
-    fn of(request: &ApprovalRequest) -> Escalation {
-        let action = serde_json::json!({ "tool": request.action.tool, "arguments": request.action.arguments });
+    /// For whoever asked: whoever decides is shown the exact action by the approval function.
+    fn of(request: &ApprovalRequest, redactions: &Redactions) -> Escalation {
+        let tool = &request.action.tool;
+        let arguments = redactions.arguments(tool, &request.action.arguments);
+        let action = serde_json::json!({ "tool": tool, "arguments": arguments });
         Escalation {
             id: request.id,
             role: request.role.clone(),
             subject: request.subject,
             action,
             digest: request.digest.clone(),
-            reason: request.reason.clone(),
+            reason: redactions.text(&request.reason),
             expires_at: request.expires_at,
         }
     }
 }
 
 impl Shown {
-    pub(crate) fn of(head: Head, state: &RunState) -> Shown {
+    pub(crate) fn of(head: Head, state: &RunState, redactions: &Redactions) -> Shown {
         let totals = state.totals;
         Shown {
             run_id: head.run,
@@ -161,13 +168,13 @@ impl Shown {
             created: state.accepted_at,
             release: head.release,
             seq: state.seq,
-            summary: Summary::of(state),
+            summary: Summary::of(state, redactions),
             usage: Usage { steps: totals.steps, tokens: totals.tokens, cost_micro_usd: totals.cost_micro_usd },
             limits: state.limits,
-            calls: state.calls.iter().map(ShownCall::of).collect(),
+            calls: state.calls.iter().map(|call| ShownCall::of(call, redactions)).collect(),
             outcome: match &state.phase {
                 Phase::Finished(outcome) => Some(ShownOutcome {
-                    reason: outcome.reason.clone(),
+                    reason: redacted(&outcome.reason, redactions),
                     at: outcome.at,
                     standing: outcome.standing.clone(),
                     in_doubt: outcome.in_doubt.clone(),
@@ -179,7 +186,7 @@ impl Shown {
 }
 
 impl ShownCall {
-    fn of(call: &Call) -> ShownCall {
+    fn of(call: &Call, redactions: &Redactions) -> ShownCall {
         let (status, message) = match &call.status {
             CallStatus::Proposed => ("proposed", None),
             CallStatus::Allowed { .. } => ("allowed", None),
@@ -188,19 +195,30 @@ impl ShownCall {
             CallStatus::Uncertain => ("uncertain", None),
             CallStatus::InDoubt(_) => ("in_doubt", None),
             CallStatus::Succeeded { .. } => ("succeeded", None),
-            CallStatus::Failed { message } => ("failed", Some(message.clone())),
-            CallStatus::Doubtful { message } => ("doubtful", Some(message.clone())),
+            CallStatus::Failed { message } => ("failed", Some(redactions.text(message))),
+            CallStatus::Doubtful { message } => ("doubtful", Some(redactions.text(message))),
             CallStatus::Compensating { .. } => ("compensating", None),
             CallStatus::Compensated => ("compensated", None),
-            CallStatus::Standing { message } => ("standing", Some(message.clone())),
+            CallStatus::Standing { message } => ("standing", Some(redactions.text(message))),
         };
         ShownCall {
             id: call.id,
             tool: call.tool.clone(),
-            arguments: call.arguments.clone(),
+            arguments: redactions.arguments(&call.tool, &call.arguments),
             status,
             attempts: call.attempts,
             message,
         }
+    }
+}
+
+fn redacted(reason: &StopReason, redactions: &Redactions) -> StopReason {
+    match reason {
+        StopReason::Failed { message } => StopReason::Failed { message: redactions.text(message) },
+        StopReason::LimitReached { limit } => StopReason::LimitReached { limit: redactions.text(limit) },
+        StopReason::Dead { cause, fingerprint } => {
+            StopReason::Dead { cause: redactions.text(cause), fingerprint: fingerprint.clone() }
+        }
+        other => other.clone(),
     }
 }

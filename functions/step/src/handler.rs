@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tracing::{error, info, warn};
 use windlass::{
     clock::{CLOCK_SKEW_MAX, Timestamp},
-    ids::RunId,
+    ids::{RunId, TraceId},
     journal::JournalError,
     queue::Message,
     retry::Retry,
@@ -78,7 +78,7 @@ impl Handler {
         match Message::parse(record.body.as_deref().unwrap_or_default()) {
             Ok(Message::WakeUp { run }) => Ok(run),
             Ok(Message::Start { idempotency_key, source, request }) => {
-                let incoming = Incoming { request, source, client_key: idempotency_key, trace: None };
+                let incoming = Incoming { request, source, client_key: idempotency_key, trace: sent_trace(record) };
                 accept(&self.outside(), &self.terms, incoming).await.map(|taken_on| taken_on.run()).map_err(|problem| {
                     error!(message, %problem, "a request was not taken on");
                     match problem.retry() {
@@ -139,4 +139,10 @@ impl Handler {
             warn!(%problem, "a message was not put back; it comes back by itself");
         }
     }
+}
+
+/// The trace of whoever sent the message, from its attribute `traceparent`. A wake-up needs none: the run knows its trace.
+fn sent_trace(record: &SqsMessage) -> Option<TraceId> {
+    let sent = record.message_attributes.get("traceparent")?;
+    TraceId::from_traceparent(sent.string_value.as_deref()?)
 }

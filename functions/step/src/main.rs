@@ -7,10 +7,11 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use step::{desk, handler::Handler};
 use windlass::{
     aws::{self, clients::Clients},
-    clock::{SystemClock, Timestamp},
+    clock::{Clock, SystemClock, Timestamp},
     ids::SystemRandom,
     run::advance::Engine,
     startup,
+    telemetry::{StandardOutput, Teller},
 };
 use windlass_mcp::{catalogue::Ports, configured::catalogue};
 
@@ -42,11 +43,13 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let teller = Teller::new(Arc::new(StandardOutput), &config);
+    let clock: Arc<dyn Clock> = clock;
     let engine = Engine {
-        journal: runs.clone(),
-        leases: runs,
+        journal: teller.journal(runs.clone()),
+        leases: teller.leases(runs),
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
-        agent,
+        agent: teller.watch(agent, &clock),
         answers: Arc::new(aws::Answers::new(clients.dynamodb(), &storage.memory_table)),
         clock,
         random,

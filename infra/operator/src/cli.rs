@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use windlass::{
     clock::Timestamp,
     dead_letter::replay::{FAILURES_DEFAULT, RATE_DEFAULT, RATE_MAX},
-    ids::{Actor, ApprovalId, RunId, Tenant},
+    ids::{Actor, ApprovalId, Release, RunId, Tenant},
     schedule::Job,
 };
 
@@ -200,6 +200,31 @@ Examples:
         /// Who does it.
         #[command(flatten)]
         by: By,
+    },
+    /// Rebuild one run from the events that were told of it, without raw secrets
+    #[command(after_help = "\
+Without --events, the events are derived from the run's journal; how long things took is not in there.
+
+Examples:
+  windlass runs trace 01JHD7Z3ZK8V6N5Q4R3S2T1W0X
+  windlass runs trace 01JHD7Z3ZK8V6N5Q4R3S2T1W0X --events logs/intake.log logs/step.log logs/approval.log")]
+    Trace {
+        /// The run
+        run: RunId,
+        /// Read events from these files; `-` is standard input
+        #[arg(long, num_args = 1.., value_name = "FILE")]
+        events: Vec<PathBuf>,
+    },
+    /// Set two releases side by side, from the events that were told of their runs
+    #[command(after_help = "Examples:\n  windlass runs compare r41 r42 --events logs/step.log")]
+    Compare {
+        /// The release in force
+        before: Release,
+        /// The one to compare with it
+        after: Release,
+        /// Read events from these files; `-` is standard input
+        #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
+        events: Vec<PathBuf>,
     },
     /// Follow a run's journal until it ends
     #[command(after_help = "Examples:\n  windlass runs watch 01JHD7Z3ZK8V6N5Q4R3S2T1W0X --seconds 60")]

@@ -49,6 +49,25 @@ pub enum Failure {
         /// How long was waited.
         seconds: u64,
     },
+    /// What was told cannot be read.
+    #[error("`{file}` cannot be read: {source}")]
+    Events {
+        /// Where it is.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nothing was told.
+    #[error("there are no events of {of} in {lines} lines")]
+    NoEvents {
+        /// Of what.
+        of: String,
+        /// How much was read.
+        lines: usize,
+    },
+    /// A journal could not be redacted.
+    #[error("the journal cannot be shown without what must not be shown: {0}")]
+    NotRedacted(#[from] serde_json::Error),
     /// A replay stopped before its end.
     #[error("the replay stopped: {why}")]
     Stopped {

@@ -8,6 +8,7 @@ pub mod approvals;
 pub mod aws_endpoint;
 pub mod cli;
 pub mod command;
+mod compare;
 pub mod console;
 pub mod cost;
 pub mod dead_letters;
@@ -18,6 +19,7 @@ pub mod journal_lines;
 pub mod local;
 pub mod policy;
 pub mod ports;
+mod redacted;
 mod run_view;
 pub mod runs;
 pub mod scenario;
@@ -25,6 +27,7 @@ pub mod schedules;
 pub mod stack;
 pub mod table;
 pub mod target;
+mod trace;
 
 /// What entries that this command writes are marked with.
 pub fn release() -> Release {

@@ -16,6 +16,7 @@ use crate::{
     failure::Failure,
     journal_lines,
     ports::Ports,
+    redacted,
     runs::{cause, head_json},
     table::Table,
 };
@@ -23,7 +24,7 @@ use crate::{
 /// Shows one run. One whose journal cannot be read is shown as far as its head tells, and the command fails.
 pub(crate) async fn show(run: RunId, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
     let head = ports.heads.head(run).await?.ok_or(Failure::MissingRun { run })?;
-    let history = History::load(ports.journal.as_ref(), run).await;
+    let history = History::load(ports.journal.as_ref(), run).await.map_err(Failure::from).and_then(redacted::history);
     if json {
         console.json(&run_json(&head, history.as_ref().ok()))?;
     } else {
@@ -37,7 +38,7 @@ pub(crate) async fn show(run: RunId, ports: &Ports, json: bool, console: &mut Co
             }
         }
     }
-    history.map(|_| ()).map_err(Failure::from)
+    history.map(|_| ())
 }
 
 fn head_table(head: &Head, history: Option<&History>) -> Table {

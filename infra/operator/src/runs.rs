@@ -15,12 +15,14 @@ use windlass::{
 
 use crate::{
     cli::{ListRuns, Runs},
+    compare,
     console::Console,
     failure::Failure,
     journal_lines,
     ports::Ports,
-    run_view,
+    redacted, run_view,
     table::Table,
+    trace,
 };
 
 /// How often a run is looked at while it is watched.
@@ -35,6 +37,8 @@ pub async fn run(command: &Runs, ports: &Ports, json: bool, console: &mut Consol
         Runs::List(wanted) => list(wanted, ports, json, console).await,
         Runs::Show { run } => run_view::show(*run, ports, json, console).await,
         Runs::Cancel { run, reason, by } => cancel_run(*run, reason, &by.by, ports, json, console).await,
+        Runs::Trace { run, events } => trace::show(*run, events, ports, json, console).await,
+        Runs::Compare { before, after, events } => compare::show(before, after, events, json, console),
         Runs::Watch { run, seconds } => watch(*run, *seconds, ports, json, console).await,
     }
 }
@@ -148,7 +152,7 @@ async fn watch(run: RunId, seconds: u64, ports: &Ports, json: bool, console: &mu
     loop {
         // The head first: what it says is over has its last entry in the journal.
         let head = ports.heads.head(run).await?.ok_or(Failure::MissingRun { run })?;
-        for entry in ports.journal.load(run, next).await? {
+        for entry in redacted::entries(&ports.journal.load(run, next).await?)? {
             write_entry(next, &entry, json, console)?;
             next += 1;
         }

@@ -97,6 +97,7 @@ variables! {
     PUBLIC_URL: Http, None, "the address under which people reach the API";
 
     LOG_FORMAT: Observability, Value("json"), "`json` or `text`";
+    SHOWN_FIELDS: Observability, Value("{}"), "JSON pointers to the personal data that is needed, such as `{\"request\":[\"/email\"],\"tools\":{\"refund\":{\"answer\":[\"/iban\"]}}}`";
 
     EVAL_DATASET_VERSION: Evals, None, "the version of the dataset that the release was judged with";
 }

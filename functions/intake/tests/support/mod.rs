@@ -58,6 +58,7 @@ pub fn intake_with(
         random: Arc::new(SeededRandom::new(1)),
         release: "r1".parse().expect("a release"),
         terms: Terms { limits: Limits::default(), key_kept_for: DAY, run_kept_for: 90 * DAY },
+        redactions: windlass::redaction::Redactions::default(),
         claims: Claims { tenant: "tenant".to_owned(), roles: "roles".to_owned() },
     }
 }

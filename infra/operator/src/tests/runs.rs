@@ -368,3 +368,70 @@ async fn watching_ends_when_its_time_does() {
     .assert_eq(&world.types(&format!("runs watch {run} --seconds 3")).await);
     assert_eq!(windlass::clock::Clock::now(&*world.clock), began + Duration::from_secs(3));
 }
+
+#[tokio::test]
+async fn a_run_is_rebuilt_from_its_journal_and_from_what_was_told_alike() {
+    let world = World::new();
+    let run = world.completed().await;
+    let from_journal = world.types(&format!("runs trace {run}")).await;
+    expect![[r#"
+        run          01M3250VZ835X03CDRZCQ0SGFQ
+        trace        745c0d6185ece0d9a7288dfbd4d187a8
+        tenant       acme
+        environment  unknown
+        release      r1
+
+        SEQ  AFTER   EVENT   STATUS     TOOK    WHAT
+        1    0 ms    run     accepted   -       `refund` of ada
+        2    250 ms  model   call       -       script, prompt p1, 900 in, 100 out
+        2    250 ms  policy  allow      -       refund_order (call 1): small
+        2    250 ms  tool    attempted  -       refund_order {"cents":1200,"order":"A-1"} (call 1, by policy 1)
+        2    250 ms  tool    succeeded  -       refund_order {"cents":1200,"order":"A-1"} (call 1, by policy 1)
+        2    250 ms  model   answer     -       script, prompt p1, 900 in, 100 out
+        2    250 ms  run     responded  -
+        2    250 ms  run     completed  250 ms  2 steps, 2000 tokens
+    "#]]
+    .assert_eq(&from_journal);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("step.log");
+    let told = world.types(&format!("runs trace {run} --json")).await;
+    let noise = "START RequestId: 1\n{\"message\":\"advanced\"}\n\u{fffd}{}\n";
+    std::fs::write(&file, format!("{noise}{told}{told}")).expect("the file is written");
+    let file = file.display();
+    assert_eq!(world.types(&format!("runs trace {run} --events {file}")).await, from_journal);
+    let missing = world.types(&format!("runs trace 01JHD7Z3ZK8V6N5Q4R3S2T1W0X --events {file}")).await;
+    assert!(missing.contains("there are no events of run `01JHD7Z3ZK8V6N5Q4R3S2T1W0X` in "), "{missing}");
+}
+
+#[tokio::test]
+async fn two_releases_are_set_side_by_side() {
+    let world = World::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("step.log");
+    let (one, two) = (world.completed().await, world.completed().await);
+    let one = world.types(&format!("runs trace {one} --json")).await;
+    let dead = world.dead("the process died").await;
+    let dead = world.types(&format!("runs trace {dead} --json")).await;
+    let two = world.types(&format!("runs trace {two} --json")).await + &dead;
+    let told = one + &two.replace(r#""release":"r1""#, r#""release":"r2""#);
+    std::fs::write(&file, told).expect("the file is written");
+    let file = file.display();
+    expect![[r#"
+        WHAT                         BEFORE           AFTER
+        release                      r1               r2
+        runs accepted                1                2
+        runs completed               1                1
+        runs dead                    0                1
+        run, p50 / p95 / p99 ms      250 / 250 / 250  0 / 250 / 250
+        model, p50 / p95 / p99 ms    -                -
+        tool, p50 / p95 / p99 ms     -                -
+        tokens in                    1800             1800
+        tokens out                   200              200
+        USD per run                  0.008400         0.004200
+        tool refund_order succeeded  1                1
+        policy allow                 1                1
+    "#]]
+    .assert_eq(&world.types(&format!("runs compare r1 r2 --events {file}")).await);
+    let missing = world.types(&format!("runs compare r1 r3 --events {file}")).await;
+    assert!(missing.contains("there are no events of release `r3`"), "{missing}");
+}

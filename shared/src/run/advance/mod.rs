@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::{Instrument as _, info, info_span, warn};
+use tracing::{
+    Instrument as _, Span,
+    field::{Empty, display},
+    info, info_span, warn,
+};
 
 use self::turn::{Interrupted, Turn};
 use super::{
@@ -103,10 +107,12 @@ impl Engine {
         let holder = format!("{:032x}", self.random.bits());
         match self.leases.claim(run, &holder, started, started + LEASE_FOR).await? {
             Claim::Won(head, lease) => {
-                let span = info_span!("run", run = %run, tenant = %head.tenant, release = %self.release);
+                let tenant = &head.tenant;
+                let span = info_span!("run", run = %run, trace = Empty, tenant = %tenant, release = %self.release);
                 async {
                     match self.load(run).await {
                         Ok(state) => {
+                            Span::current().record("trace", display(state.trace));
                             let turn = Turn::new(self, &head, lease, state, deadline);
                             self.drive(turn).await
                         }

@@ -1,0 +1,133 @@
+//! One pass over a text: at each place every rule is asked whether something begins there.
+
+use std::borrow::Cow;
+
+use super::{Class, Kind, credentials, keys, personal};
+
+/// How every mark begins.
+const MARK: &str = "[redacted:";
+
+/// The most bytes of a key in `key=value`.
+const KEY_BYTES_MAX: usize = 40;
+
+/// The fewest digits of a value under a personal key in running text.
+const PERSONAL_DIGITS_MIN: usize = 4;
+
+/// What begins at a place: it ends before `end`, and of it `from` to `end` goes.
+pub(super) struct Found {
+    pub(super) from: usize,
+    pub(super) end: usize,
+    pub(super) kind: Kind,
+}
+
+/// A rule: what begins in the text at that byte, which starts a word.
+type Rule = fn(&str, usize) -> Option<Found>;
+
+const RULES: [Rule; 10] = [
+    credentials::private_key,
+    credentials::authorization,
+    credentials::prefixed,
+    credentials::jwt,
+    credentials::url_password,
+    credentials::aws_secret,
+    personal::email,
+    personal::iban,
+    personal::digits,
+    personal::ip_address,
+];
+
+/// Whether a text is nothing but a mark.
+pub(super) fn is_mark(text: &str) -> bool {
+    text.starts_with(MARK) && text.ends_with(']') && !text[MARK.len()..text.len() - 1].contains(['[', ']'])
+}
+
+/// `text` with marks in the place of everything of `least` or worse.
+pub(super) fn replace(text: &str, least: Class) -> Cow<'_, str> {
+    let mut shown: Option<String> = None;
+    let (mut at, mut copied) = (0, 0);
+    while at < text.len() {
+        if let Some(mark) = mark_at(text, at) {
+            at = mark;
+            continue;
+        }
+        match starts_word(text, at).then(|| found(text, at, least)).flatten() {
+            Some(found) => {
+                let shown = shown.get_or_insert_with(String::new);
+                shown.push_str(&text[copied..found.from]);
+                shown.push_str(&found.kind.mark());
+                (at, copied) = (found.end, found.end);
+            }
+            None => at += text[at..].chars().next().map_or(1, char::len_utf8),
+        }
+    }
+    match shown {
+        None => Cow::Borrowed(text),
+        Some(mut shown) => {
+            shown.push_str(&text[copied..]);
+            Cow::Owned(shown)
+        }
+    }
+}
+
+/// What a number is, if it must not be shown.
+pub(super) fn number(digits: &str, least: Class) -> Option<Kind> {
+    personal::card(digits, 0).map(|found| found.kind).filter(|kind| kind.class() >= least)
+}
+
+fn found(text: &str, at: usize, least: Class) -> Option<Found> {
+    let rules = RULES.iter().filter_map(|rule| rule(text, at));
+    rules.chain(key_and_value(text, at)).find(|found| found.kind.class() >= least && found.from < found.end)
+}
+
+/// Where the mark that begins at `at` ends.
+fn mark_at(text: &str, at: usize) -> Option<usize> {
+    let rest = text.get(at..)?.strip_prefix(MARK)?;
+    rest.find(']').map(|end| at + MARK.len() + end + 1)
+}
+
+/// Whether a word, a number or a sign starts at `at`.
+fn starts_word(text: &str, at: usize) -> bool {
+    let Some(here) = text[at..].chars().next() else { return false };
+    let before = text[..at].chars().next_back();
+    (here.is_alphanumeric() || matches!(here, '+' | '(' | '-' | ':' | '_'))
+        && !before.is_some_and(|before| before.is_alphanumeric() || before == '_')
+}
+
+/// `password=hunter2`, `"api_key": "abc"`, `pin: 1234` in running text.
+fn key_and_value(text: &str, at: usize) -> Option<Found> {
+    let is_key = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    let length = text.as_bytes()[at..].iter().take(KEY_BYTES_MAX).take_while(|b| is_key(b)).count();
+    let name = text.get(at..at + length).filter(|name| !name.is_empty())?;
+    let rest = text[at + length..].trim_start_matches(['"', '\'', '\\']).trim_start();
+    let value = rest.strip_prefix([':', '='])?.trim_start_matches(['"', '\'', '\\', ' ']);
+    let kind = keys::kind_of(name).filter(|_| !value.starts_with(MARK))?;
+    let value = after_scheme(value.trim_start_matches(['[', '"', '\'', '\\']));
+    let from = text.len() - value.len();
+    // It takes a line break to end a key.
+    if value.starts_with(MARK) || value.starts_with('{') || text[at..from].contains('\n') {
+        return None;
+    }
+    let stops = |c: char| match kind {
+        Kind::Cookie => matches!(c, '\n' | '"'),
+        _ => c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | ',' | ';' | '&' | '}' | ']' | ')' | '<'),
+    };
+    let end = from + value.find(stops).unwrap_or(value.len());
+    // What is under a personal key in running text is often an ordinary word (`address: unknown`): patterns find the rest.
+    let digits = text[from..end].bytes().filter(u8::is_ascii_digit).count();
+    (kind.class() == Class::Credential || digits >= PERSONAL_DIGITS_MIN).then_some(Found { from, end, kind })
+}
+
+/// What follows `Bearer`, `Basic` and their like.
+fn after_scheme(value: &str) -> &str {
+    match value.split_once(' ') {
+        Some((scheme, rest)) if ["bearer", "basic", "digest", "token"].contains(&scheme.to_lowercase().as_str()) => {
+            rest
+        }
+        _ => value,
+    }
+}
+
+/// Bytes from `at` on that fit.
+pub(super) fn run(text: &str, at: usize, fits: impl Fn(u8) -> bool) -> usize {
+    text.as_bytes().get(at..).unwrap_or_default().iter().take_while(|byte| fits(**byte)).count()
+}

@@ -1,0 +1,138 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+/// One planted text of each kind that is known by its looks, within a sentence. None of them opens anything. They are put together
+/// here, so that no scanner of repositories takes them for real.
+fn planted() -> Vec<(Kind, String)> {
+    let letters = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJ";
+    let digits = "0123456789abcdef0123456789abcdef";
+    let jwt = ["eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiJhZGEifQ", "c2lnbmF0dXJlLXNpZ25hdHVyZQ"].join(".");
+    let pem = |edge: &str| format!("-----{edge} RSA PRIVATE KEY-----");
+    vec![
+        (Kind::AwsAccessKey, format!("AKIA{}", "IOSFODNN7EXAMPLE")),
+        (Kind::AwsSecretKey, format!("wJalrXUtnFEMI/K7MDENG/{}", "bPxRfiCYEXAMPLEKEY")),
+        (Kind::Jwt, jwt),
+        (Kind::Authorization, format!("Bearer {}", &letters[20..])),
+        (Kind::PrivateKey, format!("{}\nMIIEow\nIBAAKC\n{}", pem("BEGIN"), pem("END"))),
+        (Kind::OpenAiKey, format!("sk-proj-{}", &letters[..30])),
+        (Kind::AnthropicKey, format!("sk-ant-api03-{}", &letters[..30])),
+        (Kind::GitHubToken, format!("ghp_{}", &letters[..36])),
+        (Kind::GitLabToken, format!("glpat-{}", &letters[..20])),
+        (Kind::SlackToken, format!("xoxb-{}-{}", &digits[..12], &letters[..24])),
+        (Kind::StripeKey, format!("sk_live_{}", &letters[..24])),
+        (Kind::GoogleKey, format!("AIza{}", &letters[..35])),
+        (Kind::SendGridKey, format!("SG.{}.{}", &letters[..22], &letters[..43])),
+        (Kind::RegistryToken, format!("npm_{}", &letters[..36])),
+        (Kind::UrlPassword, "postgres://app:hunt@er2@db.example.org/x".to_owned()),
+        (Kind::Password, "password=hunter2-hunter2".to_owned()),
+        (Kind::ApiKey, "\"api_key\": \"zzz-zzz-zzz\"".to_owned()),
+        (Kind::Card, "4111 1111 1111 1111".to_owned()),
+        (Kind::BankAccount, "DE89 3704 0044 0532 0130 00".to_owned()),
+        (Kind::Email, "ada.lovelace@example.org".to_owned()),
+        (Kind::Phone, "+44 20 7946 0958".to_owned()),
+        (Kind::Phone, "(555) 010-4477".to_owned()),
+        (Kind::NationalId, "078-05-1120".to_owned()),
+        (Kind::IpAddress, "203.0.113.77".to_owned()),
+        (Kind::IpAddress, "2001:db8:85a3::8a2e:370:7334".to_owned()),
+    ]
+}
+
+#[test]
+fn every_planted_text_goes_and_what_is_around_it_stays() {
+    for (kind, text) in planted() {
+        for around in [format!("see {text}, please"), format!("<{text}>"), text.clone(), format!("\"x\":\"{text}\"")] {
+            let shown = Redaction::STRICT.text(&around).into_owned();
+            assert!(shown.contains(&kind.mark()), "{kind:?}: {around} became {shown}");
+            let secret = text.rsplit([' ', '=']).next().unwrap_or(&text);
+            assert!(!shown.contains(secret), "{kind:?}: {shown}");
+            assert_eq!(Redaction::STRICT.text(&shown), shown, "twice is once");
+        }
+        assert!(Redaction::STRICT.text(&format!("see {text}, please")).ends_with(", please"), "{kind:?}");
+    }
+}
+
+#[test]
+fn what_the_kit_itself_says_stays_as_it_is() {
+    for text in [
+        "01JHD7Z3ZK8V6N5Q4R3S2T1W0X",
+        "01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3-1",
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+        "2026-01-09T23:06:40.123Z",
+        "the lease was lost after 1500 ms in attempt 3 of 5 (refund, A-1001)",
+        "1767999999999 and 1_000_000 and 0.0.0.0 and 127.0.0.1:4566 and ::1",
+        "shared::run::advance at 10:11:12",
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "basic information about the bearer of the letter",
+        "cost_micro_usd=125 input_tokens=40 idempotency_key=01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3",
+        "Your refund of 129900 cents for order A-1002 is on its way.",
+        "windlass-runs in us-east-1, policy v2.1.0",
+    ] {
+        assert_eq!(Redaction::STRICT.text(text), text);
+    }
+}
+
+#[test]
+fn keys_say_what_goes_and_the_shape_stays() {
+    let value = json!({
+        "order": "A-1", "amount_cents": 1200, "password": "p", "card": { "number": 4_111_111_111_111_111_u64, "exp": "12/29" },
+        "contacts": [{ "email": "a@example.org", "dateOfBirth": "1990-01-02" }], "has": { "token": true, "pin": null },
+    });
+    let shown = Redaction::STRICT.value(&value);
+    let wanted = json!({
+        "order": "A-1", "amount_cents": 1200, "password": "[redacted:password]",
+        "card": { "number": "[redacted:card]", "exp": "[redacted:card]" },
+        "contacts": [{ "email": "[redacted:email]", "dateOfBirth": "[redacted:birth-date]" }],
+        "has": { "token": true, "pin": null },
+    });
+    assert_eq!(shown, wanted);
+    assert_eq!(Redaction::STRICT.value(&shown), shown);
+}
+
+#[test]
+fn an_allowed_field_shows_personal_data_and_no_credential() {
+    let key = planted()[0].1.clone();
+    let value = json!({ "to": [{ "email": "a@example.org", "note": key }], "cc": "b@example.org" });
+    let pointers = ["/to/*/email", "/to/*/note"].map(|text| text.parse().expect("a pointer"));
+    let shown = Redaction::allowing(pointers).value(&value);
+    let wanted = json!({
+        "to": [{ "email": "a@example.org", "note": "[redacted:aws-access-key]" }], "cc": "[redacted:email]",
+    });
+    assert_eq!(shown, wanted);
+    assert_eq!(Redaction::CREDENTIALS.value(&value)["cc"], "b@example.org");
+    assert_eq!(Redaction::CREDENTIALS.value(&json!({ "password": "x" }))["password"], "[redacted:password]");
+}
+
+#[test]
+fn there_are_more_than_twenty_kinds_and_their_words_differ() {
+    let words: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+    assert_eq!(words.len(), Kind::ALL.len());
+    assert!(words.len() >= 20);
+}
+
+#[test]
+fn which_fields_are_needed_is_read_strictly() {
+    assert!(Redactions::parse("{}").is_ok());
+    assert!(Redactions::parse(r#"{"request":["/a"],"tools":{"refund":{"arguments":["/b/*"]}}}"#).is_ok());
+    for bad in ["", "[]", r#"{"requests":[]}"#, r#"{"request":["a"]}"#, r#"{"tools":{"re#fund":{}}}"#] {
+        assert!(Redactions::parse(bad).is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn redacting_twice_changes_nothing_more(text in any::<String>(), words in "[a-z:=@. \"0-9+\\[\\]-]{0,80}") {
+        for text in [text, words] {
+            let once = Redaction::STRICT.text(&text).into_owned();
+            prop_assert_eq!(Redaction::STRICT.text(&once).into_owned(), once);
+        }
+    }
+
+    #[test]
+    fn a_planted_text_goes_whatever_is_around_it(index in 0_usize..25, before in "[ ,;:(<\"']{0,3}", after in "[ ,;)>\"']{0,3}") {
+        let (kind, text) = planted()[index].clone();
+        let shown = Redaction::STRICT.text(&format!("x{before} {text}{after}")).into_owned();
+        prop_assert!(shown.contains(&kind.mark()), "{} became {}", text, shown);
+    }
+}

@@ -1,0 +1,165 @@
+//! Metrics in CloudWatch's embedded metric format: a line of JSON from which CloudWatch takes the numbers, without a request
+//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
+//!
+//! | metric | unit | outcome |
+//! |---|---|---|
+//! | `RunsAccepted` | Count | |
+//! | `RunsEnded`, `RunDuration`, `RunSteps`, `RunTokens`, `RunCost` | Count, Milliseconds, US dollars | how the run ended |
+//! | `ModelAnswers`, `InputTokens`, `OutputTokens`, `Cost`, `ModelLatency` | Count, US dollars, Milliseconds | what was answered |
+//! | `ToolCalls`, `ToolLatency` | Count, Milliseconds | what came of the attempt |
+//! | `PolicyDecisions`, `PolicyDenials` | Count | the decision |
+//! | `ApprovalsRequested`, `ApprovalsReminded`, `ApprovalsDecided`, `ApprovalWait`, `ApprovalsWaitingChange` | Count, Milliseconds | the verdict |
+//! | `Evaluations`, `EvaluationScore` | Count, None | passed or failed |
+//! | `Strikes` | Count | |
+//!
+//! Approvals waiting are the running sum of `ApprovalsWaitingChange` (`RUNNING_SUM` in metric mathematics): one when a person is
+//! asked, minus one when the question is answered, expires, or its run ends. Latencies are single values, so that CloudWatch can
+//! give percentiles.
+//!
+//! Every metric has the dimensions `Environment` and `Release`, once alone and once with `Outcome`. A tenant, an actor or a run is
+//! never a dimension: each combination is a metric that is paid for.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::event::{Body, TelemetryEvent};
+use crate::{clock::Timestamp, ids::Release};
+
+/// The namespace of every metric.
+pub const NAMESPACE: &str = "Windlass";
+
+/// A unit of CloudWatch
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// So many.
+    Count,
+    /// Thousandths of a second.
+    Milliseconds,
+    /// None of CloudWatch's: US dollars, scores.
+    None,
+}
+
+/// One number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// What is measured.
+    pub name: &'static str,
+    /// In what.
+    pub unit: Unit,
+    /// How much.
+    pub value: f64,
+}
+
+/// Numbers of one moment with the same dimensions: a line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metrics {
+    /// When.
+    pub at: Timestamp,
+    /// Where.
+    pub environment: String,
+    /// Of which release.
+    pub release: Release,
+    /// With what end, when there are several.
+    pub outcome: Option<String>,
+    /// The numbers.
+    pub metrics: Vec<Metric>,
+}
+
+const fn count(name: &'static str, value: u64) -> Metric {
+    Metric { name, unit: Unit::Count, value: value as f64 }
+}
+
+const fn millis(name: &'static str, value: u64) -> Metric {
+    Metric { name, unit: Unit::Milliseconds, value: value as f64 }
+}
+
+const fn usd(name: &'static str, micro_usd: u64) -> Metric {
+    Metric { name, unit: Unit::None, value: micro_usd as f64 / 1e6 }
+}
+
+impl Metrics {
+    /// The numbers in an event, if there are any.
+    pub fn of(event: &TelemetryEvent) -> Option<Metrics> {
+        let (outcome, metrics) = match &event.body {
+            Body::Run(run) => match (run.status.as_str(), &run.totals) {
+                ("accepted", _) => (None, vec![count("RunsAccepted", 1)]),
+                ("ended", Some(totals)) => {
+                    let numbers = vec![
+                        count("RunsEnded", 1),
+                        millis("RunDuration", totals.duration_ms),
+                        count("RunSteps", u64::from(totals.steps)),
+                        count("RunTokens", totals.tokens),
+                        usd("RunCost", totals.cost_micro_usd),
+                    ];
+                    (run.outcome.clone(), numbers)
+                }
+                _ => return None,
+            },
+            Body::Model(model) => {
+                let mut numbers = vec![
+                    count("ModelAnswers", 1),
+                    count("InputTokens", model.input_tokens),
+                    count("OutputTokens", model.output_tokens),
+                    usd("Cost", model.cost_micro_usd),
+                ];
+                numbers.extend(model.duration_ms.map(|took| millis("ModelLatency", took)));
+                (Some(model.output_status.clone()), numbers)
+            }
+            // An intent is no outcome.
+            Body::Tool(tool) if matches!(tool.status.as_str(), "attempted" | "undoing") => return None,
+            Body::Tool(tool) => {
+                let latency = tool.duration_ms.map(|took| millis("ToolLatency", took));
+                (Some(tool.status.clone()), [count("ToolCalls", 1)].into_iter().chain(latency).collect())
+            }
+            Body::Policy(policy) => {
+                let denied = u64::from(policy.decision == "deny");
+                (Some(policy.decision.clone()), vec![count("PolicyDecisions", 1), count("PolicyDenials", denied)])
+            }
+            Body::Approval(approval) if approval.result == "requested" => {
+                (None, vec![count("ApprovalsRequested", 1), count("ApprovalsWaitingChange", 1)])
+            }
+            Body::Approval(approval) if approval.result == "reminded" => (None, vec![count("ApprovalsReminded", 1)]),
+            Body::Approval(approval) => {
+                let change = Metric { name: "ApprovalsWaitingChange", unit: Unit::Count, value: -1.0 };
+                let wait = approval.waited_ms.map(|waited| millis("ApprovalWait", waited));
+                let numbers = [count("ApprovalsDecided", 1), change].into_iter().chain(wait);
+                (Some(approval.result.clone()), numbers.collect())
+            }
+            Body::Eval(eval) => {
+                let score = Metric { name: "EvaluationScore", unit: Unit::None, value: eval.score };
+                let outcome = if eval.passed { "passed" } else { "failed" };
+                (Some(outcome.to_owned()), vec![count("Evaluations", 1), score])
+            }
+            Body::Retrieval(_) | Body::Memory(_) => return None,
+        };
+        let envelope = &event.envelope;
+        let (environment, release) = (envelope.environment.clone(), envelope.release.clone());
+        Some(Metrics { at: envelope.at, environment, release, outcome, metrics })
+    }
+
+    /// One claim of a run that had been claimed in vain before.
+    pub(super) fn strike(at: Timestamp, environment: &str, release: &Release) -> Metrics {
+        let (environment, release) = (environment.to_owned(), release.clone());
+        Metrics { at, environment, release, outcome: None, metrics: vec![count("Strikes", 1)] }
+    }
+
+    /// Its line.
+    pub fn line(&self) -> String {
+        let mut dimensions = vec![json!(["Environment", "Release"])];
+        let mut root = Map::new();
+        root.insert("Environment".to_owned(), json!(self.environment));
+        root.insert("Release".to_owned(), json!(self.release));
+        if let Some(outcome) = &self.outcome {
+            dimensions.push(json!(["Environment", "Release", "Outcome"]));
+            root.insert("Outcome".to_owned(), json!(outcome));
+        }
+        let defined = self.metrics.iter().map(|metric| json!({ "Name": metric.name, "Unit": metric.unit }));
+        let directive = json!({
+            "Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": defined.collect::<Vec<Value>>(),
+        });
+        root.insert("_aws".to_owned(), json!({ "Timestamp": self.at.as_millis(), "CloudWatchMetrics": [directive] }));
+        root.extend(self.metrics.iter().map(|metric| (metric.name.to_owned(), json!(metric.value))));
+        Value::Object(root).to_string()
+    }
+}

@@ -1,0 +1,63 @@
+//! Telemetry: what the kit says of its runs, one JSON object a line on standard output, where Lambda hands it to CloudWatch Logs.
+//!
+//! Everything is derived from journal entries in one place, [`Teller`], which stands between the engine and the store: an entry
+//! is told once its write has succeeded, and only then. So what is told is what is in the journal, a repeated write tells nothing
+//! twice, and telling costs no write to any store. A process that dies between a write and its telling leaves a line out; the
+//! journal has it all the same.
+//!
+//! Two kinds of lines come of an entry: [events](event::TelemetryEvent) (`docs/events.schema.json`) and [metrics](metrics) in
+//! CloudWatch's embedded metric format. Both are [redacted](crate::redaction).
+
+use std::{
+    io::Write as _,
+    sync::{Mutex, PoisonError},
+};
+
+pub mod event;
+pub mod metrics;
+mod narrative;
+mod teller;
+mod trace_context;
+mod watched;
+
+pub use narrative::{Narrative, Narrator};
+pub use teller::Teller;
+pub use trace_context::{SpanId, TraceContext};
+
+/// Where lines go. Telling never fails a run: what cannot be written is lost.
+pub trait Telemetry: Send + Sync {
+    /// Writes one line; it has no line break.
+    fn line(&self, line: &str);
+}
+
+/// Lines on standard output.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StandardOutput;
+
+impl Telemetry for StandardOutput {
+    fn line(&self, line: &str) {
+        // One write, so that lines of several threads do not mix.
+        let whole = format!("{line}\n");
+        let _ = std::io::stdout().lock().write_all(whole.as_bytes());
+    }
+}
+
+/// Lines kept, for tests.
+#[derive(Debug, Default)]
+pub struct Collected(Mutex<Vec<String>>);
+
+impl Collected {
+    /// Every line so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Telemetry for Collected {
+    fn line(&self, line: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! Between whoever writes a journal and the store: what was written is told.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tracing::warn;
+
+use super::{
+    Narrative, Narrator, Telemetry,
+    event::TelemetryEvent,
+    metrics::Metrics,
+    narrative::{Timed, Timings},
+};
+use crate::{
+    clock::Timestamp,
+    config::Config,
+    ids::{Release, RunId},
+    journal::{Acceptance, Appended, Expected, Interjected, Journal, JournalError, Lease, NewRun},
+    lease::{Claim, Leases, Leave, Left},
+    run::entry::{Entry, Seq},
+};
+
+/// Runs remembered by one process: more than one invocation works on. One that was forgotten is read again.
+const RUNS_MAX: usize = 64;
+
+/// Tells what is written through it.
+pub struct Teller {
+    telemetry: Arc<dyn Telemetry>,
+    narrator: Narrator,
+    release: Release,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    runs: BTreeMap<RunId, Run>,
+    /// Rises with every use.
+    uses: u64,
+}
+
+#[derive(Default)]
+struct Run {
+    narrative: Option<Narrative>,
+    /// What was sent to the store without an answer: told once it is found there.
+    unanswered: Option<(Seq, Entry)>,
+    timings: Timings,
+    used: u64,
+}
+
+impl Known {
+    fn run(&mut self, id: RunId) -> &mut Run {
+        self.uses += 1;
+        if !self.runs.contains_key(&id) && self.runs.len() >= RUNS_MAX {
+            let oldest = self.runs.iter().min_by_key(|(_, run)| run.used).map(|(id, _)| *id);
+            oldest.map(|oldest| self.runs.remove(&oldest));
+        }
+        let run = self.runs.entry(id).or_default();
+        run.used = self.uses;
+        run
+    }
+}
+
+impl Teller {
+    /// Tells to `telemetry` as a function with this configuration.
+    pub fn new(telemetry: Arc<dyn Telemetry>, config: &Config) -> Arc<Teller> {
+        let environment = config.runtime.environment.name();
+        let redactions = Arc::new(config.observability.redactions.clone());
+        Teller::telling(telemetry, Narrator { environment, redactions }, config.runtime.release.clone())
+    }
+
+    /// Tells to `telemetry`.
+    pub fn telling(telemetry: Arc<dyn Telemetry>, narrator: Narrator, release: Release) -> Arc<Teller> {
+        Arc::new(Teller { telemetry, narrator, release, known: Mutex::default() })
+    }
+
+    /// `inner`, of which every successful write is told.
+    pub fn journal(self: &Arc<Self>, inner: Arc<dyn Journal>) -> Arc<dyn Journal> {
+        Arc::new(Told { inner, teller: Arc::clone(self) })
+    }
+
+    /// `inner`, of which every claim after one in vain is counted.
+    pub fn leases(self: &Arc<Self>, inner: Arc<dyn Leases>) -> Arc<dyn Leases> {
+        Arc::new(Told { inner, teller: Arc::clone(self) })
+    }
+
+    /// Notes how long something took, to be told with its entry.
+    pub(super) fn took(&self, run: RunId, what: Timed, span: Duration) {
+        *self.known().run(run).timings.entry(what).or_default() += span;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, events: &[TelemetryEvent]) {
+        for event in events {
+            self.telemetry.line(&event.line());
+            if let Some(metrics) = Metrics::of(event) {
+                self.telemetry.line(&metrics.line());
+            }
+        }
+    }
+
+    fn accepted(&self, new: &NewRun) {
+        let Some(narrative) = Narrative::begin(new.run, &new.entry) else { return };
+        if self.known().run(new.run).narrative.is_some() {
+            return;
+        }
+        self.tell(&narrative.tell_first(&new.entry, &self.narrator));
+        self.known().run(new.run).narrative = Some(narrative);
+    }
+
+    /// Tells an entry if all before it are known; says whether they were.
+    fn appended(&self, run: RunId, seq: Seq, entry: &Entry) -> bool {
+        let events = {
+            let mut known = self.known();
+            let known = known.run(run);
+            known.unanswered = None;
+            match &mut known.narrative {
+                Some(narrative) if narrative.seq + 1 == seq => {
+                    narrative.tell(entry, &self.narrator, &mut known.timings)
+                }
+                // A repetition of what was told.
+                Some(narrative) if narrative.seq >= seq => return true,
+                Some(_) | None => return false,
+            }
+        };
+        self.tell(&events);
+        true
+    }
+
+    /// Takes in a journal that was read from its start. What was sent without an answer and is in it is told now.
+    fn loaded(&self, run: RunId, entries: &[Entry]) {
+        let unanswered = self.known().run(run).unanswered.take();
+        let arrived = unanswered.filter(|(seq, entry)| entries.get(*seq as usize - 1) == Some(entry));
+        let Some((seq, entry)) = arrived else {
+            self.known().run(run).narrative = Narrative::of(run, entries);
+            return;
+        };
+        self.known().run(run).narrative = Narrative::of(run, &entries[..seq as usize - 1]);
+        self.appended(run, seq, &entry);
+        self.known().run(run).narrative = Narrative::of(run, entries);
+    }
+}
+
+struct Told<P: ?Sized> {
+    inner: Arc<P>,
+    teller: Arc<Teller>,
+}
+
+impl Told<dyn Journal> {
+    async fn written(&self, run: RunId, seq: Seq, entry: &Entry) {
+        if self.teller.appended(run, seq, entry) {
+            return;
+        }
+        // Whoever appends has read the run; only one that was forgotten since is read again.
+        match self.inner.load(run, 1).await {
+            Ok(entries) if entries.len() >= seq as usize => {
+                self.teller.known().run(run).narrative = Narrative::of(run, &entries[..seq as usize - 1]);
+                self.teller.appended(run, seq, entry);
+            }
+            Ok(_) => {}
+            Err(error) => warn!(%run, seq, %error, "an entry is not told"),
+        }
+    }
+
+    fn unanswered(&self, run: RunId, seq: Seq, entry: &Entry) {
+        self.teller.known().run(run).unanswered = Some((seq, entry.clone()));
+    }
+}
+
+#[async_trait]
+impl Journal for Told<dyn Journal> {
+    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
+        let result = self.inner.accept(new).await;
+        match &result {
+            Ok(Acceptance::Created) => self.teller.accepted(new),
+            // The first answer to this very write was lost.
+            Ok(Acceptance::Repeated { run }) if *run == new.run => self.teller.accepted(new),
+            _ => {}
+        }
+        result
+    }
+
+    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
+        let entries = self.inner.load(run, from).await?;
+        if from == 1 && !entries.is_empty() {
+            self.teller.loaded(run, &entries);
+        }
+        Ok(entries)
+    }
+
+    async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
+        let result = self.inner.append(run, seq, entry, expires).await;
+        match &result {
+            Ok(Appended::Written) => self.written(run, seq, entry).await,
+            Ok(Appended::Taken) => {}
+            Err(_) => self.unanswered(run, seq, entry),
+        }
+        result
+    }
+
+    async fn interject(
+        &self,
+        run: RunId,
+        seq: Seq,
+        entry: &Entry,
+        expected: Expected,
+    ) -> Result<Interjected, JournalError> {
+        let result = self.inner.interject(run, seq, entry, expected).await;
+        match &result {
+            Ok(Interjected::Written) => self.written(run, seq, entry).await,
+            Ok(Interjected::Taken | Interjected::Unexpected) => {}
+            Err(_) => self.unanswered(run, seq, entry),
+        }
+        result
+    }
+}
+
+#[async_trait]
+impl Leases for Told<dyn Leases> {
+    async fn claim(&self, run: RunId, holder: &str, now: Timestamp, until: Timestamp) -> Result<Claim, JournalError> {
+        let claim = self.inner.claim(run, holder, now, until).await?;
+        // The claim itself is the first strike; more than one means that the last claim came to nothing.
+        if matches!(&claim, Claim::Won(head, _) if head.strikes > 1) {
+            let strike = Metrics::strike(now, self.teller.narrator.environment, &self.teller.release);
+            self.teller.telemetry.line(&strike.line());
+        }
+        Ok(claim)
+    }
+
+    async fn renew(&self, run: RunId, lease: &Lease, until: Timestamp) -> Result<Option<Lease>, JournalError> {
+        self.inner.renew(run, lease, until).await
+    }
+
+    async fn leave(&self, run: RunId, lease: &Lease, leave: &Leave) -> Result<Left, JournalError> {
+        self.inner.leave(run, lease, leave).await
+    }
+}

@@ -1,0 +1,235 @@
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{event::*, metrics::Metrics, narrative::Timings, *};
+use crate::{
+    agent::model::Usage,
+    clock::Timestamp,
+    journal::{Appended, Journal, JournalError},
+    memory::{ManualClock, Records, Runs},
+    redaction::Redactions,
+    run::entry::{Accepted, Entry, Event, Plan, StopReason, Writer},
+    run::limits::Limits,
+    run::request::{RunRequest, Source},
+};
+
+const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+const RUN: &str = "01JHD7Z3ZK8V6N5Q4R3S2T1W0X";
+const EXPIRES: Timestamp = Timestamp::from_millis(1_790_900_000_000);
+
+fn entry(seconds: u64, events: Vec<Event>) -> Entry {
+    let release = "r1".parse().expect("a release");
+    Entry { at: START + Duration::from_secs(seconds), writer: Writer::Holder(1), release, events }
+}
+
+fn accepted(actor: &str) -> Entry {
+    let request = RunRequest {
+        tenant: "acme".parse().expect("a tenant"),
+        actor: actor.parse().expect("an actor"),
+        task: "refund".parse().expect("a task"),
+        payload: json!({}),
+    };
+    let limits = Limits { steps_max: 9, tokens_max: 9_999, cost_max_micro_usd: 9, wall_time_max_seconds: 9_999 };
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace");
+    entry(0, vec![Event::Accepted(Box::new(Accepted { request, source: Source::Http, trace, limits }))])
+}
+
+fn planned() -> Event {
+    let plan = Plan::Answer { response: json!({ "to": "ada@example.org" }) };
+    let usage = Usage { input_tokens: 40, output_tokens: 2, cost_micro_usd: 125 };
+    Event::Planned { plan, usage, model: "openai:gpt-x".into(), prompt_version: "3".into() }
+}
+
+fn narrator() -> Narrator {
+    Narrator { environment: "dev", redactions: Arc::new(Redactions::default()) }
+}
+
+fn events(lines: &[String]) -> Vec<TelemetryEvent> {
+    lines.iter().filter_map(|line| TelemetryEvent::parse(line)).collect()
+}
+
+/// The journal of one accepted run, whose writes are told.
+async fn told() -> (Arc<Collected>, Arc<dyn Journal>) {
+    let clock = Arc::new(ManualClock::at(START));
+    let runs = Arc::new(Runs::new(clock, &Records::new()));
+    let kept = Arc::new(Collected::default());
+    let teller = Teller::telling(kept.clone(), narrator(), "r1".parse().expect("a release"));
+    let journal = teller.journal(runs);
+    let entry = accepted("ada");
+    let Event::Accepted(first) = &entry.events[0] else { panic!("it was accepted") };
+    let key = crate::idempotency::Key::of("runs", &first.request.tenant, &first.request.actor, "k").expect("a key");
+    let payload_hash = crate::idempotency::PayloadHash::of(&first.request);
+    let run = RUN.parse().expect("a run");
+    let new = crate::journal::NewRun { run, key, payload_hash, key_expires: EXPIRES, expires: EXPIRES, entry };
+    for _ in 0..2 {
+        let _ = journal.accept(&new).await.expect("the store answers");
+    }
+    (kept, journal)
+}
+
+#[tokio::test]
+async fn an_entry_is_told_once_however_often_its_write_is_repeated() {
+    let (kept, journal) = told().await;
+    let (run, second) = (RUN.parse().expect("a run"), entry(1, vec![planned()]));
+    for _ in 0..3 {
+        assert_eq!(journal.append(run, 2, &second, EXPIRES).await, Ok::<_, JournalError>(Appended::Written));
+    }
+    let other = entry(2, vec![planned(), planned()]);
+    assert_eq!(journal.append(run, 2, &other, EXPIRES).await, Ok(Appended::Taken));
+    let events = events(&kept.lines());
+    assert_eq!(events.iter().filter(|event| event.envelope.seq == 2).count(), 1);
+    assert_eq!(events.len(), 2, "the acceptance and the plan");
+}
+
+#[tokio::test]
+async fn another_process_tells_what_it_writes_to_a_run_that_it_has_only_read() {
+    let (_, journal) = told().await;
+    let kept = Arc::new(Collected::default());
+    let teller = Teller::telling(kept.clone(), narrator(), "r2".parse().expect("a release"));
+    let journal = teller.journal(journal);
+    let run = RUN.parse().expect("a run");
+    journal.append(run, 2, &entry(1, vec![planned()]), EXPIRES).await.expect("the store answers");
+    assert_eq!(events(&kept.lines()).len(), 1, "even one that it has not read");
+    journal.load(run, 1).await.expect("the store answers");
+    journal.append(run, 3, &entry(2, vec![planned()]), EXPIRES).await.expect("the store answers");
+    assert_eq!(events(&kept.lines())[1].envelope.seq, 3);
+}
+
+#[test]
+fn numbers_are_read_back_from_the_embedded_metric_format() {
+    let stopped = Event::Stopped { reason: StopReason::Completed, standing: vec![], in_doubt: vec![] };
+    let entries = [accepted("ada"), entry(2, vec![planned(), stopped])];
+    let told = Narrative::tell_all(RUN.parse().expect("a run"), &entries, &narrator());
+    let lines: Vec<String> = told.iter().filter_map(Metrics::of).map(|metrics| metrics.line()).collect();
+    let mut found = Vec::new();
+    for line in lines {
+        let root: Value = serde_json::from_str(&line).expect("it is JSON");
+        let directive = &root["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], metrics::NAMESPACE);
+        for set in directive["Dimensions"].as_array().expect("dimensions") {
+            for name in set.as_array().expect("names") {
+                let name = name.as_str().expect("a name");
+                assert!(["Environment", "Release", "Outcome"].contains(&name) && root[name].is_string(), "{line}");
+            }
+        }
+        for metric in directive["Metrics"].as_array().expect("metrics") {
+            let name = metric["Name"].as_str().expect("a name");
+            found.push(format!("{name} {} {} {}", root[name], metric["Unit"], root["Outcome"]));
+        }
+    }
+    expect_test::expect![[r#"
+        RunsAccepted 1.0 "Count" null
+        ModelAnswers 1.0 "Count" "answer"
+        InputTokens 40.0 "Count" "answer"
+        OutputTokens 2.0 "Count" "answer"
+        Cost 0.000125 "None" "answer"
+        RunsEnded 1.0 "Count" "completed"
+        RunDuration 2000.0 "Milliseconds" "completed"
+        RunSteps 1.0 "Count" "completed"
+        RunTokens 42.0 "Count" "completed"
+        RunCost 0.000125 "None" "completed""#]]
+    .assert_eq(&found.join("\n"));
+}
+
+#[test]
+fn an_actor_whose_name_is_an_address_is_told_as_a_digest_and_the_same_one_each_time() {
+    let actor = |name: &str| {
+        let told = Narrative::tell_all(RUN.parse().expect("a run"), &[accepted(name)], &narrator());
+        match &told[0].body {
+            Body::Run(run) => run.actor.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(actor("ada"), "ada");
+    assert!(actor("ada@example.org").starts_with("actor:"));
+    assert_eq!(actor("ada@example.org"), actor("ada@example.org"));
+    assert_ne!(actor("ada@example.org"), actor("bob@example.org"));
+}
+
+#[test]
+fn how_long_something_took_is_told_with_what_it_said() {
+    let run = RUN.parse().expect("a run");
+    let mut narrative = Narrative::begin(run, &accepted("ada")).expect("it begins");
+    let mut timings = Timings::from([(narrative::Timed::Model, Duration::from_millis(321))]);
+    let told = narrative.tell(&entry(1, vec![planned()]), &narrator(), &mut timings);
+    let Body::Model(model) = &told[0].body else { panic!("{told:?}") };
+    assert_eq!(
+        (model.duration_ms, model.provider.as_deref(), model.model.as_str()),
+        (Some(321), Some("openai"), "gpt-x")
+    );
+    assert!(!told[0].line().contains("ada@example.org"), "an answer is referred to, not told");
+}
+
+#[test]
+fn what_a_tool_or_a_model_calls_can_go_on_with_the_trace() {
+    let context = crate::agent::tool::CallContext {
+        tenant: "acme".parse().expect("a tenant"),
+        run: RUN.parse().expect("a run"),
+        trace: "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace"),
+        call: crate::ids::CallId(1),
+        idempotency_key: format!("{RUN}-1"),
+    };
+    let header = context.trace_context().traceparent();
+    assert_eq!(crate::ids::TraceId::from_traceparent(&header), Some(context.trace));
+    assert_ne!(SpanId::of_call(context.run, context.call), SpanId::of_run(context.run));
+}
+
+/// Every field that a type can write is in the published schema, and the schema has no other.
+#[test]
+fn the_published_schema_names_the_fields_of_the_types() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/events.schema.json");
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("it is there")).expect("it is JSON");
+    let told = full();
+    assert_eq!(schema["oneOf"].as_array().map(Vec::len), Some(told.len()));
+    for event in told {
+        let written = serde_json::to_value(&event).expect("it is JSON");
+        let kind = written["event"].as_str().expect("a kind").to_owned();
+        let names = |object: &Value| {
+            let mut names: Vec<String> = object.as_object().expect("an object").keys().cloned().collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&written), names(&schema["$defs"][&kind]["properties"]), "{kind}");
+        assert_eq!(TelemetryEvent::parse(&event.line()), Some(event), "{kind}");
+    }
+}
+
+/// One event of each kind with every field.
+fn full() -> Vec<TelemetryEvent> {
+    let envelope = Envelope {
+        schema: SCHEMA.to_owned(),
+        at: START,
+        run_id: RUN.parse().expect("a run"),
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace"),
+        span_id: SpanId::of_run(RUN.parse().expect("a run")).to_string(),
+        tenant: "acme".parse().expect("a tenant"),
+        environment: "dev".to_owned(),
+        release: "r1".parse().expect("a release"),
+        seq: 1,
+        index: 0,
+    };
+    let bodies = json!([
+        { "event": "run", "gen_ai.operation.name": "invoke_agent", "actor": "ada", "task": "refund", "status": "ended",
+          "source": "http", "outcome": "completed", "reason": "completed", "content_ref": "run/x/entries/1",
+          "totals": { "steps": 1, "tokens": 2, "cost_micro_usd": 3, "duration_ms": 4 } },
+        { "event": "model", "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "m",
+          "gen_ai.usage.input_tokens": 1, "gen_ai.usage.output_tokens": 2, "prompt_version": "1", "input_ref": "x",
+          "output_status": "call", "cost_micro_usd": 3, "duration_ms": null },
+        { "event": "tool", "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "refund", "gen_ai.tool.call.id": "1",
+          "arguments": {}, "authorization": { "by": "policy", "version": "1" }, "status": "refused", "retry_count": 0,
+          "idempotency_key": "k", "effect": "read", "message": "no", "duration_ms": 5 },
+        { "event": "retrieval", "gen_ai.operation.name": "retrieval", "source_ids": ["a"], "freshness": "fresh",
+          "access_decision": "allowed", "citation_requirement": "required" },
+        { "event": "memory", "read_ids": [], "write_ids": ["m"], "retention_class": "short", "policy_basis": "consent" },
+        { "event": "policy", "policy_version": "1", "decision": "deny", "reason_code": "no", "enforcement": "block",
+          "tool": "refund", "call": 1 },
+        { "event": "approval", "approval_id": format!("{RUN}-1-1"), "approver_role": "finance",
+          "action": { "tool": "refund", "arguments": {}, "digest": "a".repeat(64) }, "expires_at": START,
+          "result": "approved", "decided_by": "fin", "waited_ms": 1 },
+        { "event": "eval", "gen_ai.evaluation.name": "c", "gen_ai.evaluation.score.value": 0.5, "passed": true,
+          "threshold": 0.4, "evaluator_version": "1" },
+    ]);
+    let bodies: Vec<Body> = serde_json::from_value(bodies).expect("each is a body");
+    bodies.into_iter().map(|body| TelemetryEvent { envelope: envelope.clone(), body }).collect()
+}
