@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use refund_desk::{
-    PROMPT_VERSION,
+    INSTRUCTIONS, PROMPT_VERSION,
     ledger::Ledger,
     ledger_in_dynamodb::LedgerInDynamoDb,
     policy::DeskPolicy,
@@ -40,5 +40,6 @@ pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn R
             version: config.policy.version.clone(),
         }),
         prompt_version: PROMPT_VERSION.to_owned(),
+        instructions: INSTRUCTIONS.to_owned(),
     })
 }

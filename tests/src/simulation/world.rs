@@ -6,7 +6,7 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use step::{
     handler::Handler,
     refund_desk::{
-        PROMPT_VERSION,
+        INSTRUCTIONS, PROMPT_VERSION,
         ledger::{Ledger, Order},
         ledger_in_memory::LedgerInMemory,
         policy::DeskPolicy,
@@ -142,6 +142,7 @@ impl World {
                     version: "desk-policy-1".to_owned(),
                 }),
                 prompt_version: PROMPT_VERSION.to_owned(),
+                instructions: INSTRUCTIONS.to_owned(),
             },
             release: "r1".parse().expect("a release"),
             strikes_max: 5,
