@@ -12,10 +12,14 @@ use refund_desk::{
     tools::{Drills, tools},
 };
 use windlass::{
-    agent::Agent,
+    agent::{Agent, model::Model},
+    aws::clients::Clients,
+    clock::Clock,
     config::{Config, Environment},
     ids::{InvalidId, Random},
+    secrets::Secrets,
 };
+use windlass_providers::assembly::{Assembled, AssemblyError, Aws, Ports, assemble};
 
 pub mod handler;
 pub mod refund_desk;
@@ -24,14 +28,19 @@ pub mod refund_desk;
 ///
 /// # Errors
 /// When one of its names is not one: a mistake in this crate.
-pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn Random>) -> Result<Agent, InvalidId> {
+pub fn desk(
+    config: &Config,
+    model: Arc<dyn Model>,
+    client: aws_sdk_dynamodb::Client,
+    random: Arc<dyn Random>,
+) -> Result<Agent, InvalidId> {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInDynamoDb::new(client, config.storage.desk_table.clone(), random));
     let drills = match config.runtime.environment {
         Environment::Dev => Drills::Available,
         Environment::Staging | Environment::Production => Drills::Absent,
     };
     Ok(Agent {
-        model: Arc::new(Script),
+        model,
         tools: tools(&ledger, drills)?,
         policy: Arc::new(DeskPolicy {
             small_refund_max_cents: config.policy.small_refund_max_cents,
@@ -42,4 +51,18 @@ pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn R
         prompt_version: PROMPT_VERSION.to_owned(),
         instructions: INSTRUCTIONS.to_owned(),
     })
+}
+
+/// The model that the configuration names; `script` is the desk's own.
+///
+/// # Errors
+/// When something is missing that the configuration cannot know.
+pub fn models(
+    config: &Config,
+    clients: &Clients,
+    secrets: Arc<dyn Secrets>,
+    clock: Arc<dyn Clock>,
+) -> Result<Assembled, AssemblyError> {
+    let aws = clients.identity().map(|(credentials, region)| Aws { credentials, region });
+    assemble(&config.model, &Ports { secrets, clock, script: Arc::new(Script), aws })
 }

@@ -4,10 +4,10 @@ use std::{convert::Infallible, process::ExitCode, sync::Arc};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
-use step::{desk, handler::Handler};
+use step::{desk, handler::Handler, models};
 use windlass::{
     aws::{self, clients::Clients},
-    clock::{SystemClock, Timestamp},
+    clock::{Clock as _, SystemClock, Timestamp},
     ids::SystemRandom,
     run::advance::Engine,
     startup,
@@ -18,16 +18,27 @@ async fn main() -> ExitCode {
     let clients = Clients::from_environment().await;
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(aws::SecretsManager::new(clients.secrets_manager()));
-    let config = match startup::prepare(|name| std::env::var(name).ok(), secrets, clock.clone(), random.as_ref()).await
-    {
+    let started = clock.now();
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = match startup::prepare(lookup, secrets.clone(), clock.clone(), random.as_ref()).await {
         Ok(ready) => ready.config,
         Err(problems) => return startup::refuse(&problems),
     };
+    let models = match models(&config, &clients, secrets, clock.clone()) {
+        Ok(models) => models,
+        Err(problem) => {
+            eprintln!("not started, nothing was polled: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(problems) = startup::demand(&models.keys, started, clock.as_ref(), random.as_ref()).await {
+        return startup::refuse(&problems);
+    }
     startup::log(&config);
     let storage = &config.storage;
     let runs =
         Arc::new(aws::Runs::new(clients.dynamodb(), &storage.runs_table, &storage.idempotency_table, clock.clone()));
-    let agent = match desk(&config, clients.dynamodb(), random.clone()) {
+    let agent = match desk(&config, models.model, clients.dynamodb(), random.clone()) {
         Ok(agent) => agent,
         Err(mistake) => {
             eprintln!("not started, nothing was polled: the agent: {mistake}");

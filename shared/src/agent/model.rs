@@ -21,7 +21,7 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const CALLS_PER_PLAN_MAX: usize = 16;
 
 /// What the model is asked.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The run.
     pub run: RunId,

@@ -176,8 +176,8 @@ pub(super) fn check(read: &mut Reader<'_>, parts: Unchecked, environment: Enviro
     }
     let mut rules = Rules { read, environment, prices, replays: matches!(cassette, Some(Cassette::Replay(_))) };
     let first = rules.route(first, &variables::MODEL_BASE_URL, &variables::MODEL_SECRET);
-    let fallback = fallback
-        .map(|way| rules.route(way, &variables::MODEL_FALLBACK_BASE_URL, &variables::MODEL_FALLBACK_SECRET));
+    let fallback =
+        fallback.map(|way| rules.route(way, &variables::MODEL_FALLBACK_BASE_URL, &variables::MODEL_FALLBACK_SECRET));
     Model { first, fallback, last_resort, timeout, output_tokens_max, cassette }
 }
 
@@ -281,7 +281,8 @@ mod tests {
         for url in ["http://127.0.0.1:80/v1", "http://localhost", "http://[::1]:9/x", "http://127.9.9.9"] {
             assert!(is_on_loopback(url), "{url}");
         }
-        for url in ["http://10.0.0.1", "http://127.0.0.1.example.com", "http://example.com/localhost", "http://0.0.0.0"] {
+        for url in ["http://10.0.0.1", "http://127.0.0.1.example.com", "http://example.com/localhost", "http://0.0.0.0"]
+        {
             assert!(!is_on_loopback(url), "{url}");
         }
     }
