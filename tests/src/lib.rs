@@ -2,4 +2,6 @@
 
 pub mod conformance;
 pub mod local_kit;
+pub mod model_server;
+pub mod refund_desk;
 pub mod simulation;
