@@ -95,7 +95,73 @@ impl Dialect {
     }
 }
 
-/// A path such as `/a/b` below a base URL that may have a path of its own; without one it gets `default`.
+/// Whether a URL without a final slash has a path.
 fn has_path(base_url: &str) -> bool {
     base_url.split_once("://").is_some_and(|(_, rest)| rest.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_provider_is_asked_at_its_own_address_or_below_the_configured_one() {
+        let url = |model: &str, base_url: Option<&str>| {
+            let (dialect, name) = Dialect::of(&model.parse().expect(model), base_url).expect("a provider");
+            dialect.url(base_url, &name, "eu-west-1")
+        };
+        for (model, base_url, wanted) in [
+            ("openai:m", None, "https://api.openai.com/v1/chat/completions"),
+            ("openai:m", Some("http://127.0.0.1:11434"), "http://127.0.0.1:11434/v1/chat/completions"),
+            ("openai:m", Some("http://127.0.0.1:11434/v1/"), "http://127.0.0.1:11434/v1/chat/completions"),
+            ("openai:m", Some("https://gateway.example/team/v2"), "https://gateway.example/team/v2/chat/completions"),
+            ("anthropic:m", None, "https://api.anthropic.com/v1/messages"),
+            ("anthropic:m", Some("https://gateway.example/v1"), "https://gateway.example/v1/messages"),
+            ("bedrock:a.b-1:0", None, "https://bedrock-runtime.eu-west-1.amazonaws.com/model/a.b-1%3A0/converse"),
+            ("bedrock:m", Some("http://127.0.0.1:1/"), "http://127.0.0.1:1/model/m/converse"),
+        ] {
+            assert_eq!(url(model, base_url), wanted);
+        }
+    }
+
+    #[test]
+    fn a_body_of_any_other_shape_is_an_error_and_never_a_panic() {
+        let dialects = [Dialect::Anthropic, Dialect::OpenAi(openai::Limit::Tokens), Dialect::Bedrock];
+        let bodies = [
+            json!(null),
+            json!([]),
+            json!("text"),
+            json!({}),
+            json!({ "choices": [] }),
+            json!({ "choices": [{ "finish_reason": "stop" }] }),
+            json!({ "choices": [{ "finish_reason": "stop", "message": { "content": [1] } }] }),
+            json!({ "choices": [{ "finish_reason": "stop", "message": { "tool_calls": {} } }] }),
+            json!({ "choices": [{ "finish_reason": "tool_calls", "message": { "tool_calls": [{}] } }] }),
+            json!({ "choices": [{ "finish_reason": "other", "message": { "content": "x" } }] }),
+            json!({ "content": [], "stop_reason": "other" }),
+            json!({ "content": [{ "type": "tool_use" }], "stop_reason": "tool_use" }),
+            json!({ "content": [{ "type": "image" }], "stop_reason": "end_turn" }),
+            json!({ "output": { "message": { "content": [{}] } }, "stopReason": "end_turn" }),
+            json!({ "output": { "message": { "content": [] } }, "stopReason": 1 }),
+        ];
+        for dialect in &dialects {
+            for body in &bodies {
+                assert!(dialect.read(body).is_err(), "{dialect:?} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn cached_tokens_count_and_thoughts_are_no_text() {
+        let body = json!({
+            "content": [{ "type": "thinking", "thinking": "hm" }, { "type": "text", "text": "{}" }],
+            "stop_reason": "end_turn",
+            "usage": { "input_tokens": 1, "cache_read_input_tokens": 10, "cache_creation_input_tokens": 100, "output_tokens": 5 },
+        });
+        let reply = Dialect::Anthropic.read(&body).expect("it is of the format");
+        assert_eq!(reply.text, "{}");
+        assert_eq!(reply.tokens.map(|tokens| (tokens.input, tokens.output)), Some((111, 5)));
+    }
 }

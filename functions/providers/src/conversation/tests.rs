@@ -44,6 +44,7 @@ pub(crate) fn call(id: u32, step: u32, status: CallStatus) -> Call {
         attempts: 1,
         failures: 0,
         approvals: 0,
+        reminded: 0,
     }
 }
 

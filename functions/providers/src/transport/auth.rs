@@ -138,7 +138,36 @@ impl Signer {
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
+    use windlass::{clock::Timestamp, memory::ManualClock};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_to_bedrock_is_signed_for_its_service_region_and_body() {
+        let credentials = Credentials::new("AKIDEXAMPLE", "secret-access-key", Some("session".into()), None, "test");
+        let signer = Signer {
+            credentials: SharedCredentialsProvider::new(credentials),
+            region: "eu-west-1".to_owned(),
+            clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_768_000_000_000))),
+        };
+        let url = "https://bedrock-runtime.eu-west-1.amazonaws.com/model/a%3A0/converse";
+        let signed = async |body: &[u8]| {
+            let headers = Auth::Signed(signer.clone()).headers(url, body).await.expect("it is signed");
+            let shown = |(name, value): SecretHeader| (name, value.expose_secret().to_owned());
+            headers.into_iter().map(shown).collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let headers = signed(b"{}").await;
+        let scope = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260109/eu-west-1/bedrock/aws4_request, ";
+        assert!(headers["authorization"].starts_with(scope), "{headers:?}");
+        assert!(headers["authorization"].contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token,"));
+        assert_eq!(
+            (headers["x-amz-date"].as_str(), headers["x-amz-security-token"].as_str()),
+            ("20260109T230640Z", "session")
+        );
+        assert!(!format!("{headers:?}").contains("secret-access-key"));
+        assert_ne!(headers["authorization"], signed(b"[]").await["authorization"]);
+    }
 
     #[test]
     fn a_key_is_read_bare_or_from_an_object_and_a_malformed_one_is_not_quoted() {
