@@ -97,6 +97,7 @@ impl RefundDesk {
                 policy: Arc::new(DeskPolicy {
                     small_refund_max_cents: 5_000,
                     finance: "finance".parse().expect("a role"),
+                    escalation: "operator".parse().expect("a role"),
                     approval_expires_after: Duration::from_secs(3 * 24 * 3600),
                     version: "desk-policy-1".to_owned(),
                 }),
