@@ -12,9 +12,11 @@ use crate::{
     run::{accept::Terms, limits::Limits},
 };
 
+mod model;
 mod read;
 mod variables;
 
+pub use model::{Cassette, InvalidModelName, LastResort, Model, ModelName, Price, Route};
 use read::Reader;
 pub use read::{ConfigErrors, ConfigProblem};
 pub use variables::{Fallback, Group, VARIABLES, Variable};
@@ -44,13 +46,6 @@ pub struct Config {
     /// What it is judged by.
     pub evals: Evals,
     summary: Summary,
-}
-
-/// The model provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Model {
-    /// Answers follow a script: no provider, no cost.
-    Script,
 }
 
 /// Where a function runs.
@@ -226,7 +221,7 @@ impl Config {
     /// Everything that is wrong, not only the first.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
         let mut read = Reader::new(&lookup);
-        let model = read.one_of(&variables::MODEL, &[("script", Model::Script)]);
+        let model = model::read(&mut read);
         let runtime = runtime(&mut read);
         let storage = storage(&mut read);
         let policy = policy(&mut read);
@@ -237,6 +232,8 @@ impl Config {
         let redactions = redactions(&mut read);
         let dataset_version = read.optional(&variables::EVAL_DATASET_VERSION, Reader::text);
         check_spans(&mut read, storage.as_ref(), policy.as_ref(), limits.as_ref());
+        let model = model.zip(runtime.as_ref().map(|runtime| runtime.environment));
+        let model = model.map(|(parts, environment)| model::check(&mut read, parts, environment));
         let parts = (|| {
             let runtime = runtime?;
             let digest = read.digest();

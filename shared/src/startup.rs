@@ -59,7 +59,7 @@ fn hint(error: &SecretError) -> &'static str {
         SecretError::Missing { .. } => "create the secret, or correct the variable that names it",
         SecretError::Unavailable { .. } => "check the network, region and endpoint of Secrets Manager",
         SecretError::Refused { .. } => "allow the function's role `secretsmanager:GetSecretValue` on it",
-        SecretError::Malformed { .. } => r#"write it as {"current":"k1","keys":{"k1":"<base64 of 32 random bytes>"}}"#,
+        SecretError::Malformed { .. } => "write it in the form that `.env.example` shows",
     }
 }
 
@@ -87,6 +87,23 @@ pub async fn prepare(
         (Ok(config), Some(approval_keys), None) => Ok(Ready { config, approval_keys }),
         (config, _, problem) => Err(NotReady { config: config.err(), secrets: problem.into_iter().collect() }),
     }
+}
+
+/// Fetches and reads secrets that only this function needs, within [`STARTUP_MAX`] of when it `started`.
+///
+/// # Errors
+/// Every secret that cannot be had, not only the first.
+pub async fn demand<T>(
+    secrets: &[Arc<SecretCache<T>>],
+    started: Timestamp,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> Result<(), NotReady> {
+    let mut problems = Vec::new();
+    for secret in secrets {
+        problems.extend(fetch(secret, clock, random, started + STARTUP_MAX).await.err());
+    }
+    if problems.is_empty() { Ok(()) } else { Err(NotReady { config: None, secrets: problems }) }
 }
 
 /// Says on standard error why the function does not start; the process is to exit with what this returns.

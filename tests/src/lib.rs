@@ -3,5 +3,7 @@
 pub mod conformance;
 pub mod local_kit;
 pub mod mcp;
+pub mod model_server;
 pub mod planted;
+pub mod refund_desk;
 pub mod simulation;

@@ -11,6 +11,8 @@ use windlass::{
     agent::{
         model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
         policy::{Policy, PolicyQuestion, Ruling},
+        redaction::Redaction,
+        schema::ArgumentSchema,
         tool::{CallContext, Effect, TOOL_ANSWER_BYTES_MAX, Tool, ToolError, ToolSpec},
     },
     clock::Clock as _,
@@ -68,7 +70,11 @@ impl Model for Says {
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let said = self.0.get(question.steps as usize).cloned();
         let told = json!({ "problem": question.problem });
-        said.unwrap_or(Ok(Proposal::Respond(told))).map(|proposal| Answer { proposal, usage: Usage::default() })
+        said.unwrap_or(Ok(Proposal::Respond(told))).map(|proposal| Answer {
+            proposal,
+            usage: Usage::default(),
+            model: "says".to_owned(),
+        })
     }
 }
 
@@ -118,12 +124,15 @@ fn engine(world: &World, says: Vec<Result<Proposal, ModelError>>, bytes: usize) 
     let spec = ToolSpec {
         name: name("note"),
         description: "a test's tool".to_owned(),
-        schema: json!({ "type": "object" }),
+        schema: ArgumentSchema::compile(json!({ "type": "object" })).expect("a schema"),
         effect: Effect::Irreversible,
         owner: "tests".to_owned(),
         timeout: Duration::from_secs(5),
         retry: Backoff { base: Duration::ZERO, cap: Duration::ZERO, attempts_max: 1 },
         compensable: false,
+        approval: None,
+        redaction: Redaction::default(),
+        cache: None,
     };
     engine.agent.model = Arc::new(Says(says));
     engine.agent.policy = Arc::new(AllowAll);

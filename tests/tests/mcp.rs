@@ -37,6 +37,7 @@ fn context() -> CallContext {
     let run = RunId::generate(&SystemClock as &dyn Clock, &SystemRandom);
     CallContext {
         tenant: "acme".parse().expect("a tenant"),
+        actor: "ada".parse().expect("an actor"),
         run,
         trace: TraceId::generate(&SystemRandom),
         call: CallId(1),

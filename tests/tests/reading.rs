@@ -105,7 +105,7 @@ impl Model for Once {
             [] => Proposal::Call(self.0.clone()),
             calls => Proposal::Respond(json!({ "calls": calls.len() })),
         };
-        Ok(Answer { proposal, usage: Usage::default() })
+        Ok(Answer { proposal, usage: Usage::default(), model: "once".to_owned() })
     }
 }
 
@@ -121,8 +121,9 @@ impl windlass::agent::policy::Policy for AllowAll {
     fn doubt_role(&self) -> windlass::ids::Role {
         "ops".parse().expect("a role")
     }
-    fn decide(&self, _: &windlass::agent::policy::PolicyQuestion<'_>) -> Decision {
-        Decision::Allow { reason: "a test".to_owned() }
+    fn decide(&self, _: &windlass::agent::policy::PolicyQuestion<'_>) -> windlass::agent::policy::Ruling {
+        let decision = Decision::Allow { reason: "a test".to_owned() };
+        windlass::agent::policy::Ruling { decision, policies: Vec::new() }
     }
 }
 
@@ -149,6 +150,7 @@ fn run(world: &World, key: &str, plan: Vec<ProposedCall>, tools: &[Arc<Slow>]) -
         tools: tool_set(tools.iter().map(|tool| Arc::clone(tool) as Arc<dyn Tool>)).expect("a tool set"),
         policy: Arc::new(AllowAll),
         prompt_version: "1".to_owned(),
+        instructions: String::new(),
     };
     let (began, until) = (world.clock.now(), deadline(&world.clock));
     let process: Process = Box::pin(async move {

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use refund_desk::{
-    PROMPT_VERSION,
+    INSTRUCTIONS, PROMPT_VERSION,
     handbook::{BadHandbook, cited, handbook, search},
     ledger::Ledger,
     ledger_in_dynamodb::LedgerInDynamoDb,
@@ -15,14 +15,18 @@ use refund_desk::{
 use windlass::{
     agent::{
         Agent,
+        model::Model,
         tool::Tool,
         tool_set::{InvalidToolSet, tool_set},
     },
-    clock::SystemClock,
+    aws::clients::Clients,
+    clock::{Clock, SystemClock},
     config::Config,
     ids::{InvalidId, Random},
+    secrets::Secrets,
 };
 use windlass_policy::PolicyErrors;
+use windlass_providers::assembly::{Assembled, AssemblyError, Aws, Ports, assemble};
 
 pub mod handler;
 pub mod refund_desk;
@@ -53,6 +57,7 @@ pub enum InvalidAgent {
 /// When one of its names or tools is not sound, or its policy cannot be taken on.
 pub fn desk(
     config: &Config,
+    model: Arc<dyn Model>,
     client: aws_sdk_dynamodb::Client,
     random: Arc<dyn Random>,
     more: Vec<Arc<dyn Tool>>,
@@ -65,9 +70,24 @@ pub fn desk(
     let terms = terms(config.runtime.environment, config.policy.approval_expires_after)?;
     let policy = policy(config.policy.file.as_deref().map(Path::new), drills, &tools, terms)?;
     Ok(Agent {
-        model: Arc::new(cited(Arc::new(Script), &index)?),
+        model: Arc::new(cited(model, &index)?),
         tools,
         policy: Arc::new(policy),
         prompt_version: PROMPT_VERSION.to_owned(),
+        instructions: INSTRUCTIONS.to_owned(),
     })
+}
+
+/// The model that the configuration names; `script` is the desk's own.
+///
+/// # Errors
+/// When something is missing that the configuration cannot know.
+pub fn models(
+    config: &Config,
+    clients: &Clients,
+    secrets: Arc<dyn Secrets>,
+    clock: Arc<dyn Clock>,
+) -> Result<Assembled, AssemblyError> {
+    let aws = clients.identity().map(|(credentials, region)| Aws { credentials, region });
+    assemble(&config.model, &Ports { secrets, clock, script: Arc::new(Script), aws })
 }

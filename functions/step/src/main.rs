@@ -4,7 +4,7 @@ use std::{convert::Infallible, process::ExitCode, sync::Arc};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
-use step::{desk, handler::Handler};
+use step::{desk, handler::Handler, models};
 use windlass::{
     aws::{self, clients::Clients},
     clock::{Clock, SystemClock, Timestamp},
@@ -20,11 +20,22 @@ async fn main() -> ExitCode {
     let clients = Clients::from_environment().await;
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(aws::SecretsManager::new(clients.secrets_manager()));
+    let started = clock.now();
     let lookup = |name: &str| std::env::var(name).ok();
     let config = match startup::prepare(lookup, secrets.clone(), clock.clone(), random.as_ref()).await {
         Ok(ready) => ready.config,
         Err(problems) => return startup::refuse(&problems),
     };
+    let models = match models(&config, &clients, secrets.clone(), clock.clone()) {
+        Ok(models) => models,
+        Err(problem) => {
+            eprintln!("not started, nothing was polled: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(problems) = startup::demand(&models.keys, started, clock.as_ref(), random.as_ref()).await {
+        return startup::refuse(&problems);
+    }
     startup::log(&config);
     let storage = &config.storage;
     let runs =
@@ -36,7 +47,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let agent = match desk(&config, clients.dynamodb(), random.clone(), mcp.tools) {
+    let agent = match desk(&config, models.model, clients.dynamodb(), random.clone(), mcp.tools) {
         Ok(agent) => agent,
         Err(mistake) => {
             eprintln!("not started, nothing was polled: the agent: {mistake}");

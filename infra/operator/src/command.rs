@@ -91,14 +91,14 @@ const fn queues(command: &Command) -> Queues {
 }
 
 async fn play(yes: bool, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let options = stack::Options::new(functions::build().await?);
+    let options = stack::Options::new(functions::build().await?).with_model_of(environment);
     let mut typed = std::io::BufReader::new(std::io::stdin());
     let approver = if yes { Approver::Scenario } else { Approver::Person(&mut typed) };
     Ok(demo::run(&options, &reqwest::Client::new(), reader(json), approver, console.out()).await?)
 }
 
 async fn stay(wanted: &Local, options: &Options, console: &mut Console<'_>) -> Result<(), Failure> {
-    let mut stack = stack::Options::new(functions::build().await?);
+    let mut stack = stack::Options::new(functions::build().await?).with_model_of(environment);
     stack.data = wanted.data.clone();
     stack.api_port = wanted.api_port;
     stack.aws_port = wanted.aws_port;
@@ -111,6 +111,10 @@ async fn stay(wanted: &Local, options: &Options, console: &mut Console<'_>) -> R
     };
     let http = reqwest::Client::new();
     Ok(local::run(&stack, &http, &options.local_file, reader(options.json), console.out(), interrupted).await?)
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 const fn reader(json: bool) -> Json {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde_json::json;
-use windlass::schedule::Job;
+use windlass::{
+    config::{Group, VARIABLES},
+    schedule::Job,
+};
 use windlass_local::{
     Authorization, FunctionSpec, Logs, MappingSpec, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec, StackSpec,
     TableSpec,
@@ -25,6 +28,11 @@ pub const STEP_DEAD_LETTERS: &str = "windlass-step-dead-letters";
 
 /// The secret that holds the keys of approval tokens.
 pub const APPROVAL_SECRET: &str = "windlass/approval-keys";
+
+/// The variable from which the local stack takes the key of the model's provider, to keep it under the name in `MODEL_SECRET`.
+pub const MODEL_KEY: &str = "WINDLASS_MODEL_KEY";
+/// The same for the fallback's provider and `MODEL_FALLBACK_SECRET`.
+pub const MODEL_FALLBACK_KEY: &str = "WINDLASS_MODEL_FALLBACK_KEY";
 
 /// The sample agent's own table.
 pub const DESK_TABLE: &str = "windlass-desk";
@@ -66,6 +74,8 @@ pub struct Options {
     pub step_concurrency_max: usize,
     /// Whether the approval keys exist from the start.
     pub approval_keys: Option<String>,
+    /// Secrets besides them, by name.
+    pub secrets: BTreeMap<String, String>,
 }
 
 impl Options {
@@ -80,7 +90,21 @@ impl Options {
             env: BTreeMap::new(),
             step_concurrency_max: 4,
             approval_keys: Some(approval_keys(&windlass::ids::SystemRandom)),
+            secrets: BTreeMap::new(),
         }
+    }
+
+    /// With the model that the environment of this process names, and its key in the local secret store.
+    #[must_use]
+    pub fn with_model_of(mut self, lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let names = VARIABLES.iter().filter(|variable| variable.group == Group::Model).map(|variable| variable.name);
+        self.env.extend(names.filter_map(|name| Some((name.to_owned(), lookup(name)?))));
+        for (name, key) in [("MODEL_SECRET", MODEL_KEY), ("MODEL_FALLBACK_SECRET", MODEL_FALLBACK_KEY)] {
+            if let (Some(name), Some(value)) = (lookup(name), lookup(key)) {
+                self.secrets.insert(name, value);
+            }
+        }
+        self
     }
 }
 
@@ -108,6 +132,7 @@ pub fn kit(options: &Options) -> StackSpec {
             .approval_keys
             .iter()
             .map(|value| SecretSpec { name: APPROVAL_SECRET.to_owned(), value: value.clone() })
+            .chain(options.secrets.clone().into_iter().map(|(name, value)| SecretSpec { name, value }))
             .collect(),
         routes: routes(),
         mappings: vec![MappingSpec {

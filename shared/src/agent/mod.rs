@@ -23,6 +23,8 @@ pub struct Agent {
     pub policy: Arc<dyn policy::Policy>,
     /// The version of the prompt that the model is asked with.
     pub prompt_version: String,
+    /// The text of that prompt: what the model is told about its job.
+    pub instructions: String,
 }
 
 impl Agent {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::tool::ToolSpec;
 use crate::{
     clock::Timestamp,
     ids::{RunId, ToolName, TraceId},
@@ -20,12 +21,16 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const CALLS_PER_PLAN_MAX: usize = 16;
 
 /// What the model is asked.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The run.
     pub run: RunId,
     /// Its trace.
     pub trace: TraceId,
+    /// What the model is told about its job: the text of the prompt.
+    pub instructions: &'a str,
+    /// What can be done, in the order of their names.
+    pub tools: &'a [&'a ToolSpec],
     /// What was asked of the run.
     pub request: &'a RunRequest,
     /// Every call so far, in order, with what came of it.
@@ -45,6 +50,8 @@ pub struct Answer {
     pub proposal: Proposal,
     /// What the answer took.
     pub usage: Usage,
+    /// Which model answered, as entries record it. It may be another one than was asked.
+    pub model: String,
 }
 
 /// What the model proposes.
@@ -61,6 +68,11 @@ pub enum Proposal {
     },
     /// Finish.
     Respond(Value),
+    /// It answered, which has its price, but with nothing that can be done; it can be told and asked again.
+    Unusable {
+        /// What is wrong with it, in words for the model.
+        problem: String,
+    },
 }
 
 /// A call that the model proposes.

@@ -66,6 +66,11 @@ impl Clients {
         Clients { config }
     }
 
+    /// As whom and in which region AWS is asked, for services that have no client here; `None` when either is unknown.
+    pub fn identity(&self) -> Option<(SharedCredentialsProvider, String)> {
+        Some((self.config.credentials_provider()?, self.config.region()?.to_string()))
+    }
+
     /// DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.config)

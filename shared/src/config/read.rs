@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr, time::D
 
 use super::{
     digest_of,
+    model::{self, Cassette, ModelName, Price},
     variables::{Fallback, Variable},
 };
 
@@ -194,6 +195,32 @@ impl<'a> Reader<'a> {
         }
         self.refuse(variable, problem, hint);
         None
+    }
+
+    pub(super) fn model_name(&mut self, variable: &Variable) -> Option<ModelName> {
+        let text = self.text(variable)?;
+        let name = text.parse().ok();
+        if name.is_none() {
+            let hint = "use `script`, `anthropic:NAME`, `openai:NAME` or `bedrock:ID`";
+            self.refuse(variable, format!("is {}", quoted(&text)), hint);
+        }
+        name
+    }
+
+    pub(super) fn prices(&mut self, variable: &Variable) -> Option<BTreeMap<ModelName, Price>> {
+        let text = self.text(variable)?;
+        model::prices(&text)
+            .map_err(|problem| self.refuse(variable, problem, format!("set it to {}", variable.meaning)))
+            .ok()
+    }
+
+    pub(super) fn cassette(&mut self, variable: &Variable) -> Option<Cassette> {
+        let text = self.text(variable)?;
+        let cassette = model::cassette(&text);
+        if cassette.is_none() {
+            self.refuse(variable, format!("is {}", quoted(&text)), "use `record:FOLDER` or `replay:FOLDER`");
+        }
+        cassette
     }
 
     pub(super) fn url(&mut self, variable: &Variable) -> Option<String> {

@@ -62,7 +62,15 @@ fn an_empty_environment_is_reported_variable_by_variable() {
 #[test]
 fn each_bad_value_is_named_with_what_is_wrong_and_one_hint() {
     for (name, value, says) in [
-        ("MODEL", "gpt", "is `gpt`; hint: use `script`"),
+        ("MODEL", "gpt", "is `gpt`; hint: use `script`, `anthropic:NAME`, `openai:NAME` or `bedrock:ID`"),
+        ("MODEL_BASE_URL", "127.0.0.1:11434", "is not a URL"),
+        ("MODEL_SECRET", "sk-{}", "is not a secret's name"),
+        ("MODEL_TIMEOUT_SECONDS", "0", "out of range; hint: use 1 to 600"),
+        ("MODEL_OUTPUT_TOKENS_MAX", "0", "out of range"),
+        ("MODEL_PRICES", "cheap", r#"is not of the form {"openai:NAME""#),
+        ("MODEL_FALLBACK", "openai:", "is `openai:`"),
+        ("MODEL_LAST_RESORT", "give up", "use `rest`, `person`"),
+        ("MODEL_CASSETTE", "play:x", "is `play:x`; hint: use `record:FOLDER` or `replay:FOLDER`"),
         ("ENVIRONMENT", "prod", "is `prod`; hint: use `dev`, `staging`, `production`"),
         ("ENVIRONMENT", "", "is empty; hint: set it to `dev`"),
         ("RELEASE", "a#b", "has characters"),
@@ -108,6 +116,28 @@ fn each_bad_value_is_named_with_what_is_wrong_and_one_hint() {
         assert!(problem.to_string().contains(says), "{name}={value} gave {problem}");
         assert_eq!(problem.to_string().matches("hint:").count(), 1);
     }
+}
+
+#[test]
+fn a_provider_outside_of_this_machine_needs_tls_a_key_and_a_price() {
+    let remote = ("MODEL_BASE_URL", "http://models.example.com/v1");
+    let price = ("MODEL_PRICES", r#"{"openai:x":{"input":1,"output":2}}"#);
+    let named = |changes: &[(&str, &str)]| match Config::parse(with(changes)) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.problems.iter().map(|problem| problem.variable).collect(),
+    };
+    let model = ("MODEL", "openai:x");
+    let production = ("ENVIRONMENT", "production");
+    assert_eq!(named(&[model]), ["MODEL_SECRET"]);
+    assert_eq!(named(&[model, remote]), Vec::<&str>::new());
+    assert_eq!(named(&[model, ("MODEL_CASSETTE", "replay:x")]), Vec::<&str>::new());
+    assert_eq!(named(&[model, remote, production]), ["MODEL_BASE_URL", "MODEL_PRICES"]);
+    assert_eq!(named(&[model, price, production, ("MODEL_BASE_URL", "http://127.0.0.1:8/v1")]), Vec::<&str>::new());
+    assert_eq!(named(&[model, price, production]), ["MODEL_SECRET"]);
+    let fallback = ("MODEL_FALLBACK", "anthropic:y");
+    assert_eq!(named(&[fallback, production]), ["MODEL_FALLBACK_SECRET", "MODEL_PRICES"]);
+    assert_eq!(named(&[production, ("MODEL_CASSETTE", "replay:x")]), ["MODEL_CASSETTE"]);
+    assert_eq!(named(&[model, ("MODEL_SECRET", "k"), ("ENVIRONMENT", "prod")]), ["ENVIRONMENT"]);
 }
 
 #[test]

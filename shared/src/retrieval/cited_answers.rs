@@ -70,19 +70,11 @@ impl Model for CitedAnswers {
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
-        let again = Question {
-            run: question.run,
-            trace: question.trace,
-            request: question.request,
-            calls: question.calls,
-            steps: question.steps,
-            problem: question.problem,
-            now: question.now,
-        };
-        let Answer { proposal, usage } = self.inner.answer(question).await?;
-        let Proposal::Respond(answer) = &proposal else { return Ok(Answer { proposal, usage }) };
+        let again = question;
+        let Answer { proposal, usage, model } = self.inner.answer(question).await?;
+        let Proposal::Respond(answer) = &proposal else { return Ok(Answer { proposal, usage, model }) };
         if !self.tasks.contains(&again.request.task) {
-            return Ok(Answer { proposal, usage });
+            return Ok(Answer { proposal, usage, model });
         }
         let packet = self
             .packet(&again, answer)
@@ -90,12 +82,12 @@ impl Model for CitedAnswers {
             .map_err(|error| ModelError::Unavailable { message: error.to_string(), retry_after: Duration::ZERO })?;
         let because = match check_citations(answer, &packet) {
             _ if packet.is_weak() => WEAK.to_owned(),
-            Ok(_) => return Ok(Answer { proposal, usage }),
+            Ok(_) => return Ok(Answer { proposal, usage, model }),
             Err(problem) => {
                 warn!(run = %again.run, problem = problem.word(), "an answer is not given");
                 problem.to_string()
             }
         };
-        Ok(Answer { proposal: Proposal::Respond(fallback(&packet, &because)), usage })
+        Ok(Answer { proposal: Proposal::Respond(fallback(&packet, &because)), usage, model })
     }
 }

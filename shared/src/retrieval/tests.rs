@@ -164,7 +164,7 @@ impl Model for Says {
     }
 
     async fn answer(&self, _question: Question<'_>) -> Result<Answer, ModelError> {
-        Ok(Answer { proposal: Proposal::Respond(self.0.clone()), usage: Usage::default() })
+        Ok(Answer { proposal: Proposal::Respond(self.0.clone()), usage: Usage::default(), model: "says".to_owned() })
     }
 }
 
@@ -197,6 +197,7 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
     let value = block_on(tool.call(&context, &arguments)).expect("it answers");
     Call {
         id: CallId(1),
+        step: 1,
         tool: SEARCH_SOURCES.parse().expect("a tool"),
         arguments,
         status: CallStatus::Succeeded { value },
@@ -225,6 +226,8 @@ fn answered(actor: &str, calls: &[Call], index: Sources, says: Value, now: Times
         calls,
         steps: 1,
         problem: None,
+        instructions: "",
+        tools: &[],
         now,
     };
     let model = CitedAnswers {

@@ -100,6 +100,8 @@ pub struct Totals {
 pub struct Call {
     /// Its number.
     pub id: CallId,
+    /// Which answer of the model planned it: 1 for the first. Calls of one plan share it.
+    pub step: u32,
     /// The tool.
     pub tool: ToolName,
     /// Its arguments.
@@ -448,6 +450,7 @@ impl RunState {
                     }
                     self.calls.push(Call {
                         id,
+                        step: self.totals.steps,
                         tool: planned.tool.clone(),
                         arguments: planned.arguments.clone(),
                         status: CallStatus::Proposed,

@@ -160,7 +160,7 @@ impl Narrative {
                     }));
                 }
             }
-            Event::PolicyDecided { call, decision: Decision::Allow { .. }, policy_version } => {
+            Event::PolicyDecided { call, decision: Decision::Allow { .. }, policy_version, .. } => {
                 self.authorize(*call, Authorization::Policy { version: policy_version.clone() });
             }
             Event::ApprovalRequested(request) => {
@@ -200,7 +200,7 @@ impl Narrative {
                 let took = timings.remove(&Timed::Model);
                 vec![self.model(plan, usage, model, prompt_version, took)]
             }
-            Event::PolicyDecided { call, decision, policy_version } => {
+            Event::PolicyDecided { call, decision, policy_version, .. } => {
                 self.policy(*call, decision, policy_version).into_iter().collect()
             }
             Event::ApprovalRequested(request) => vec![self.approval(request, "requested", None, None, narrator)],
@@ -222,7 +222,7 @@ impl Narrative {
             Event::CompensationAttempted { call, attempt, .. } => {
                 self.tool(*call, *attempt, "undoing", None, None, None, narrator)
             }
-            Event::ToolReturned { call, attempt, outcome } => {
+            Event::ToolReturned { call, attempt, outcome, .. } => {
                 let took = timings.remove(&Timed::Call(*call));
                 let (status, message) = outcome_words(outcome);
                 self.tool(*call, *attempt, status, message, None, took, narrator)

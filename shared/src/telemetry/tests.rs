@@ -165,6 +165,7 @@ fn how_long_something_took_is_told_with_what_it_said() {
 fn what_a_tool_or_a_model_calls_can_go_on_with_the_trace() {
     let context = crate::agent::tool::CallContext {
         tenant: "acme".parse().expect("a tenant"),
+        actor: "ada".parse().expect("an actor"),
         run: RUN.parse().expect("a run"),
         trace: "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace"),
         call: crate::ids::CallId(1),

@@ -11,7 +11,7 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use step::{
     handler::Handler,
     refund_desk::{
-        PROMPT_VERSION,
+        INSTRUCTIONS, PROMPT_VERSION,
         handbook::{cited, handbook, search},
         ledger::{Ledger, Order},
         ledger_in_memory::LedgerInMemory,
@@ -171,6 +171,7 @@ impl World {
                 tools,
                 policy: POLICY.clone(),
                 prompt_version: PROMPT_VERSION.to_owned(),
+                instructions: INSTRUCTIONS.to_owned(),
             },
             release: "r1".parse().expect("a release"),
             strikes_max: 5,

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use windlass::{
     agent::{
         policy::{PolicyQuestion, Ruling, Tightening, judge},
+        redaction::Redaction,
+        schema::ArgumentSchema,
         tool::{Effect, ToolSpec},
     },
     config::Environment,
@@ -22,12 +24,15 @@ fn tool(name: &str, effect: Effect, schema: Value) -> ToolSpec {
     ToolSpec {
         name: name.parse().expect("a tool name"),
         description: String::new(),
-        schema,
+        schema: ArgumentSchema::compile(schema).expect("a schema"),
         effect,
         owner: "bank".to_owned(),
         timeout: Duration::from_secs(1),
         retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(1), attempts_max: 1 },
         compensable: false,
+        approval: None,
+        redaction: Redaction::default(),
+        cache: None,
     }
 }
 

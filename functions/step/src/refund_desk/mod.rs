@@ -11,5 +11,8 @@ pub mod policy;
 pub mod script;
 pub mod tools;
 
-/// The version of the script that stands in for a prompt.
+/// The version of [`INSTRUCTIONS`].
 pub const PROMPT_VERSION: &str = "refund-desk-1";
+
+/// What a model is told about its job here. The script knows it by heart.
+pub const INSTRUCTIONS: &str = include_str!("instructions.md");

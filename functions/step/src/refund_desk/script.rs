@@ -44,7 +44,7 @@ impl Model for Script {
             "drill/crash" => crash(payload, question.calls)?,
             task => return Err(ModelError::Refused { message: format!("no agent for the task `{task}`") }),
         };
-        Ok(Answer { proposal, usage: usage(&question) })
+        Ok(Answer { proposal, usage: usage(&question), model: self.name().to_owned() })
     }
 }
 

@@ -53,10 +53,13 @@ impl Turn<'_> {
             return Ok(ended);
         }
         let mut attempt = 1;
+        let tools: Vec<&ToolSpec> = self.engine.agent.tools.values().map(|tool| tool.spec()).collect();
         let answer = loop {
             let question = Question {
                 run: self.run,
                 trace: self.state.trace,
+                instructions: &self.engine.agent.instructions,
+                tools: &tools,
                 request: &self.state.request,
                 calls: &self.state.calls,
                 steps: self.state.totals.steps,
@@ -89,20 +92,26 @@ impl Turn<'_> {
     }
 
     fn record_answer(&mut self, answer: Result<Answer, ModelError>) -> Result<(), Interrupted> {
-        let (plan, usage) = match answer {
-            Ok(Answer { proposal, usage }) => (self.plan_of(proposal), usage),
-            Err(ModelError::Malformed { message }) => (Plan::Malformed { problem: message }, Usage::default()),
+        let (plan, usage, model) = match answer {
+            Ok(Answer { proposal, usage, model }) => (self.plan_of(proposal), usage, model),
+            Err(ModelError::Malformed { message }) => {
+                let asked = self.engine.agent.model.name().to_owned();
+                (Plan::Malformed { problem: message }, Usage::default(), asked)
+            }
             Err(error @ ModelError::Refused { .. }) => {
                 return self.record(Event::Abandoned { reason: StopReason::Failed { message: error.to_string() } });
             }
             Err(error @ ModelError::Unavailable { .. }) => {
                 warn!(%error, "the run rests");
-                let until = self.now() + MODEL_REST;
+                let asked_to_wait = match error.retry() {
+                    Retry::Transient { after } => after,
+                    Retry::Terminal => Duration::ZERO,
+                };
+                let until = self.now() + MODEL_REST.max(asked_to_wait);
                 return self.record(Event::Waited { until, reason: error.to_string() });
             }
         };
-        let agent = &self.engine.agent;
-        let (model, prompt_version) = (agent.model.name().to_owned(), agent.prompt_version.clone());
+        let prompt_version = self.engine.agent.prompt_version.clone();
         self.record(Event::Planned { plan, usage, model, prompt_version })
     }
 
@@ -113,8 +122,10 @@ impl Turn<'_> {
             Proposal::Call(calls) if calls.len() > CALLS_PER_PLAN_MAX => {
                 Plan::Malformed { problem: format!("{} calls in one plan; at most {CALLS_PER_PLAN_MAX}", calls.len()) }
             }
-            Proposal::Call(calls) if calls.iter().any(|call| too_large(&call.arguments)) => {
-                Plan::Malformed { problem: format!("arguments of more than {ANSWER_BYTES_MAX} bytes") }
+            Proposal::Call(calls)
+                if calls.iter().map(|call| call.arguments.to_string().len()).sum::<usize>() > ANSWER_BYTES_MAX =>
+            {
+                Plan::Malformed { problem: format!("arguments of more than {ANSWER_BYTES_MAX} bytes in one plan") }
             }
             Proposal::Respond(response) if too_large(&response) => {
                 Plan::Malformed { problem: format!("a response of more than {ANSWER_BYTES_MAX} bytes") }
@@ -130,6 +141,7 @@ impl Turn<'_> {
             }
             Proposal::Wait { until, reason } => Plan::Wait { until, reason },
             Proposal::Respond(response) => Plan::Answer { response },
+            Proposal::Unusable { problem } => Plan::Malformed { problem },
         }
     }
 

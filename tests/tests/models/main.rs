@@ -1,0 +1,7 @@
+//! Models over HTTP: the refund desk's real loop against servers that speak as providers do, with everything that goes wrong there.
+
+mod cassettes;
+mod end_to_end;
+mod faults;
+mod routes;
+mod support;
