@@ -1,11 +1,35 @@
 //! The `windlass` command.
 #![deny(missing_docs)]
 
+use windlass::ids::Release;
+
+pub mod api;
+pub mod approvals;
 pub mod aws_endpoint;
+pub mod cli;
+pub mod command;
+pub mod console;
 pub mod cost;
+pub mod dead_letters;
 pub mod demo;
+pub mod failure;
 pub mod functions;
+pub mod journal_lines;
 pub mod local;
+pub mod ports;
+mod run_view;
+pub mod runs;
 pub mod scenario;
+pub mod schedules;
 pub mod stack;
-pub mod timeline;
+pub mod table;
+pub mod target;
+
+/// What entries that this command writes are marked with.
+pub fn release() -> Release {
+    let name = concat!("windlass-", env!("CARGO_PKG_VERSION"));
+    name.parse().unwrap_or_else(|_| unreachable!("a package version is a release's name"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,32 +1,27 @@
-//! Temporary.
-use windlass_operator::*;
+//! Wires the `windlass` command.
+
+use std::{
+    io::{IsTerminal as _, stderr, stdout},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use windlass_operator::{
+    cli::Cli,
+    command::{explain, run},
+    console::{Console, Paint},
+};
+
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Only fails when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::new();
-    let binaries = functions::build().await.expect("build");
-    let mut options = stack::Options::new(binaries);
-    options.logs = windlass_local::Logs::Directory("/tmp/wl-logs".into());
-    let result = if std::env::args().any(|a| a == "demo") {
-        demo::run(&options, &http, local::Json::No, demo::Approver::Scenario, &mut std::io::stdout())
-            .await
-            .map_err(|e| e.to_string())
-    } else {
-        local::run(
-            &options,
-            &http,
-            std::path::Path::new(".windlass/local.json"),
-            local::Json::Yes,
-            &mut std::io::stdout(),
-            async {
-                let _ = tokio::signal::ctrl_c().await;
-            },
-        )
-        .await
-        .map_err(|e| e.to_string())
-    };
-    if let Err(e) = result {
-        eprintln!("{e}");
-        std::process::exit(1)
+    let (mut out, mut err) = (stdout(), stderr());
+    let paint = Paint::of(out.is_terminal() && err.is_terminal(), std::env::var("NO_COLOR").ok().as_deref());
+    let mut console = Console::new(&mut out, &mut err, paint);
+    match run(&cli, windlass_operator::release(), &mut console).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(explain(&failure, &mut console)),
     }
 }

@@ -21,7 +21,7 @@ mod secrets;
 
 pub use idempotency::Records;
 pub use journal::Runs;
-pub use queue::{DeadLetterQueue, StepQueue};
+pub use queue::{DeadLetterQueue, StepQueue, queue_url};
 pub use replay_plans::Plans;
 pub use retention::ExpiredItems;
 pub use schedule::Jobs;

@@ -117,6 +117,16 @@ impl DeadMessages for DeadLetterQueue {
     }
 }
 
+/// The URL of the queue of that name, in the account and region of the client.
+///
+/// # Errors
+/// When there is no such queue, or SQS does not say.
+pub async fn queue_url(client: &Client, name: &str) -> Result<String, QueueError> {
+    let answer = client.get_queue_url().queue_name(name).send().await;
+    let url = answer.map_err(|error| Fault::of(&format!("GetQueueUrl `{name}`"), &error))?.queue_url;
+    url.ok_or_else(|| QueueError::Refused { message: format!("GetQueueUrl `{name}`: an answer without a URL") })
+}
+
 async fn set_visibility(client: &Client, url: &str, receipt: &str, span: Duration) -> Result<(), QueueError> {
     let request = client.change_message_visibility().queue_url(url).receipt_handle(receipt);
     let sent = request.visibility_timeout(whole_seconds(span.min(VISIBILITY_MAX))).send().await;

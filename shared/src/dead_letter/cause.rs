@@ -25,12 +25,11 @@ pub fn of_message(message: &DeadMessage) -> Cause {
     let received = message.receive_count;
     match Message::parse(&message.body) {
         Ok(Message::WakeUp { run }) => {
-            Cause { text: format!("a wake-up for run {run} was received {received} times"), replayable: true }
+            Cause { text: format!("a wake-up for run {run}, receives: {received}"), replayable: true }
         }
-        Ok(Message::Start { request, .. }) => Cause {
-            text: format!("a request to start `{}` was received {received} times", request.task),
-            replayable: true,
-        },
+        Ok(Message::Start { request, .. }) => {
+            Cause { text: format!("a request to start `{}`, receives: {received}", request.task), replayable: true }
+        }
         Err(error) => Cause { text: cut(&format!("foreign: {error}")), replayable: false },
     }
 }
@@ -139,13 +138,13 @@ mod tests {
     #[test]
     fn a_message_says_itself_why_it_is_dead() {
         let wake_up = of_message(&message(r#"{"type":"wake_up","run":"01JHD7Z3ZK8V6N5Q4R3S2T1W0X"}"#));
-        assert_eq!(wake_up.text, "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X was received 6 times");
+        assert_eq!(wake_up.text, "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 6");
         assert!(wake_up.replayable);
         let start = of_message(&message(
             r#"{"type":"start","idempotency_key":"k","source":"queue",
                 "request":{"tenant":"acme","actor":"ada","task":"refund","payload":{}}}"#,
         ));
-        assert_eq!(start.text, "a request to start `refund` was received 6 times");
+        assert_eq!(start.text, "a request to start `refund`, receives: 6");
         assert!(start.replayable);
     }
 

@@ -103,8 +103,13 @@ pub(super) async fn hold(messages: &dyn DeadMessages, hide: Duration) -> (Vec<De
             return (held.into_values().collect(), Ok(true));
         }
         match messages.receive(wanted, hide).await {
-            Ok(batch) if batch.is_empty() => return (held.into_values().collect(), Ok(false)),
-            Ok(batch) => held.extend(batch.into_iter().map(|message| (message.id.clone(), message))),
+            Ok(batch) => {
+                let emptied = batch.len() < wanted;
+                held.extend(batch.into_iter().map(|message| (message.id.clone(), message)));
+                if emptied {
+                    return (held.into_values().collect(), Ok(false));
+                }
+            }
             Err(error) => return (held.into_values().collect(), Err(error)),
         }
     }

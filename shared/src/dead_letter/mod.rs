@@ -33,7 +33,7 @@ pub struct DeadLetter {
     pub cause: String,
     /// Equal for equal causes.
     pub fingerprint: String,
-    /// When it happened; for a message, when it was first sent.
+    /// When the message was first sent, or the run accepted.
     pub at: Timestamp,
     /// Whether a replay can do anything with it.
     pub replayable: bool,
@@ -49,7 +49,7 @@ pub enum Origin {
         id: String,
         /// Its first [`BODY_SHOWN_CHARS`] characters.
         body: String,
-        /// How often it was received.
+        /// How often it was received, looks at the dead-letter queue included.
         receive_count: u32,
     },
     /// A dead run.

@@ -341,7 +341,7 @@ impl Replay<'_> {
 
     async fn stop(&self, session: &mut Session) -> Result<(), ReplayError> {
         if session.stopped.is_none() {
-            let why = format!("{} replays of the plan have failed", session.failures);
+            let why = format!("failed replays of the plan: {}", session.failures);
             self.trail.note(Action::Stop, &session.plan.id, &why).await?;
             session.stopped = Some(why);
         }

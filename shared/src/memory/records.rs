@@ -24,7 +24,7 @@ pub struct Records {
 pub(super) struct Record {
     owner: String,
     validation: PayloadHash,
-    expires: Timestamp,
+    pub(super) expires: Timestamp,
     stage: Stage,
 }
 

@@ -25,7 +25,7 @@ use crate::{
 pub struct Runs {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tables: Mutex<Tables>,
-    records: Records,
+    pub(super) records: Records,
 }
 
 #[derive(Default)]

@@ -13,6 +13,7 @@ use crate::{clock::Timestamp, retry::Retry};
 pub mod rescue;
 pub mod retention;
 pub mod run_job;
+pub mod standing;
 
 /// A job of the cleanup function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

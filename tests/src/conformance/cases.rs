@@ -129,6 +129,10 @@ macro_rules! store_cases {
                 what_was_done_is_not_released
                 what_was_never_begun_is_neither_completed_nor_released
             }
+            retaining {
+                what_is_long_over_is_deleted_once_and_nothing_else
+                a_part_that_is_not_looked_at_keeps_everything
+            }
             jobs {
                 a_job_is_locked_while_somebody_is_at_it
                 a_repeated_delivery_of_a_done_job_is_done

@@ -20,7 +20,7 @@ use windlass::{
         request::{RunRequest, Source},
         stored::Stored,
     },
-    schedule::JobRecords,
+    schedule::{JobRecords, retention::Retention},
 };
 
 pub mod accepting;
@@ -35,6 +35,7 @@ pub mod leaving;
 pub mod listing;
 pub mod plans;
 pub mod queues;
+pub mod retaining;
 pub mod secrets;
 
 /// When every case begins. Later than any real clock, so that no store's own time to live sweeps what a case has written.
@@ -67,6 +68,8 @@ pub struct Stores {
     pub records: Arc<dyn IdempotencyRecords>,
     /// Job records.
     pub jobs: Arc<dyn JobRecords>,
+    /// Expired items.
+    pub retention: Arc<dyn Retention>,
     /// Replay plans.
     pub plans: Arc<dyn ReplayPlans>,
     /// For damage.

@@ -23,13 +23,10 @@ use windlass::{
     },
     clock::{Clock, Timestamp},
     ids::{Release, RunId},
-    journal::{
-        DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError, RESCUE_AFTER,
-    },
+    journal::{Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError},
     lease::Leases,
     memory::{ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
     principal::Principal,
-    queue::WakeUps as _,
     run::{
         accept::{AcceptError, Incoming, Terms, accept},
         advance::Engine,
@@ -40,6 +37,7 @@ use windlass::{
         request::{RunRequest, Source},
         state::RunState,
     },
+    schedule::rescue::sweep,
     secrets::SecretCache,
 };
 use windlass_operator::scenario::{Scenario, ScenarioDecision};
@@ -51,7 +49,7 @@ use super::{
 };
 
 /// On which terms runs are taken on here.
-const TERMS: Terms = Terms {
+pub const TERMS: Terms = Terms {
     limits: Limits {
         steps_max: 64,
         tokens_max: 500_000,
@@ -138,6 +136,7 @@ impl World {
                 policy: Arc::new(DeskPolicy {
                     small_refund_max_cents: 5_000,
                     finance: "finance".parse().expect("a role"),
+                    escalation: "operator".parse().expect("a role"),
                     approval_expires_after: Duration::from_secs(3 * 24 * 3600),
                     version: "desk-policy-1".to_owned(),
                 }),
@@ -246,15 +245,7 @@ impl World {
         let queue = self.faulty(Arc::clone(&self.queue));
         let clock = self.clock.clone();
         Box::pin(async move {
-            use windlass::journal::Heads as _;
-            for shard in 0..DUE_SHARDS {
-                let Ok(due) = heads.due(shard, clock.now(), 100).await else { continue };
-                for due in due {
-                    if let Ok(true) = heads.postpone_due(due.run, due.due, clock.now() + RESCUE_AFTER).await {
-                        let _ = queue.send_batch(&[due.run]).await;
-                    }
-                }
-            }
+            sweep(&heads, &queue, clock.now()).await;
         })
     }
 

@@ -20,6 +20,7 @@ async fn stores() -> Subject<Stores> {
         journal: runs.clone(),
         leases: runs.clone(),
         heads: runs.clone(),
+        retention: runs.clone(),
         records: Arc::new(records),
         jobs: Arc::new(memory::Jobs::new()),
         plans: Arc::new(memory::Plans::new(clock.clone())),

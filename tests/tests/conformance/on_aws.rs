@@ -47,6 +47,12 @@ pub async fn stores() -> Subject<Stores, Stack> {
         journal: runs.clone(),
         leases: runs.clone(),
         heads: runs,
+        retention: Arc::new(aws::ExpiredItems::new(
+            client.clone(),
+            "test-runs",
+            "test-idempotency",
+            &["test-controls", "test-memory"],
+        )),
         records: Arc::new(aws::Records::new(client.clone(), "test-idempotency")),
         jobs: Arc::new(aws::Jobs::new(client.clone(), "test-controls")),
         plans: Arc::new(aws::Plans::new(client.clone(), "test-controls", clock.clone())),

@@ -170,7 +170,7 @@ async fn a_replay_stops_when_too_many_have_failed_again_and_leaves_the_rest_pend
     let plan = world.plan(Selection::All).await;
     let slow = Pace { per_second: 1, ..Pace::default() };
     let report = world.replayed(&plan.id, slow).await.expect("it runs");
-    assert_eq!(report.stopped.as_deref(), Some("3 replays of the plan have failed"));
+    assert_eq!(report.stopped.as_deref(), Some("failed replays of the plan: 3"));
     assert!((3..=5).contains(&report.acted_on), "{}", report.acted_on);
     assert_eq!(report.pending, 30 - report.acted_on);
     assert!(

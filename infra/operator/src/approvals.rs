@@ -1,0 +1,152 @@
+//! `windlass approvals`: shown and decided through the HTTP API, as whoever the token names.
+
+use serde_json::{Value, json};
+use windlass::ids::ApprovalId;
+
+use crate::{
+    api::{Api, ApiError},
+    cli::{ApprovalCommand, Decide},
+    console::Console,
+    failure::Failure,
+    table::{Table, cut},
+};
+
+/// The most characters of a reason in a list.
+const REASON_CHARS_MAX: usize = 60;
+
+/// Carries out a command.
+///
+/// # Errors
+/// When it fails.
+pub async fn run(
+    command: &ApprovalCommand,
+    api: &dyn Api,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    match command {
+        ApprovalCommand::List => list(api, json, console).await,
+        ApprovalCommand::Show { approval } => show(*approval, api, json, console).await,
+        ApprovalCommand::Approve(decide) => decided(decide, "approved", api, json, console).await,
+        ApprovalCommand::Deny(decide) => decided(decide, "denied", api, json, console).await,
+        ApprovalCommand::Happened(decide) => decided(decide, "happened", api, json, console).await,
+        ApprovalCommand::NotHappened(decide) => decided(decide, "not_happened", api, json, console).await,
+    }
+}
+
+async fn list(api: &dyn Api, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let answer = api.get("/approvals").await?;
+    if json {
+        return Ok(console.json(&answer)?);
+    }
+    let unreadable = || ApiError::Unreadable { problem: "there is no list `approvals` in it".to_owned() };
+    let mut table = Table::new(&["APPROVAL", "TOOL", "ARGUMENTS", "ROLE", "EXPIRES", "YOURS", "REASON"]);
+    for approval in answer["approvals"].as_array().ok_or_else(unreadable)? {
+        table.row([
+            text(&approval["id"]),
+            text(&approval["action"]["tool"]),
+            approval["action"]["arguments"].to_string(),
+            text(&approval["role"]),
+            text(&approval["expires_at"]),
+            yes_or_no(&approval["may_decide"]).to_owned(),
+            cut(&text(&approval["reason"]), REASON_CHARS_MAX),
+        ]);
+    }
+    match table.is_empty() {
+        true => console.note("nothing waits for a decision")?,
+        false => console.text(table.text(console.paint()))?,
+    }
+    if answer["more"] == true {
+        console.note("there may be more: decide some of these first")?;
+    }
+    Ok(())
+}
+
+async fn fetch(approval: ApprovalId, api: &dyn Api) -> Result<Value, ApiError> {
+    api.get(&format!("/approvals/{approval}")).await
+}
+
+async fn show(approval: ApprovalId, api: &dyn Api, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let mut shown = fetch(approval, api).await?;
+    // Who has the token can decide; it is not for scrollback and logs.
+    if let Some(fields) = shown.as_object_mut() {
+        fields.remove("token");
+    }
+    match json {
+        true => console.json(&shown)?,
+        false => console.text(table(&shown).text(console.paint()))?,
+    }
+    Ok(())
+}
+
+/// Shows the exact action, then decides it with the one-time token that came with it.
+async fn decided(
+    Decide { approval, note }: &Decide,
+    decision: &str,
+    api: &dyn Api,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let shown = fetch(*approval, api).await?;
+    let Some(token) = shown["token"].as_str() else {
+        let why = match (&shown["why_not"], &shown["status"]) {
+            (Value::String(why), _) => why.clone(),
+            (_, Value::String(status)) => format!("it is {status}"),
+            _ => "there is no token for you".to_owned(),
+        };
+        return Err(ApiError::CannotDecide { approval: approval.to_string(), why }.into());
+    };
+    console.note(table(&shown).text(console.paint()).trim_end())?;
+    let mut body = json!({ "decision": decision, "token": token });
+    if let Some(note) = note {
+        body["note"] = json!(note);
+    }
+    let answer = api.post(&format!("/approvals/{approval}"), &body).await?;
+    match json {
+        true => console.json(&answer)?,
+        false => console.line(format!("{approval}: {} by {}", text(&answer["status"]), text(&answer["decided_by"])))?,
+    }
+    Ok(())
+}
+
+fn table(shown: &Value) -> Table {
+    let mut table = Table::new(&[]);
+    let mut row = |name: &str, value: &Value| {
+        if !value.is_null() {
+            table.row([name.to_owned(), text(value)]);
+        }
+    };
+    row("approval", &shown["id"]);
+    row("status", &shown["status"]);
+    row(
+        "question",
+        &match shown["subject"].as_str() {
+            Some("permission") => json!("may it be done?"),
+            Some("doubt") => json!("was it done?"),
+            _ => Value::Null,
+        },
+    );
+    row("tool", &shown["action"]["tool"]);
+    row("arguments", &shown["action"]["arguments"]);
+    row("digest", &shown["digest"]);
+    row("role", &shown["role"]);
+    row("reason", &shown["reason"]);
+    row("asked", &shown["requested_at"]);
+    row("expires", &shown["expires_at"]);
+    row("decided by", &shown["decided_by"]);
+    row("decided at", &shown["decided_at"]);
+    row("not yours", &shown["why_not"]);
+    table
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn yes_or_no(value: &Value) -> &'static str {
+    if value == true { "yes" } else { "no" }
+}

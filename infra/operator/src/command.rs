@@ -1,0 +1,130 @@
+//! From a parsed command to its end.
+
+use windlass::ids::Release;
+
+use crate::{
+    api::{Api, HttpApi},
+    approvals,
+    cli::{Cli, Command, DeadLetters, Local, Options, Runs, Schedules},
+    console::{Console, Paint},
+    dead_letters,
+    demo::{self, Approver},
+    failure::Failure,
+    functions,
+    local::{self, Json},
+    ports::{Ports, Queues},
+    runs, schedules, stack,
+    target::{self, Aws},
+};
+
+/// Carries out a command on what its options name.
+///
+/// # Errors
+/// When it fails.
+pub async fn run(cli: &Cli, release: Release, console: &mut Console<'_>) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Demo { yes } => play(*yes, cli.options.json, console).await,
+        Command::Local(local) => stay(local, &cli.options, console).await,
+        Command::Approvals(wanted) => {
+            let target = target::api(&cli.options, &wanted.api)?;
+            if target.local {
+                console.note(format!("using the local stack at {}", target.url))?;
+            }
+            on_api(&cli.command, &HttpApi::new(target)?, cli.options.json, console).await
+        }
+        command => {
+            let environment = std::env::var("AWS_ENDPOINT_URL").ok();
+            let aws = target::aws(&cli.options, environment.as_deref())?;
+            if let Aws::Local(url) = &aws {
+                console.note(format!("using the local stack at {url}"))?;
+            }
+            let ports = Ports::on_aws(&cli.options, &aws, queues(command), release).await?;
+            on_ports(command, &ports, cli.options.json, console).await
+        }
+    }
+}
+
+/// Carries out a command that works on ports.
+///
+/// # Errors
+/// When it fails, or does not work on ports.
+pub async fn on_ports(command: &Command, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Runs(command) => runs::run(command, ports, json, console).await,
+        Command::DeadLetters(command) => dead_letters::run(command, ports, json, console).await,
+        Command::Schedules(command) => schedules::run(command, ports, json, console).await,
+        Command::Demo { .. } | Command::Local(_) | Command::Approvals(_) => Err(elsewhere()),
+    }
+}
+
+/// Carries out a command that works on the HTTP API.
+///
+/// # Errors
+/// When it fails, or does not work on the API.
+pub async fn on_api(command: &Command, api: &dyn Api, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Approvals(wanted) => approvals::run(&wanted.command, api, json, console).await,
+        _ => Err(elsewhere()),
+    }
+}
+
+fn elsewhere() -> Failure {
+    Failure::Usage { message: "the command does not work here".to_owned(), hint: "see `windlass --help`" }
+}
+
+/// Which queues a command needs: the URLs of the others need not be found out.
+const fn queues(command: &Command) -> Queues {
+    match command {
+        Command::Runs(Runs::Cancel { .. })
+        | Command::Schedules(Schedules::Run { .. })
+        | Command::DeadLetters(
+            DeadLetters::List { .. }
+            | DeadLetters::Show { .. }
+            | DeadLetters::Plan(_)
+            | DeadLetters::Replay { .. }
+            | DeadLetters::Discard { .. },
+        ) => Queues::Both,
+        _ => Queues::None,
+    }
+}
+
+async fn play(yes: bool, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let options = stack::Options::new(functions::build().await?);
+    let mut typed = std::io::BufReader::new(std::io::stdin());
+    let approver = if yes { Approver::Scenario } else { Approver::Person(&mut typed) };
+    Ok(demo::run(&options, &reqwest::Client::new(), reader(json), approver, console.out()).await?)
+}
+
+async fn stay(wanted: &Local, options: &Options, console: &mut Console<'_>) -> Result<(), Failure> {
+    let mut stack = stack::Options::new(functions::build().await?);
+    stack.data = wanted.data.clone();
+    stack.api_port = wanted.api_port;
+    stack.aws_port = wanted.aws_port;
+    if let Some(logs) = &wanted.logs {
+        stack.logs = windlass_local::Logs::Directory(logs.clone());
+    }
+    let interrupted = async {
+        // Without a handler the process ends at once, which is what was asked for.
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    let http = reqwest::Client::new();
+    Ok(local::run(&stack, &http, &options.local_file, reader(options.json), console.out(), interrupted).await?)
+}
+
+const fn reader(json: bool) -> Json {
+    if json { Json::Yes } else { Json::No }
+}
+
+/// Writes why a command failed and what can be done about it; the exit code.
+pub fn explain(failure: &Failure, console: &mut Console<'_>) -> u8 {
+    let (red, reset) = match console.paint() {
+        Paint::Coloured => ("\u{1b}[31m", "\u{1b}[0m"),
+        Paint::Plain => ("", ""),
+    };
+    // There is nowhere to say that standard error cannot be written.
+    let _ = console.note(format!("{red}error:{reset} {failure}"));
+    if let Some(hint) = failure.hint() {
+        let _ = console.note(format!("hint: {hint}"));
+    }
+    failure.code()
+}

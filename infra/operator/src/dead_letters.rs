@@ -1,0 +1,257 @@
+//! `windlass dead-letters`: list, plan, replay, discard.
+
+use std::sync::Mutex;
+
+use serde_json::json;
+use windlass::{
+    dead_letter::{
+        DeadLetter, ItemStatus, Origin, Plan as ReplayPlan,
+        audit::Trail,
+        discard::discard,
+        group::group,
+        list::list,
+        plan::{Forecast, Selection, Would, forecast, make},
+        replay::{Pace, Replay, Report},
+    },
+    ids::Actor,
+};
+
+use crate::{
+    cli::{DeadLetters, Plan},
+    console::Console,
+    failure::Failure,
+    ports::Ports,
+    table::{Table, cut},
+};
+
+/// The most characters of a cause in a table.
+const CAUSE_CHARS_MAX: usize = 100;
+
+/// Carries out a command.
+///
+/// # Errors
+/// When it fails.
+pub async fn run(command: &DeadLetters, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    match command {
+        DeadLetters::List { group } => list_all(*group, ports, json, console).await,
+        DeadLetters::Show { key } => show(key, ports, json, console).await,
+        DeadLetters::Plan(wanted) => plan(wanted, ports, json, console).await,
+        DeadLetters::Replay { plan, rate, failures_max, by } => {
+            let pace = Pace { per_second: *rate, failures_max: *failures_max, ..Pace::default() };
+            replay(plan, pace, &by.by, ports, json, console).await
+        }
+        DeadLetters::Discard { key, reason, by } => {
+            let body = discard(ports.dead_messages.as_ref(), trail(ports, &by.by), key, reason).await?;
+            match json {
+                true => console.json(&json!({ "discarded": key, "body": body }))?,
+                false => console.line(format!("discarded {key}; its text is in the audit trail"))?,
+            }
+            Ok(())
+        }
+        DeadLetters::Audit { limit } => audit(usize::from(*limit), ports, json, console).await,
+    }
+}
+
+fn trail<'a>(ports: &'a Ports, by: &'a Actor) -> Trail<'a> {
+    Trail { plans: ports.plans.as_ref(), clock: ports.clock.as_ref(), random: ports.random.as_ref(), by }
+}
+
+async fn list_all(grouped: bool, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref()).await?;
+    let groups = group(&dead.letters);
+    match (json, grouped) {
+        (true, true) => console.json(&json!({ "groups": groups, "more": dead.more }))?,
+        (true, false) => {
+            let letters: Vec<_> = dead.letters.iter().map(letter_json).collect();
+            console.json(&json!({ "dead_letters": letters, "more": dead.more }))?;
+        }
+        (false, _) if dead.letters.is_empty() => console.note("no dead letters")?,
+        (false, true) => {
+            let mut table = Table::new(&["FINGERPRINT", "COUNT", "REPLAYABLE", "NEWEST", "EXAMPLE", "CAUSE"]);
+            for group in groups {
+                table.row([
+                    group.fingerprint,
+                    group.count.to_string(),
+                    group.replayable.to_string(),
+                    group.newest.to_string(),
+                    group.example,
+                    cut(&group.cause, CAUSE_CHARS_MAX),
+                ]);
+            }
+            console.text(table.text(console.paint()))?;
+        }
+        (false, false) => {
+            let mut table = Table::new(&["KEY", "AT", "FINGERPRINT", "REPLAYABLE", "CAUSE"]);
+            for letter in &dead.letters {
+                table.row([
+                    letter.origin.key(),
+                    letter.at.to_string(),
+                    letter.fingerprint.clone(),
+                    if letter.replayable { "yes" } else { "no" }.to_owned(),
+                    cut(&letter.cause, CAUSE_CHARS_MAX),
+                ]);
+            }
+            console.text(table.text(console.paint()))?;
+        }
+    }
+    if dead.more && !json {
+        console.note("there may be more than is listed")?;
+    }
+    Ok(())
+}
+
+fn letter_json(letter: &DeadLetter) -> serde_json::Value {
+    let mut shown = json!(letter);
+    shown["key"] = json!(letter.origin.key());
+    shown
+}
+
+async fn show(key: &str, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref()).await?;
+    let found = dead.letters.iter().find(|letter| letter.origin.key() == key);
+    let letter = found.ok_or_else(|| Failure::MissingLetter { key: key.to_owned() })?;
+    if json {
+        return Ok(console.json(&letter_json(letter))?);
+    }
+    let mut table = Table::new(&[]);
+    table.row(["key", key]);
+    table.row(["cause", letter.cause.as_str()]);
+    table.row(["fingerprint", letter.fingerprint.as_str()]);
+    table.row(["at", letter.at.to_string().as_str()]);
+    table.row(["replayable", if letter.replayable { "yes" } else { "no" }]);
+    match &letter.origin {
+        Origin::Message { body, receive_count, .. } => {
+            table.row(["received", receive_count.to_string().as_str()]);
+            table.row(["body", body.as_str()]);
+        }
+        Origin::Run { release, .. } => table.row(["release", release.as_str()]),
+    }
+    Ok(console.text(table.text(console.paint()))?)
+}
+
+async fn plan(wanted: &Plan, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let selection = match &wanted.fingerprint {
+        Some(fingerprint) => Selection::Fingerprint(fingerprint.clone()),
+        None if wanted.all => Selection::All,
+        None => Selection::Keys(wanted.keys.iter().cloned().collect()),
+    };
+    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref()).await?;
+    let forecasts = forecast(&dead.letters, &selection)?;
+    let made = match wanted.dry_run {
+        true => None,
+        false => {
+            let reason = wanted.reason.as_deref().unwrap_or_default();
+            Some(make(trail(ports, &wanted.by.by), &forecasts, reason).await?)
+        }
+    };
+    if json {
+        return Ok(console.json(&json!({ "plan": made.as_ref().map(|plan| &plan.id), "forecast": forecasts }))?);
+    }
+    if !forecasts.is_empty() {
+        console.text(forecast_table(&forecasts).text(console.paint()))?;
+    }
+    Ok(console.note(planned_words(&forecasts, made.as_ref()))?)
+}
+
+fn forecast_table(forecasts: &[Forecast]) -> Table {
+    let mut table = Table::new(&["KEY", "WOULD", "CAUSE"]);
+    for forecast in forecasts {
+        let would = match forecast.would {
+            Would::ReviveRun => "revive the run",
+            Would::SendAgain => "send again",
+            Would::LeaveForeign => "leave: foreign",
+            Would::LeaveUnreadable => "leave: unreadable",
+        };
+        table.row([forecast.key.as_str(), would, &cut(&forecast.cause, CAUSE_CHARS_MAX)]);
+    }
+    table
+}
+
+fn planned_words(forecasts: &[Forecast], made: Option<&ReplayPlan>) -> String {
+    let acts = forecasts.iter().filter(|forecast| forecast.would.acts()).count();
+    match made {
+        None => format!("dry run: {acts} of {} would be replayed; nothing was written", forecasts.len()),
+        Some(plan) => format!(
+            "plan {} of {} items; replay it with `windlass dead-letters replay {}`",
+            plan.id,
+            plan.items.len(),
+            plan.id
+        ),
+    }
+}
+
+async fn replay(
+    plan: &str,
+    pace: Pace,
+    by: &Actor,
+    ports: &Ports,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let shared = Mutex::new(console);
+    let observe = |key: &str, status: &ItemStatus| {
+        // Progress that cannot be written does not stop a replay.
+        if let (Ok(mut console), false) = (shared.lock(), json) {
+            let _ = console.note(format!("{}  {key}  {}", ports.clock.now(), status_words(status)));
+        }
+    };
+    let replay = Replay {
+        trail: trail(ports, by),
+        messages: ports.dead_messages.as_ref(),
+        wake_ups: ports.wake_ups.as_ref(),
+        journal: ports.journal.as_ref(),
+        heads: ports.heads.as_ref(),
+        release: &ports.release,
+        observe: &observe,
+    };
+    let report = replay.replay(plan, pace).await?;
+    let console = shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match json {
+        true => console.json(&report)?,
+        false => console.text(report_table(&report).text(console.paint()))?,
+    }
+    match report.stopped {
+        Some(why) => Err(Failure::Stopped { why }),
+        None => Ok(()),
+    }
+}
+
+fn report_table(report: &Report) -> Table {
+    let mut table = Table::new(&[]);
+    for (name, count) in [
+        ("replayed now", report.acted_on),
+        ("recovered", report.recovered),
+        ("failed", report.failed),
+        ("undecided", report.undecided),
+        ("pending", report.pending),
+    ] {
+        table.row([name.to_owned(), count.to_string()]);
+    }
+    table
+}
+
+fn status_words(status: &ItemStatus) -> String {
+    match status {
+        ItemStatus::Pending => "pending".to_owned(),
+        ItemStatus::Replayed { .. } => "replayed".to_owned(),
+        ItemStatus::Recovered => "recovered".to_owned(),
+        ItemStatus::Failed { message } => format!("failed: {message}"),
+    }
+}
+
+async fn audit(limit: usize, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let records = ports.plans.audit_trail(limit).await?;
+    if json {
+        return Ok(console.json(&json!({ "audit": records }))?);
+    }
+    let mut table = Table::new(&["AT", "BY", "ACTION", "SUBJECT", "DETAIL"]);
+    for record in records {
+        let (at, by) = (record.at.to_string(), record.by.to_string());
+        table.row([at, by, record.action, record.subject, cut(&record.detail, CAUSE_CHARS_MAX)]);
+    }
+    match table.is_empty() {
+        true => console.note("no audit records")?,
+        false => console.text(table.text(console.paint()))?,
+    }
+    Ok(())
+}

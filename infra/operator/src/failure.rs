@@ -1,0 +1,174 @@
+//! Why a command failed, what can be done about it, and the exit code.
+
+use windlass::{
+    dead_letter::{PlanError, discard::DiscardError, list::ListError, plan::PlanningError, replay::ReplayError},
+    ids::RunId,
+    journal::JournalError,
+    queue::QueueError,
+    retry::Retry,
+    run::outside::InterjectError,
+    schedule::{ScheduleError, run_job::JobError},
+};
+
+use crate::{api::ApiError, demo::DemoError, functions::BuildError, local::LocalError, target::TargetError};
+
+/// The exit code of a command that failed.
+pub const FAILED: u8 = 1;
+
+/// The exit code of a command that was not understood, as clap has it.
+pub const USAGE: u8 = 2;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What was typed does not make sense together.
+    #[error("{message}")]
+    Usage {
+        /// Why.
+        message: String,
+        /// What does.
+        hint: &'static str,
+    },
+    /// There is no such run.
+    #[error("there is no run `{run}`")]
+    MissingRun {
+        /// The run.
+        run: RunId,
+    },
+    /// There is no such dead letter.
+    #[error("there is no dead letter `{key}`")]
+    MissingLetter {
+        /// Its key.
+        key: String,
+    },
+    /// The run did not end in time.
+    #[error("run `{run}` has not ended within {seconds} s")]
+    NotEnded {
+        /// The run.
+        run: RunId,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A replay stopped before its end.
+    #[error("the replay stopped: {why}")]
+    Stopped {
+        /// Why.
+        why: String,
+    },
+    /// A job failed.
+    #[error("the job failed: {error}")]
+    JobFailed {
+        /// How.
+        error: String,
+    },
+    /// Runs cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A run cannot be written to.
+    #[error(transparent)]
+    Interject(#[from] InterjectError),
+    /// Dead letters cannot be listed.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// A plan cannot be made.
+    #[error(transparent)]
+    Planning(#[from] PlanningError),
+    /// A plan cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A message cannot be discarded.
+    #[error(transparent)]
+    Discard(#[from] DiscardError),
+    /// The audit trail cannot be read.
+    #[error(transparent)]
+    Plans(#[from] PlanError),
+    /// Job records cannot be read.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// A job cannot be run.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// A queue does not answer.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The HTTP API does not do as asked.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// It is not known where to connect to.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The functions could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The local stack could not be run.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The demo did not go as it should.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// What there is to say cannot be written.
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+const UNREACHABLE: &str =
+    "check --endpoint-url, region and credentials; a local stack that has ended leaves `.windlass/local.json` behind";
+const REFUSED: &str =
+    "check the table and queue names (`windlass --help` lists them) and the permissions of your credentials";
+
+impl Failure {
+    /// One thing to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Failure::Usage { hint, .. } => hint,
+            Failure::MissingRun { .. } => "list runs with `windlass runs list --tenant T --actor A`",
+            Failure::MissingLetter { .. } => "list keys with `windlass dead-letters list`",
+            Failure::NotEnded { .. } => "see what it waits for with `windlass runs show RUN`",
+            Failure::Stopped { .. } => "look at the failures, then raise --failures-max to go on",
+            Failure::JobFailed { .. } => "run it again; what it did is not done twice",
+            Failure::Planning(PlanningError::UnknownKeys { .. }) => "list keys with `windlass dead-letters list`",
+            Failure::Planning(PlanningError::NothingToReplay) => {
+                "see why with --dry-run; a foreign message can be discarded"
+            }
+            Failure::Planning(PlanningError::TooMany { .. }) => "select one group with --fingerprint",
+            Failure::Replay(ReplayError::MissingPlan { .. }) => "make one with `windlass dead-letters plan`",
+            Failure::Discard(DiscardError::Missing { .. }) => "wait 20 s: somebody may be looking at it",
+            Failure::Discard(DiscardError::Ours { .. }) => "replay it with `windlass dead-letters plan --key KEY`",
+            Failure::Discard(DiscardError::NotAMessage { .. }) => {
+                "only messages can be discarded; a run can be cancelled"
+            }
+            Failure::Job(JobError::InTheFuture { .. }) => "give a time that has come with --scheduled-for",
+            Failure::Api(error) => return error.hint(),
+            Failure::Target(error) => return Some(error.hint()),
+            Failure::Output(_) => return None,
+            other => match other.retry() {
+                Some(Retry::Transient { .. }) => UNREACHABLE,
+                Some(Retry::Terminal) => REFUSED,
+                None => return None,
+            },
+        })
+    }
+
+    fn retry(&self) -> Option<Retry> {
+        Some(match self {
+            Failure::Journal(error) => error.retry(),
+            Failure::Interject(error) => error.retry(),
+            Failure::List(error) => error.retry(),
+            Failure::Planning(error) => error.retry(),
+            Failure::Replay(error) => error.retry(),
+            Failure::Discard(error) => error.retry(),
+            Failure::Plans(error) => error.retry(),
+            Failure::Schedule(error) | Failure::Job(JobError::Records(error)) => error.retry(),
+            Failure::Queue(error) => error.retry(),
+            _ => return None,
+        })
+    }
+
+    /// The exit code.
+    pub const fn code(&self) -> u8 {
+        match self {
+            Failure::Usage { .. } => USAGE,
+            _ => FAILED,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `windlass runs show`: everything about one run.
+
+use serde_json::{Value, json};
+use windlass::{
+    ids::RunId,
+    journal::Head,
+    run::{
+        entry::{Entry, Seq},
+        outside::History,
+        state::{Call, Phase, RunState},
+    },
+};
+
+use crate::{
+    console::Console,
+    failure::Failure,
+    journal_lines,
+    ports::Ports,
+    runs::{cause, head_json},
+    table::Table,
+};
+
+/// Shows one run. One whose journal cannot be read is shown as far as its head tells, and the command fails.
+pub(crate) async fn show(run: RunId, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let head = ports.heads.head(run).await?.ok_or(Failure::MissingRun { run })?;
+    let history = History::load(ports.journal.as_ref(), run).await;
+    if json {
+        console.json(&run_json(&head, history.as_ref().ok()))?;
+    } else {
+        console.text(head_table(&head, history.as_ref().ok()).text(console.paint()))?;
+        if let Ok(history) = &history {
+            for table in [calls_table(&history.state), journal_table(&history.entries)] {
+                if !table.is_empty() {
+                    console.line("")?;
+                    console.text(table.text(console.paint()))?;
+                }
+            }
+        }
+    }
+    history.map(|_| ()).map_err(Failure::from)
+}
+
+fn head_table(head: &Head, history: Option<&History>) -> Table {
+    let mut table = Table::new(&[]);
+    let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+    row("run", head.run.to_string());
+    row("status", head.status.word().to_owned());
+    if let Some(cause) = cause(&head.status) {
+        row("cause", cause.to_owned());
+    }
+    row("tenant", head.tenant.to_string());
+    row("actor", head.actor.to_string());
+    row("task", head.task.clone());
+    row("release", head.release.to_string());
+    row("created", head.created.to_string());
+    if let Some(due) = head.due {
+        row("due", due.to_string());
+    }
+    if let Some(lease) = &head.lease {
+        row("leased until", lease.until.to_string());
+    }
+    row("claims", format!("{}, {} since it was last left in order", head.epoch, head.strikes));
+    if let Some(History { state, .. }) = history {
+        let used = &state.totals;
+        let dollars = used.cost_micro_usd as f64 / 1e6;
+        row("used", format!("{} steps, {} tokens, {dollars:.6} USD", used.steps, used.tokens));
+        row("trace", state.trace.to_string());
+        if let Phase::Finished(outcome) = &state.phase {
+            row("ended", format!("{}: {}", outcome.at, journal_lines::stop_words(&outcome.reason)));
+            row("answer", outcome.response.to_string());
+        }
+    }
+    table
+}
+
+fn calls_table(state: &RunState) -> Table {
+    let mut table = Table::new(&["CALL", "TOOL", "STATUS", "EFFECT", "ATTEMPTS", "ARGUMENTS"]);
+    for call in &state.calls {
+        table.row([
+            call.id.to_string(),
+            call.tool.to_string(),
+            journal_lines::status_word(&call.status).to_owned(),
+            effect(call),
+            call.attempts.to_string(),
+            call.arguments.to_string(),
+        ]);
+    }
+    table
+}
+
+/// What repeating a call does is known once it was attempted.
+fn effect(call: &Call) -> String {
+    match call.attempts {
+        0 => "-".to_owned(),
+        _ => format!("{:?}", call.effect).to_lowercase(),
+    }
+}
+
+fn journal_table(entries: &[Entry]) -> Table {
+    let mut table = Table::new(&["SEQ", "AT", "WRITER", "WHAT HAPPENED"]);
+    for (seq, entry) in (1..).zip(entries) {
+        table.row(journal_lines::cells(seq, entry));
+    }
+    table
+}
+
+fn run_json(head: &Head, history: Option<&History>) -> Value {
+    let mut shown = head_json(head);
+    if let Some(History { entries, state }) = history {
+        let calls: Vec<Value> = state.calls.iter().map(call_json).collect();
+        let used = &state.totals;
+        shown["totals"] = json!({ "steps": used.steps, "tokens": used.tokens, "cost_micro_usd": used.cost_micro_usd });
+        shown["trace"] = json!(state.trace);
+        shown["calls"] = Value::Array(calls);
+        shown["journal"] = (1..).zip(entries).map(|(seq, entry)| entry_json(seq, entry)).collect();
+        if let Phase::Finished(outcome) = &state.phase {
+            shown["outcome"] = json!({ "reason": outcome.reason, "response": outcome.response, "at": outcome.at,
+                "standing": outcome.standing, "in_doubt": outcome.in_doubt });
+        }
+    }
+    shown
+}
+
+fn call_json(call: &Call) -> Value {
+    json!({ "call": call.id, "tool": call.tool, "status": journal_lines::status_word(&call.status),
+        "effect": (call.attempts > 0).then_some(call.effect), "attempts": call.attempts, "arguments": call.arguments })
+}
+
+/// An entry for machines.
+pub(crate) fn entry_json(seq: Seq, entry: &Entry) -> Value {
+    json!({ "seq": seq, "at": entry.at, "writer": entry.writer, "release": entry.release, "events": entry.events })
+}

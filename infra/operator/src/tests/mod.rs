@@ -1,0 +1,9 @@
+//! Commands typed in process, over the stores in memory.
+
+mod approvals;
+mod dead_letters;
+mod help;
+mod runs;
+mod schedules;
+mod target;
+mod world;

@@ -1,0 +1,370 @@
+//! `windlass runs`.
+
+use std::time::Duration;
+
+use expect_test::expect;
+use windlass::{
+    journal::HeadStatus,
+    run::stored::{Body, Stored},
+};
+
+use super::world::World;
+
+#[tokio::test]
+async fn runs_are_listed_by_who_asked_by_what_they_wait_for_and_by_trouble() {
+    let world = World::new();
+    world.completed().await;
+    world.dead("the process died 5 times in call 1 of `refund_order`").await;
+    let waiting = world.accepted().await;
+    world.work(waiting, vec![], HeadStatus::AwaitingApproval).await;
+    expect![[r#"
+        RUN                         STATUS             TENANT  ACTOR  TASK    CREATED                   DUE                       CLAIMS  CAUSE
+        01M3250Y5J2VHCYCS5T4F8G09D  awaiting_approval  acme    ada    refund  2026-09-21T14:13:23.250Z  2026-09-21T15:13:23.250Z  1
+        01M3250X6A8WX5V4NW2A31GNZB  dead               acme    ada    refund  2026-09-21T14:13:22.250Z  -                         1       the process died 5 times in call 1 of `refund_order`
+        01M3250VZ835X03CDRZCQ0SGFQ  completed          acme    ada    refund  2026-09-21T14:13:21.000Z  -                         1
+    "#]].assert_eq(&world.types("runs list --tenant acme --actor ada").await);
+    expect![[r#"
+        RUN                         STATUS             TENANT  ACTOR  TASK    CREATED                   DUE                       CLAIMS  CAUSE
+        01M3250Y5J2VHCYCS5T4F8G09D  awaiting_approval  acme    ada    refund  2026-09-21T14:13:23.250Z  2026-09-21T15:13:23.250Z  1
+    "#]].assert_eq(&world.types("runs list --tenant acme --awaiting").await);
+    expect![[r#"
+        RUN                         STATUS  TENANT  ACTOR  TASK    CREATED                   DUE  CLAIMS  CAUSE
+        01M3250X6A8WX5V4NW2A31GNZB  dead    acme    ada    refund  2026-09-21T14:13:22.250Z  -    1       the process died 5 times in call 1 of `refund_order`
+    "#]].assert_eq(&world.types("runs list --troubled").await);
+    expect![[r#"
+        {
+          "more": false,
+          "runs": [
+            {
+              "actor": "ada",
+              "cause": "the process died 5 times in call 1 of `refund_order`",
+              "claims": 1,
+              "created": "2026-09-21T14:13:22.250Z",
+              "due": null,
+              "expires": "2026-10-21T14:13:22.000Z",
+              "fingerprint": "12587d164edf",
+              "interjections": 0,
+              "leased_until": null,
+              "over": true,
+              "ready_from": null,
+              "release": "r1",
+              "run": "01M3250X6A8WX5V4NW2A31GNZB",
+              "status": "dead",
+              "strikes": 0,
+              "task": "refund",
+              "tenant": "acme"
+            }
+          ]
+        }
+    "#]]
+    .assert_eq(&world.types("runs list --troubled --json").await);
+    expect![[r#"
+        ! no runs
+    "#]]
+    .assert_eq(&world.types("runs list --tenant other --actor ada").await);
+    expect![[r#"
+        RUN                         STATUS             TENANT  ACTOR  TASK    CREATED                   DUE                       CLAIMS  CAUSE
+        01M3250Y5J2VHCYCS5T4F8G09D  awaiting_approval  acme    ada    refund  2026-09-21T14:13:23.250Z  2026-09-21T15:13:23.250Z  1
+        ! there may be more than 1; see --limit
+    "#]].assert_eq(&world.types("runs list --tenant acme --actor ada --limit 1").await);
+    expect![[r#"
+        ! error: which runs?
+        ! hint: give --tenant with --actor or --awaiting, or --troubled
+        exit 2
+    "#]]
+    .assert_eq(&world.types("runs list --tenant acme").await);
+}
+
+#[tokio::test]
+async fn a_run_is_shown_with_what_it_used_its_calls_and_its_journal() {
+    let world = World::new();
+    let run = world.completed().await;
+    expect![[r#"
+        run      01M3250VZ835X03CDRZCQ0SGFQ
+        status   completed
+        tenant   acme
+        actor    ada
+        task     refund
+        release  r1
+        created  2026-09-21T14:13:21.000Z
+        claims   1, 0 since it was last left in order
+        used     2 steps, 2000 tokens, 0.008400 USD
+        trace    745c0d6185ece0d9a7288dfbd4d187a8
+        ended    2026-09-21T14:13:21.250Z: completed
+        answer   {"text":"refunded"}
+
+        CALL  TOOL          STATUS     EFFECT      ATTEMPTS  ARGUMENTS
+        1     refund_order  succeeded  idempotent  1         {"cents":1200,"order":"A-1"}
+
+        SEQ  AT                        WRITER   WHAT HAPPENED
+        1    2026-09-21T14:13:21.000Z  outside  accepted `refund` of ada for acme
+        2    2026-09-21T14:13:21.250Z  claim 1  planned refund_order {"cents":1200,"order":"A-1"} (call 1); policy allows call 1: small; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
+    "#]].assert_eq(&world.types(&format!("runs show {run}")).await);
+    expect![[r#"
+        {
+          "actor": "ada",
+          "calls": [
+            {
+              "arguments": {
+                "cents": 1200,
+                "order": "A-1"
+              },
+              "attempts": 1,
+              "call": 1,
+              "effect": "idempotent",
+              "status": "succeeded",
+              "tool": "refund_order"
+            }
+          ],
+          "cause": null,
+          "claims": 1,
+          "created": "2026-09-21T14:13:21.000Z",
+          "due": null,
+          "expires": "2026-10-21T14:13:21.000Z",
+          "fingerprint": null,
+          "interjections": 0,
+          "journal": [
+            {
+              "at": "2026-09-21T14:13:21.000Z",
+              "events": [
+                {
+                  "event": "accepted",
+                  "limits": {
+                    "cost_max_micro_usd": 5000000,
+                    "steps_max": 64,
+                    "tokens_max": 500000,
+                    "wall_time_max_seconds": 604800
+                  },
+                  "request": {
+                    "actor": "ada",
+                    "payload": {
+                      "order": "A-1"
+                    },
+                    "task": "refund",
+                    "tenant": "acme"
+                  },
+                  "source": "http",
+                  "trace": "745c0d6185ece0d9a7288dfbd4d187a8"
+                }
+              ],
+              "release": "r1",
+              "seq": 1,
+              "writer": {
+                "outside": "intake"
+              }
+            },
+            {
+              "at": "2026-09-21T14:13:21.250Z",
+              "events": [
+                {
+                  "event": "planned",
+                  "model": "script",
+                  "plan": {
+                    "calls": [
+                      {
+                        "arguments": {
+                          "cents": 1200,
+                          "order": "A-1"
+                        },
+                        "id": 1,
+                        "tool": "refund_order"
+                      }
+                    ],
+                    "kind": "call"
+                  },
+                  "prompt_version": "p1",
+                  "usage": {
+                    "cost_micro_usd": 4200,
+                    "input_tokens": 900,
+                    "output_tokens": 100
+                  }
+                },
+                {
+                  "call": 1,
+                  "decision": {
+                    "decision": "allow",
+                    "reason": "small"
+                  },
+                  "event": "policy_decided",
+                  "policy_version": "1"
+                },
+                {
+                  "attempt": 1,
+                  "call": 1,
+                  "compensable": false,
+                  "deadline": "2026-09-21T14:13:41.250Z",
+                  "effect": "idempotent",
+                  "event": "tool_attempted"
+                },
+                {
+                  "attempt": 1,
+                  "call": 1,
+                  "event": "tool_returned",
+                  "outcome": {
+                    "outcome": "succeeded",
+                    "value": {
+                      "ok": true
+                    }
+                  }
+                },
+                {
+                  "event": "planned",
+                  "model": "script",
+                  "plan": {
+                    "kind": "answer",
+                    "response": {
+                      "text": "refunded"
+                    }
+                  },
+                  "prompt_version": "p1",
+                  "usage": {
+                    "cost_micro_usd": 4200,
+                    "input_tokens": 900,
+                    "output_tokens": 100
+                  }
+                },
+                {
+                  "event": "responded",
+                  "response": {
+                    "text": "refunded"
+                  }
+                },
+                {
+                  "event": "stopped",
+                  "in_doubt": [],
+                  "reason": {
+                    "reason": "completed"
+                  },
+                  "standing": []
+                }
+              ],
+              "release": "r1",
+              "seq": 2,
+              "writer": {
+                "holder": 1
+              }
+            }
+          ],
+          "leased_until": null,
+          "outcome": {
+            "at": "2026-09-21T14:13:21.250Z",
+            "in_doubt": [],
+            "reason": {
+              "reason": "completed"
+            },
+            "response": {
+              "text": "refunded"
+            },
+            "standing": []
+          },
+          "over": true,
+          "ready_from": null,
+          "release": "r1",
+          "run": "01M3250VZ835X03CDRZCQ0SGFQ",
+          "status": "completed",
+          "strikes": 0,
+          "task": "refund",
+          "tenant": "acme",
+          "totals": {
+            "cost_micro_usd": 8400,
+            "steps": 2,
+            "tokens": 2000
+          },
+          "trace": "745c0d6185ece0d9a7288dfbd4d187a8"
+        }
+    "#]]
+    .assert_eq(&world.types(&format!("runs show {run} --json")).await);
+}
+
+#[tokio::test]
+async fn a_run_that_does_not_exist_is_said_not_to() {
+    let said = World::new().types("runs show 01JHD7Z3ZK8V6N5Q4R3S2T1W0X").await;
+    expect![[r#"
+        ! error: there is no run `01JHD7Z3ZK8V6N5Q4R3S2T1W0X`
+        ! hint: list runs with `windlass runs list --tenant T --actor A`
+        exit 1
+    "#]]
+    .assert_eq(&said);
+}
+
+#[tokio::test]
+async fn a_run_whose_journal_cannot_be_read_is_shown_as_far_as_its_head_tells() {
+    let world = World::new();
+    let run = world.accepted().await;
+    world.work(run, vec![], HeadStatus::Unreadable { problem: "envelope version 9".to_owned() }).await;
+    world.runs.plant(run, 2, Stored { version: 9, body: Body::Json("{}".to_owned()) });
+    expect![[r#"
+        run      01M3250VZ835X03CDRZCQ0SGFQ
+        status   unreadable
+        cause    envelope version 9
+        tenant   acme
+        actor    ada
+        task     refund
+        release  r1
+        created  2026-09-21T14:13:21.000Z
+        due      2026-09-21T15:13:21.000Z
+        claims   1, 0 since it was last left in order
+        ! error: run `01M3250VZ835X03CDRZCQ0SGFQ`, entry 2: envelope version 9; this release reads up to 1
+        ! hint: check the table and queue names (`windlass --help` lists them) and the permissions of your credentials
+        exit 1
+    "#]]
+    .assert_eq(&world.types(&format!("runs show {run}")).await);
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_once() {
+    let world = World::new();
+    let run = world.accepted().await;
+    let command = format!("runs cancel {run} --reason 'asked twice' --by olga");
+    expect![[r#"
+        01M3250VZ835X03CDRZCQ0SGFQ: cancellation requested: it undoes what it did and ends
+    "#]]
+    .assert_eq(&world.types_while(&command, async |_, _| {}).await);
+    expect![[r#"
+        01M3250VZ835X03CDRZCQ0SGFQ: cancellation already ending: cancelled
+    "#]]
+    .assert_eq(&world.types_while(&command, async |_, _| {}).await);
+    let over = world.completed().await;
+    expect![[r#"
+        {
+          "cancellation": "already_over",
+          "detail": "completed",
+          "run": "01M3250WYG2VHCYCS5T4F8G09D"
+        }
+    "#]]
+    .assert_eq(&world.types(&format!("runs cancel {over} --reason late --by olga --json")).await);
+    let missing = "runs cancel 01JHD7Z3ZK8V6N5Q4R3S2T1W0X --reason x --by olga";
+    expect![[r#"
+        ! error: there is no run `01JHD7Z3ZK8V6N5Q4R3S2T1W0X`
+        ! hint: list runs with `windlass runs list --tenant T --actor A`
+        exit 1
+    "#]]
+    .assert_eq(&world.types(missing).await);
+}
+
+#[tokio::test]
+async fn a_run_is_watched_until_it_ends() {
+    let world = World::new();
+    let run = world.completed().await;
+    expect![[r#"
+        1     2026-09-21T14:13:21.000Z  outside    accepted `refund` of ada for acme
+        2     2026-09-21T14:13:21.250Z  claim 1    planned refund_order {"cents":1200,"order":"A-1"} (call 1); policy allows call 1: small; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
+    "#]].assert_eq(&world.types(&format!("runs watch {run}")).await);
+    let json = world.types(&format!("runs watch {run} --json")).await;
+    assert_eq!(json.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count(), 2);
+}
+
+#[tokio::test]
+async fn watching_ends_when_its_time_does() {
+    let world = World::new();
+    let run = world.accepted().await;
+    let began = windlass::clock::Clock::now(&*world.clock);
+    expect![[r#"
+        1     2026-09-21T14:13:21.000Z  outside    accepted `refund` of ada for acme
+        ! error: run `01M3250VZ835X03CDRZCQ0SGFQ` has not ended within 3 s
+        ! hint: see what it waits for with `windlass runs show RUN`
+        exit 1
+    "#]]
+    .assert_eq(&world.types(&format!("runs watch {run} --seconds 3")).await);
+    assert_eq!(windlass::clock::Clock::now(&*world.clock), began + Duration::from_secs(3));
+}

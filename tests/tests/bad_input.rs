@@ -1,0 +1,283 @@
+//! Bad input to the step function: the queue, stored entries, models and tools. Each gets a clear end and loses nothing.
+//! (Bad HTTP requests are in `functions/intake/tests` and `functions/approval/tests`, bad messages in `windlass::queue`.)
+
+use std::{cell::Cell, path::Path, rc::Rc, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use aws_lambda_events::event::sqs::SqsEvent;
+use serde_json::{Value, json};
+use step::handler::Handler;
+use windlass::{
+    agent::{
+        model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
+        policy::{Policy, PolicyQuestion},
+        tool::{CallContext, Effect, TOOL_ANSWER_BYTES_MAX, Tool, ToolError, ToolSpec},
+    },
+    clock::Clock as _,
+    ids::{Role, RunId, ToolName},
+    journal::HeadStatus,
+    queue::Message,
+    retry::Backoff,
+    run::{
+        advance::{Advanced, Engine},
+        entry::{Decision, Event, Plan, StopReason, ToolOutcome},
+        state::{CallStatus, Phase, RunState},
+        stored::{Body, ENVELOPE_VERSION, Stored},
+    },
+};
+use windlass_tests::simulation::{
+    drive::{drive, scenarios},
+    executor::run_to_end,
+    faults::Faults,
+    world::{TERMS, TIMEOUT, World, deadline},
+};
+
+/// A world with one run that nobody has worked on.
+fn fresh() -> (World, RunId) {
+    let scenario = scenarios().remove(0);
+    let world = World::new(1, Faults::none(), &scenario);
+    let answer: Rc<Cell<Option<RunId>>> = Rc::default();
+    run_to_end(&world.clock, world.client("key-1", &scenario, answer.clone()), deadline(&world.clock));
+    (world, answer.get().expect("the request is taken on"))
+}
+
+/// Advances a run in one invocation.
+fn advance(world: &World, engine: &Engine, run: RunId) -> Advanced {
+    let result: Rc<Cell<Option<Advanced>>> = Rc::default();
+    let (slot, engine, until) = (Rc::clone(&result), engine.clone(), world.clock.now() + TIMEOUT);
+    let process = Box::pin(async move { slot.set(engine.advance(run, until).await.ok()) });
+    run_to_end(&world.clock, process, until);
+    result.take().expect("the store answers")
+}
+
+fn state(world: &World, run: RunId) -> RunState {
+    RunState::fold(&world.entries(run)).expect("the journal is sound")
+}
+
+/// A model that says these things in turn, then answers.
+struct Says(Vec<Result<Proposal, ModelError>>);
+
+#[async_trait]
+impl Model for Says {
+    fn name(&self) -> &str {
+        "says"
+    }
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+    async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
+        let said = self.0.get(question.steps as usize).cloned();
+        let told = json!({ "problem": question.problem });
+        said.unwrap_or(Ok(Proposal::Respond(told))).map(|proposal| Answer { proposal, usage: Usage::default() })
+    }
+}
+
+/// A tool that answers with this much text.
+struct Answers {
+    spec: ToolSpec,
+    bytes: usize,
+}
+
+#[async_trait]
+impl Tool for Answers {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+    fn check(&self, arguments: &Value) -> Result<(), String> {
+        if arguments.is_object() { Ok(()) } else { Err("not an object".to_owned()) }
+    }
+    async fn call(&self, _: &CallContext, _: &Value) -> Result<Value, ToolError> {
+        Ok(json!("x".repeat(self.bytes)))
+    }
+}
+
+struct AllowAll;
+
+impl Policy for AllowAll {
+    fn version(&self) -> &str {
+        "all"
+    }
+    fn approval_expires_after(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+    fn doubt_role(&self) -> Role {
+        "operator".parse().expect("a role")
+    }
+    fn decide(&self, _: &PolicyQuestion<'_>) -> Decision {
+        Decision::Allow { reason: "a test".to_owned() }
+    }
+}
+
+fn name(text: &str) -> ToolName {
+    text.parse().expect("a tool name")
+}
+
+/// The engine with this model and one tool `note`.
+fn engine(world: &World, says: Vec<Result<Proposal, ModelError>>, bytes: usize) -> Engine {
+    let mut engine = world.engine();
+    let spec = ToolSpec {
+        name: name("note"),
+        description: "a test's tool".to_owned(),
+        schema: json!({ "type": "object" }),
+        effect: Effect::Irreversible,
+        owner: "tests".to_owned(),
+        timeout: Duration::from_secs(5),
+        retry: Backoff { base: Duration::ZERO, cap: Duration::ZERO, attempts_max: 1 },
+        compensable: false,
+    };
+    engine.agent.model = Arc::new(Says(says));
+    engine.agent.policy = Arc::new(AllowAll);
+    engine.agent.tools = [(spec.name.clone(), Arc::new(Answers { spec, bytes }) as Arc<dyn Tool>)].into();
+    engine
+}
+
+fn call(tool: &str, arguments: Value) -> Result<Proposal, ModelError> {
+    Ok(Proposal::Call(vec![ProposedCall { tool: name(tool), arguments }]))
+}
+
+#[test]
+fn a_message_that_is_not_ours_fails_alone_and_the_rest_of_its_batch_is_worked_on() {
+    let (world, run) = fresh();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/sqs-batch.json");
+    let text = std::fs::read_to_string(path).expect("the event is there");
+    let mut event: SqsEvent = serde_json::from_str(&text).expect("it is an event");
+    event.records[0].body = Some(Message::WakeUp { run }.body());
+    let until = world.clock.now() + TIMEOUT;
+    let response: Rc<Cell<Option<Vec<String>>>> = Rc::default();
+    let (slot, handler) = (Rc::clone(&response), Handler { engine: world.engine(), terms: TERMS });
+    let process = Box::pin(async move {
+        let failures = handler.handle(event, until).await.batch_item_failures;
+        slot.set(Some(failures.into_iter().map(|failure| failure.item_identifier).collect()));
+    });
+    run_to_end(&world.clock, process, until);
+    assert_eq!(response.take(), Some(vec!["m-2".to_owned()]));
+    assert!(world.is_over(run), "the other message's run was not worked on");
+}
+
+#[test]
+fn a_second_delivery_of_the_same_wake_up_is_acknowledged_without_work() {
+    let scenario = scenarios().remove(0);
+    let world = World::new(1, Faults::none(), &scenario);
+    let run = drive(&world, &scenario, &Rc::default());
+    let before = world.entries(run);
+    world.queue.send_body(&Message::WakeUp { run }.body(), Duration::ZERO);
+    let received = world.queue.receive(10);
+    assert_eq!(received.len(), 1);
+    run_to_end(&world.clock, world.worker(received), deadline(&world.clock));
+    assert_eq!(world.entries(run), before);
+    assert_eq!(world.queue.next_visible(), None, "it was not acknowledged");
+}
+
+#[test]
+fn a_journal_of_a_later_release_is_left_alone_and_reported_and_goes_on_once_it_can_be_read() {
+    let (world, run) = fresh();
+    let first = Stored::encode(&world.entries(run)[0]).expect("it fits");
+    world.runs.plant(run, 1, Stored { version: ENVELOPE_VERSION + 1, body: first.body.clone() });
+    let advanced = advance(&world, &world.engine(), run);
+    assert!(
+        matches!(&advanced, Advanced::Unreadable { problem } if problem.contains("envelope version")),
+        "{advanced:?}"
+    );
+    let head = world.head(run).expect("the head is there");
+    assert!(matches!(head.status, HeadStatus::Unreadable { .. }) && head.due.is_some() && head.lease.is_none());
+    // A release that reads it is deployed.
+    world.runs.plant(run, 1, first);
+    world.clock.advance(Duration::from_secs(3 * 3600));
+    assert!(matches!(advance(&world, &world.engine(), run), Advanced::Finished { outcome: "completed" }));
+}
+
+#[test]
+fn a_damaged_entry_or_one_that_does_not_follow_stops_nothing_but_its_own_run() {
+    for (planted, says) in [
+        (Body::Json("{".to_owned()), "not an entry"),
+        (Body::Deflated(vec![7; 40]), "not an entry"),
+        (
+            Body::Json(
+                r#"{"at":"2026-01-09T23:06:41Z","writer":{"holder":1},"release":"r1","events":[{"event":"responded","response":1}]}"#
+                    .to_owned(),
+            ),
+            "not planned",
+        ),
+    ] {
+        let (world, run) = fresh();
+        world.runs.plant(run, 2, Stored { version: 1, body: planted });
+        let advanced = advance(&world, &world.engine(), run);
+        assert!(matches!(&advanced, Advanced::Unreadable { problem } if problem.contains(says)), "{says}: {advanced:?}");
+        assert_eq!(world.ledger.records().refunds.len(), 0);
+    }
+}
+
+#[test]
+fn a_models_useless_answers_are_recorded_and_it_is_told() {
+    let (world, run) = fresh();
+    let too_many = vec![ProposedCall { tool: name("note"), arguments: json!({}) }; 17];
+    let says = vec![
+        Ok(Proposal::Call(Vec::new())),
+        Ok(Proposal::Call(too_many)),
+        Ok(Proposal::Respond(json!("x".repeat(70_000)))),
+        Err(ModelError::Malformed { message: "not a tool call".to_owned() }),
+    ];
+    assert!(matches!(advance(&world, &engine(&world, says, 0), run), Advanced::Finished { outcome: "completed" }));
+    let problems: Vec<String> = world
+        .entries(run)
+        .iter()
+        .flat_map(|entry| &entry.events)
+        .filter_map(|event| match event {
+            Event::Planned { plan: Plan::Malformed { problem }, .. } => Some(problem.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(problems.len(), 4, "{problems:?}");
+    let Phase::Finished(outcome) = state(&world, run).phase else { panic!("it is not over") };
+    assert_eq!(outcome.response["problem"], "not a tool call");
+}
+
+#[test]
+fn a_model_that_never_says_anything_useful_reaches_the_limit_of_steps() {
+    let (world, run) = fresh();
+    let says = vec![Ok(Proposal::Call(Vec::new())); 100];
+    assert!(matches!(advance(&world, &engine(&world, says, 0), run), Advanced::Finished { outcome: "limit_reached" }));
+    let Phase::Finished(outcome) = state(&world, run).phase else { panic!("it is not over") };
+    assert_eq!(outcome.reason, StopReason::LimitReached { limit: "64 steps".to_owned() });
+}
+
+#[test]
+fn a_call_of_an_unknown_tool_or_with_wrong_arguments_is_denied_and_the_run_goes_on() {
+    let (world, run) = fresh();
+    let says = vec![call("launch", json!({})), call("note", json!([]))];
+    assert!(matches!(advance(&world, &engine(&world, says, 0), run), Advanced::Finished { outcome: "completed" }));
+    let failed: Vec<String> = state(&world, run)
+        .calls
+        .into_iter()
+        .filter_map(|call| match call.status {
+            CallStatus::Failed { message } => Some(message),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        failed,
+        ["denied by policy: there is no tool `launch`", "denied by policy: the arguments do not fit: not an object"]
+    );
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_not_kept_but_the_effect_counts_as_done() {
+    let (world, run) = fresh();
+    let says = vec![call("note", json!({}))];
+    let engine = engine(&world, says, TOOL_ANSWER_BYTES_MAX + 1);
+    assert!(matches!(advance(&world, &engine, run), Advanced::Finished { outcome: "completed" }));
+    let entries = world.entries(run);
+    let outcome = entries.iter().flat_map(|entry| &entry.events).find_map(|event| match event {
+        Event::ToolReturned { outcome, .. } => Some(outcome.clone()),
+        _ => None,
+    });
+    let Some(ToolOutcome::Succeeded { value }) = outcome else { panic!("{outcome:?}") };
+    assert!(value["omitted"].as_str().is_some_and(|note| note.contains("are kept")), "{value}");
+}
+
+#[test]
+fn a_wake_up_for_a_run_that_does_not_exist_is_acknowledged() {
+    let (world, _) = fresh();
+    let nobody: RunId = "01JHD7Z3ZK8V6N5Q4R3S2T1W0X".parse().expect("a run id");
+    assert_eq!(advance(&world, &world.engine(), nobody), Advanced::Missing);
+}
