@@ -94,8 +94,8 @@ fn only_over_tls(view: &View<'_>, name: &str) -> bool {
     let refuses = |statement: &&Value| {
         statement["Effect"] == "Deny" && statement["Condition"]["Bool"]["aws:SecureTransport"] == "false"
     };
-    let mut policies = view.stack.of_type("AWS::SQS::QueueInlinePolicy");
+    let mut policies = view.stack.of_type("AWS::SQS::QueuePolicy");
     policies.any(|(_, policy)| {
-        policy["Queue"] == format!("${{{name}}}") && items(&policy["PolicyDocument"]["Statement"]).iter().any(refuses)
+        items(&policy["Queues"]).contains(&&Value::from(format!("${{{name}}}"))) && items(&policy["PolicyDocument"]["Statement"]).iter().any(refuses)
     })
 }
