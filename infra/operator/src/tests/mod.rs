@@ -3,6 +3,7 @@
 mod approvals;
 mod dead_letters;
 mod help;
+mod runbook;
 mod runs;
 mod schedules;
 mod target;

@@ -96,6 +96,7 @@ fn only_over_tls(view: &View<'_>, name: &str) -> bool {
     };
     let mut policies = view.stack.of_type("AWS::SQS::QueuePolicy");
     policies.any(|(_, policy)| {
-        items(&policy["Queues"]).contains(&&Value::from(format!("${{{name}}}"))) && items(&policy["PolicyDocument"]["Statement"]).iter().any(refuses)
+        items(&policy["Queues"]).contains(&&Value::from(format!("${{{name}}}")))
+            && items(&policy["PolicyDocument"]["Statement"]).iter().any(refuses)
     })
 }
