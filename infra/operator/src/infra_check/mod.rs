@@ -84,6 +84,7 @@ impl Subject {
         let mut findings = Findings::default();
         deployments::check(&self.deployments, &mut findings);
         rules::of_template(&self.template.value, &mut findings);
+        rules::of_code(self, &mut findings);
         for deployment in &self.deployments {
             let stack = Stack::of(&self.template.value, &deployment.parameters);
             rules::of_stack(&rules::View { stack: &stack, deployment, subject: self }, &mut findings);

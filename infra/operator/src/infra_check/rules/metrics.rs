@@ -10,9 +10,12 @@ use crate::infra_check::{
     stack::{FUNCTION, items, resource_name},
 };
 
-/// Namespace, metrics, and the sets of dimensions under which AWS publishes them
+/// A namespace, its metrics, and the sets of dimensions under which they are published.
+type Published = (&'static str, &'static [&'static str], &'static [&'static [&'static str]]);
+
+/// What AWS publishes
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/aws-services-cloudwatch-metrics.html>).
-const OF_AWS: &[(&str, &[&str], &[&[&str]])] = &[
+const OF_AWS: &[Published] = &[
     (
         "AWS/Lambda",
         &["Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions"],

@@ -38,13 +38,18 @@ pub(super) fn of_template(template: &Value, findings: &mut Findings) {
     environment::check_literals(template, findings);
 }
 
+/// Rules that are the same for every deployment.
+pub(super) fn of_code(subject: &Subject, findings: &mut Findings) {
+    openapi::check(subject, findings);
+    permissions::check_calls(&subject.code, findings);
+}
+
 /// Rules about what a deployment makes of it.
 pub(super) fn of_stack(view: &View<'_>, findings: &mut Findings) {
     functions::check(view, findings);
     aliases::check_uses(view, findings);
     queues::check(view, findings);
     routes::check(view, findings);
-    openapi::check(view, findings);
     environment::check(view, findings);
     permissions::check(view, findings);
     tables::check(view, findings);

@@ -21,7 +21,6 @@ const ROLE: &str = "AWS::IAM::Role";
 const LEADING_KEYS: [(&str, &str, &str); 1] = [("cleanup", "dynamodb:UpdateItem", "schedule")];
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
-    check_calls(&view.subject.code, findings);
     let mut taken = BTreeSet::new();
     for function in &view.subject.code.functions {
         let name = resource(function);
@@ -96,7 +95,7 @@ fn check_keys(function: &str, role: &str, properties: &Value, findings: &mut Fin
 
 /// The table of calls against the sources: each operation that the code has is in the table, and the other way round; and a function
 /// names exactly the types through which it makes its calls.
-fn check_calls(code: &Code, findings: &mut Findings) {
+pub(super) fn check_calls(code: &Code, findings: &mut Findings) {
     let listed = CALLS.iter().map(|call| &call.by).chain(EVERY_FUNCTION.iter().map(|(_, _, by)| by));
     let mut known: Vec<String> =
         listed.filter_map(of_code).map(|(file, operation, _)| format!("{file}: {operation}")).collect();
