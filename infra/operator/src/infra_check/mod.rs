@@ -2,6 +2,17 @@
 //!
 //! The template is read as each deployment of `samconfig.toml` sees it, offline, and held against the code: what functions are told,
 //! what they call, which routes they answer, which tables they use, what they log. Everything that is wrong is reported at once.
+//!
+//! | whoever adds | also changes |
+//! |---|---|
+//! | a required variable | `Globals` in the template |
+//! | an SDK call, or a function's use of one | `rules/calls.rs`, and the function's role |
+//! | a route | the template (route, throttling, `DependsOn`) and `infra/openapi.yaml` |
+//! | a problem | `infra/openapi.yaml` |
+//! | a job | a schedule, a metric filter on its end, an alarm on its absence |
+//! | a table, key or index | the template |
+//! | an alarm | `docs/runbook.md` |
+//! | another text for a log line that a metric is read from | the metric filter |
 
 use std::path::Path;
 
