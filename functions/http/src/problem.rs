@@ -97,6 +97,11 @@ impl Kind {
         }
     }
 
+    /// The URN that names it in a problem document.
+    pub fn urn(self) -> String {
+        format!("urn:windlass:problem:{}", self.parts().1)
+    }
+
     /// The HTTP status.
     pub const fn status(self) -> u16 {
         self.parts().0
@@ -152,10 +157,10 @@ impl Problem {
 
     /// The document about the request to `path`.
     pub(crate) fn document(&self, path: &str) -> Value {
-        let (status, slug, title) = self.kind.parts();
+        let (status, _, title) = self.kind.parts();
         let mut document = self.extensions.clone();
         for (name, value) in [
-            ("type", json!(format!("urn:windlass:problem:{slug}"))),
+            ("type", json!(self.kind.urn())),
             ("title", json!(title)),
             ("status", json!(status)),
             ("detail", json!(Redaction::STRICT.text(&self.detail))),

@@ -154,6 +154,46 @@ pub enum Command {
     /// The jobs of the cleanup function
     #[command(subcommand)]
     Schedules(Schedules),
+    /// The template that deploys the kit
+    #[command(subcommand)]
+    Infra(Infra),
+    /// Make one zip per function from built binaries, the same bytes for the same input
+    #[command(
+        after_help = "Examples:\n  windlass package\n  windlass package --from target/lambda --out packages --json"
+    )]
+    Package(Package),
+}
+
+/// `windlass infra`.
+#[derive(Debug, Subcommand)]
+pub enum Infra {
+    /// Check the template against the code: what linters cannot see
+    #[command(after_help = "Examples:\n  windlass infra check\n  windlass infra check --root ../windlass --json")]
+    Check {
+        /// The checkout
+        #[arg(long, default_value = ".", value_name = "DIR")]
+        root: PathBuf,
+    },
+    /// Write a release into the template, as the literal that makes a version of every function
+    #[command(after_help = "Examples:\n  windlass infra stamp 3f9c2a7be1d04c55")]
+    Stamp {
+        /// The release's digest
+        release: Release,
+        /// The checkout
+        #[arg(long, default_value = ".", value_name = "DIR")]
+        root: PathBuf,
+    },
+}
+
+/// `windlass package`.
+#[derive(Debug, Args)]
+pub struct Package {
+    /// Where `sam build` or `cargo lambda build` put the binaries
+    #[arg(long, default_value = ".aws-sam/build", value_name = "DIR")]
+    pub from: PathBuf,
+    /// Where the zips go
+    #[arg(long, default_value = ".windlass/packages", value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// `windlass local`.

@@ -10,9 +10,9 @@ use crate::{
     dead_letters,
     demo::{self, Approver},
     failure::Failure,
-    functions,
+    functions, infra,
     local::{self, Json},
-    policy,
+    package, policy,
     ports::{Ports, Queues},
     runs, schedules, stack,
     target::{self, Aws},
@@ -26,6 +26,8 @@ pub async fn run(cli: &Cli, release: Release, console: &mut Console<'_>) -> Resu
     match &cli.command {
         Command::Demo { yes } => play(*yes, cli.options.json, console).await,
         Command::Local(local) => stay(local, &cli.options, console).await,
+        Command::Infra(command) => infra::run(command, cli.options.json, console),
+        Command::Package(wanted) => package::run(wanted, cli.options.json, console),
         Command::Approvals(wanted) => {
             let target = target::api(&cli.options, &wanted.api)?;
             if target.local {
@@ -55,7 +57,7 @@ pub async fn on_ports(command: &Command, ports: &Ports, json: bool, console: &mu
         Command::Runs(command) => runs::run(command, ports, json, console).await,
         Command::DeadLetters(command) => dead_letters::run(command, ports, json, console).await,
         Command::Schedules(command) => schedules::run(command, ports, json, console).await,
-        Command::Demo { .. } | Command::Local(_) | Command::Approvals(_) | Command::Policy(_) => Err(elsewhere()),
+        _ => Err(elsewhere()),
     }
 }
 

@@ -10,7 +10,10 @@ use windlass::{
     schedule::{ScheduleError, run_job::JobError},
 };
 
-use crate::{api::ApiError, demo::DemoError, functions::BuildError, local::LocalError, target::TargetError};
+use crate::{
+    api::ApiError, demo::DemoError, functions::BuildError, infra_check::CheckError, local::LocalError,
+    package::PackageError, target::TargetError,
+};
 
 /// The exit code of a command that failed.
 pub const FAILED: u8 = 1;
@@ -128,6 +131,18 @@ pub enum Failure {
     /// The policy cannot be taken on.
     #[error("the policy cannot be taken on\n{0}")]
     Policy(#[from] windlass_policy::PolicyErrors),
+    /// The template does not fit the code.
+    #[error("the template does not fit the code in {count} places")]
+    Unfit {
+        /// How many.
+        count: usize,
+    },
+    /// The template cannot be checked.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// The functions cannot be packaged.
+    #[error(transparent)]
+    Package(#[from] PackageError),
     /// What there is to say cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
@@ -163,6 +178,15 @@ impl Failure {
             Failure::Policy(_) => "mend the lines named; the step function does not start with them",
             Failure::Api(error) => return error.hint(),
             Failure::Target(error) => return Some(error.hint()),
+            Failure::Unfit { .. } => {
+                "change whichever of the two is wrong; `infra/template.yaml` says why it is as it is"
+            }
+            Failure::Check(_) => "name the checkout with --root",
+            Failure::Package(PackageError::NotBuilt { .. }) => "build with `sam build`, or name the folder with --from",
+            Failure::Package(PackageError::NotExecutable { .. }) => "build for Linux with `cargo lambda build`",
+            Failure::Package(PackageError::TooLarge { .. }) => {
+                "find out what came in, with `cargo bloat`, or raise the budget"
+            }
             Failure::Output(_) => return None,
             other => match other.retry() {
                 Some(Retry::Transient { .. }) => UNREACHABLE,

@@ -4,6 +4,7 @@ mod approvals;
 mod dead_letters;
 mod help;
 mod policy;
+mod runbook;
 mod runs;
 mod schedules;
 mod target;

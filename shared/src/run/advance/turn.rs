@@ -289,7 +289,16 @@ impl<'e> Turn<'e> {
             }
             _ => HeadStatus::Finished { outcome: word.to_owned() },
         };
-        info!(outcome = word, steps = self.state.totals.steps, entries = self.state.seq, "the run is over");
+        let totals = self.state.totals;
+        // The metrics of `infra/template.yaml` are read from this line.
+        info!(
+            outcome = word,
+            steps = totals.steps,
+            entries = self.state.seq,
+            tokens = totals.tokens,
+            cost_micro_usd = totals.cost_micro_usd,
+            "the run is over"
+        );
         Ok(self.leave(status, None, None).await?.map(|()| Advanced::Finished { outcome: word }))
     }
 

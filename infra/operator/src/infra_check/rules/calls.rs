@@ -1,0 +1,117 @@
+//! What each function calls, on what, and where in the code: the table that roles are held to, and that is itself held to the code.
+//!
+//! An SDK operation is not always one IAM action: a transaction needs the actions of its parts
+//! (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>), and a batch of messages that of one.
+
+/// One call.
+pub(super) struct Call {
+    /// The function.
+    pub function: &'static str,
+    /// The IAM action.
+    pub action: &'static str,
+    /// The resource, as a role names it.
+    pub on: &'static str,
+    /// Who calls.
+    pub by: By,
+}
+
+/// Who calls.
+pub(super) enum By {
+    /// The code: a file, an SDK operation in it, and the type that a function has to name to come there.
+    Code(&'static str, &'static str, &'static str),
+    /// Lambda, in the function's name.
+    Lambda,
+}
+
+const RUNS: &str = "${RunsTable.Arn}";
+const IDEMPOTENCY: &str = "${IdempotencyTable.Arn}";
+const CONTROLS: &str = "${ControlsTable.Arn}";
+const MEMORY: &str = "${MemoryTable.Arn}";
+const DESK: &str = "${DeskTable.Arn}";
+const QUEUE: &str = "${StepQueue.Arn}";
+
+const ACCEPT: By = By::Code("shared/src/aws/journal.rs", "transact_write_items", "Runs");
+const INTERJECT: By = By::Code("shared/src/aws/journal.rs", "transact_write_items", "Runs");
+const APPEND: By = By::Code("shared/src/aws/journal.rs", "put_item", "Runs");
+const LOAD: By = By::Code("shared/src/aws/journal.rs", "query", "Runs");
+const HEAD: By = By::Code("shared/src/aws/heads.rs", "get_item", "Runs");
+const LIST: By = By::Code("shared/src/aws/heads.rs", "query", "Runs");
+const LISTED: By = By::Code("shared/src/aws/heads.rs", "batch_get_item", "Runs");
+const LEASE: By = By::Code("shared/src/aws/lease.rs", "update_item", "Runs");
+const WAKE: By = By::Code("shared/src/aws/queue.rs", "send_message", "StepQueue");
+const WAKE_MANY: By = By::Code("shared/src/aws/queue.rs", "send_message_batch", "StepQueue");
+const POSTPONE: By = By::Code("shared/src/aws/queue.rs", "change_message_visibility", "StepQueue");
+const JOB: By = By::Code("shared/src/aws/schedule.rs", "update_item", "Jobs");
+const SWEEP: By = By::Code("shared/src/aws/retention.rs", "scan", "ExpiredItems");
+const DELETE: By = By::Code("shared/src/aws/retention.rs", "delete_item", "ExpiredItems");
+const SECRET: By = By::Code("shared/src/aws/secrets.rs", "get_secret_value", "SecretsManager");
+const LEDGER: &str = "functions/step/src/refund_desk/ledger_in_dynamodb.rs";
+
+const fn call(function: &'static str, action: &'static str, on: &'static str, by: By) -> Call {
+    Call { function, action, on, by }
+}
+
+/// Every call. Each function also writes its log and reads the approval keys: see [`EVERY_FUNCTION`].
+pub(super) const CALLS: &[Call] = &[
+    call("intake", "dynamodb:PutItem", RUNS, ACCEPT),
+    call("intake", "dynamodb:PutItem", IDEMPOTENCY, ACCEPT),
+    call("intake", "dynamodb:UpdateItem", RUNS, INTERJECT),
+    call("intake", "dynamodb:Query", RUNS, LOAD),
+    call("intake", "dynamodb:GetItem", RUNS, HEAD),
+    call("intake", "sqs:SendMessage", QUEUE, WAKE),
+    call("step", "dynamodb:PutItem", RUNS, APPEND),
+    call("step", "dynamodb:PutItem", IDEMPOTENCY, ACCEPT),
+    call("step", "dynamodb:Query", RUNS, LOAD),
+    call("step", "dynamodb:UpdateItem", RUNS, LEASE),
+    call("step", "dynamodb:GetItem", DESK, By::Code(LEDGER, "get_item", "LedgerInDynamoDb")),
+    call("step", "dynamodb:PutItem", DESK, By::Code(LEDGER, "put_item", "LedgerInDynamoDb")),
+    call("step", "dynamodb:UpdateItem", DESK, By::Code(LEDGER, "transact_write_items", "LedgerInDynamoDb")),
+    call("step", "sqs:SendMessage", QUEUE, WAKE),
+    call("step", "sqs:ChangeMessageVisibility", QUEUE, POSTPONE),
+    call("step", "sqs:ReceiveMessage", QUEUE, By::Lambda),
+    call("step", "sqs:DeleteMessage", QUEUE, By::Lambda),
+    call("step", "sqs:GetQueueAttributes", QUEUE, By::Lambda),
+    call("approval", "dynamodb:PutItem", RUNS, INTERJECT),
+    call("approval", "dynamodb:UpdateItem", RUNS, INTERJECT),
+    call("approval", "dynamodb:Query", RUNS, LOAD),
+    call("approval", "dynamodb:GetItem", RUNS, HEAD),
+    call("approval", "dynamodb:Query", "${RunsTable.Arn}/index/inbox", LIST),
+    call("approval", "dynamodb:BatchGetItem", RUNS, LISTED),
+    call("approval", "sqs:SendMessage", QUEUE, WAKE),
+    call("cleanup", "dynamodb:Query", "${RunsTable.Arn}/index/due", LIST),
+    call("cleanup", "dynamodb:UpdateItem", RUNS, LEASE),
+    call("cleanup", "dynamodb:UpdateItem", CONTROLS, JOB),
+    call("cleanup", "dynamodb:Scan", RUNS, SWEEP),
+    call("cleanup", "dynamodb:Scan", IDEMPOTENCY, SWEEP),
+    call("cleanup", "dynamodb:Scan", CONTROLS, SWEEP),
+    call("cleanup", "dynamodb:Scan", MEMORY, SWEEP),
+    call("cleanup", "dynamodb:DeleteItem", RUNS, DELETE),
+    call("cleanup", "dynamodb:DeleteItem", IDEMPOTENCY, DELETE),
+    call("cleanup", "dynamodb:DeleteItem", CONTROLS, DELETE),
+    call("cleanup", "dynamodb:DeleteItem", MEMORY, DELETE),
+    call("cleanup", "sqs:SendMessage", QUEUE, WAKE_MANY),
+    call("cleanup", "sqs:SendMessage", "${ScheduleDeadLetters.Arn}", By::Lambda),
+];
+
+/// What every function calls: `%` is the function's name with a capital.
+pub(super) const EVERY_FUNCTION: &[(&str, &str, By)] = &[
+    ("secretsmanager:GetSecretValue", "${ApprovalKeys}", SECRET),
+    ("logs:CreateLogStream", "${%Logs.Arn}", By::Lambda),
+    ("logs:PutLogEvents", "${%Logs.Arn}", By::Lambda),
+];
+
+/// Operations that only the `windlass` command comes to, with the caller's own permissions, or that no binary calls yet.
+pub(super) const NOT_IN_FUNCTIONS: &[&str] = &[
+    "shared/src/aws/idempotency.rs: delete_item",
+    "shared/src/aws/idempotency.rs: put_item",
+    "shared/src/aws/idempotency.rs: update_item",
+    "shared/src/aws/queue.rs: delete_message",
+    "shared/src/aws/queue.rs: get_queue_url",
+    "shared/src/aws/queue.rs: receive_message",
+    "shared/src/aws/replay_plans.rs: batch_write_item",
+    "shared/src/aws/replay_plans.rs: get_item",
+    "shared/src/aws/replay_plans.rs: put_item",
+    "shared/src/aws/replay_plans.rs: query",
+    "shared/src/aws/replay_plans.rs: update_item",
+    "shared/src/aws/schedule.rs: query",
+];
