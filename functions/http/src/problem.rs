@@ -113,7 +113,7 @@ impl Kind {
 pub struct Problem {
     kind: Kind,
     detail: String,
-    extensions: Map<String, Value>,
+    extensions: Box<Map<String, Value>>,
     retry_after: Option<Duration>,
     headers: Vec<(&'static str, String)>,
 }
@@ -121,7 +121,7 @@ pub struct Problem {
 impl Problem {
     /// A problem with what is wrong this time, in words for whoever asked.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Problem {
-        Problem { kind, detail: detail.into(), extensions: Map::new(), retry_after: None, headers: Vec::new() }
+        Problem { kind, detail: detail.into(), extensions: Box::default(), retry_after: None, headers: Vec::new() }
     }
 
     /// With one more member.
@@ -158,7 +158,7 @@ impl Problem {
     /// The document about the request to `path`.
     pub(crate) fn document(&self, path: &str) -> Value {
         let (status, _, title) = self.kind.parts();
-        let mut document = self.extensions.clone();
+        let mut document = self.extensions.as_ref().clone();
         for (name, value) in [
             ("type", json!(self.kind.urn())),
             ("title", json!(title)),

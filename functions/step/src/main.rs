@@ -61,7 +61,7 @@ async fn main() -> ExitCode {
         leases: teller.leases(runs),
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
         agent: teller.watch(agent, &clock),
-        answers: Arc::new(aws::Answers::new(clients.dynamodb(), &storage.memory_table)),
+        answers: Arc::new(aws::AnswerTable::new(clients.dynamodb(), &storage.memory_table)),
         clock,
         random,
         release: config.runtime.release.clone(),

@@ -20,12 +20,12 @@ use crate::{
 /// value (JSON)   given_at, expires_at (milliseconds)   expires (time to live, seconds)
 /// ```
 #[derive(Debug, Clone)]
-pub struct Answers {
+pub struct AnswerTable {
     client: Client,
     table: String,
 }
 
-impl Answers {
+impl AnswerTable {
     /// In the table of governed memory.
     pub fn new(client: Client, memory_table: &str) -> Self {
         Self { client, table: memory_table.to_owned() }
@@ -55,7 +55,7 @@ fn read(item: &Item) -> Option<KeptAnswer> {
 }
 
 #[async_trait]
-impl KeptAnswers for Answers {
+impl KeptAnswers for AnswerTable {
     /// Eventually consistent: at worst the tool is called once more.
     async fn get(&self, key: &AnswerKey, now: Timestamp) -> Result<Option<KeptAnswer>, AnswersError> {
         let asked = self.client.get_item().table_name(&self.table).key("pk", pk(key)).key("sk", sk(key)).send().await;

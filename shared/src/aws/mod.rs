@@ -20,7 +20,7 @@ mod retention;
 mod schedule;
 mod secrets;
 
-pub use answers::Answers;
+pub use answers::AnswerTable;
 pub use idempotency::Records;
 pub use journal::Runs;
 pub use queue::{DeadLetterQueue, StepQueue, queue_url};

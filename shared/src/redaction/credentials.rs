@@ -149,7 +149,7 @@ pub(super) fn url_password(text: &str, at: usize) -> Option<Found> {
 pub(super) fn aws_secret(text: &str, at: usize) -> Option<Found> {
     let length = run(text, at, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+'));
     let secret = text.get(at..at + length).filter(|_| length == AWS_SECRET_BYTES)?;
-    let count = |fits: fn(&u8) -> bool| secret.bytes().filter(|byte| fits(byte)).count();
+    let count = |fits: fn(&u8) -> bool| secret.bytes().filter(fits).count();
     let mixed = count(u8::is_ascii_digit) > 0 && count(u8::is_ascii_uppercase) > 4 && count(u8::is_ascii_lowercase) > 4;
     mixed.then_some(Found { from: at, end: at + length, kind: Kind::AwsSecretKey })
 }

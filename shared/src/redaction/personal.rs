@@ -45,7 +45,7 @@ pub(super) fn iban(text: &str, at: usize) -> Option<Found> {
     for (index, byte) in bytes.iter().take(IBAN_BYTES_MAX).enumerate() {
         match byte {
             _ if byte.is_ascii_alphanumeric() && compact.len() < 34 => compact.push(byte.to_ascii_uppercase()),
-            b' ' | b'-' if compact.len() % 4 == 0 => continue,
+            b' ' | b'-' if compact.len().is_multiple_of(4) => continue,
             _ => break,
         }
         // The longest that fits: a word may follow it.
@@ -94,7 +94,7 @@ fn has_check_digit(digits: &[u8]) -> bool {
     let from_the_right = digits.iter().rev().enumerate();
     let sum: u32 =
         from_the_right.map(|(place, digit)| u32::from(if place % 2 == 1 { doubled(*digit) } else { *digit })).sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// A US social security number with its dashes or spaces

@@ -100,8 +100,7 @@ fn texts_of<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
 /// The first citation that is not to be given.
 pub fn check_citations(answer: &Value, packet: &Packet) -> Result<BTreeSet<CitationLabel>, CitationProblem> {
     let (labels, known) = (cited(answer)?, packet.labels());
-    for label in labels.iter().filter(|label| !known.contains(label)) {
-        let label = label.clone();
+    if let Some(label) = labels.iter().find(|label| !known.contains(*label)).cloned() {
         return Err(match packet.omitted(&label) {
             Some(OmissionReason::Forbidden) => CitationProblem::Forbidden { label },
             Some(OmissionReason::Stale { since }) => CitationProblem::Stale { label, since },

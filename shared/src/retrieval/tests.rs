@@ -246,7 +246,8 @@ fn answered(actor: &str, calls: &[Call], index: Sources, says: Value, now: Times
 fn the_model_never_sees_what_the_reader_may_not() {
     let seen = |tenant: &str, actor: &str| {
         let call = search(tenant, actor, "how long do refunds take");
-        let shown: Vec<String> = shown_in(&[call.clone()]).into_iter().map(|one| one.label.to_string()).collect();
+        let shown: Vec<String> =
+            shown_in(std::slice::from_ref(&call)).into_iter().map(|one| one.label.to_string()).collect();
         (shown, format!("{:?}", call.status))
     };
     let (shown, all) = seen("acme", "ada");

@@ -55,7 +55,7 @@ pub async fn stores() -> Subject<Stores, Stack> {
         )),
         records: Arc::new(aws::Records::new(client.clone(), "test-idempotency")),
         jobs: Arc::new(aws::Jobs::new(client.clone(), "test-controls")),
-        answers: Arc::new(aws::Answers::new(client.clone(), "test-memory")),
+        answers: Arc::new(aws::AnswerTable::new(client.clone(), "test-memory")),
         plans: Arc::new(aws::Plans::new(client.clone(), "test-controls", clock.clone())),
         planting: Arc::new(Plants(client)),
         random: SeededRandom::new(1),

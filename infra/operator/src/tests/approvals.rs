@@ -51,14 +51,14 @@ async fn approvals_are_listed_and_shown_without_their_tokens() {
     let api = api(|_| {});
     expect![[r#"
         APPROVAL                        TOOL          ARGUMENTS                       ROLE     EXPIRES                   YOURS  REASON
-        01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1  refund_order  {"cents":250000,"order":"A-1"}  finance  2026-09-22T13:33:20.000Z  yes    more than 50.00
+        01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1  refund_order  {"order":"A-1","cents":250000}  finance  2026-09-22T13:33:20.000Z  yes    more than 50.00
     "#]].assert_eq(&types_to(&api, "approvals list").await);
     expect![[r#"
         approval   01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1
         status     open
         question   may it be done?
         tool       refund_order
-        arguments  {"cents":250000,"order":"A-1"}
+        arguments  {"order":"A-1","cents":250000}
         digest     9f86d081
         role       finance
         reason     more than 50.00
@@ -79,7 +79,7 @@ async fn a_decision_shows_the_exact_action_and_goes_with_the_one_time_token() {
         ! status     open
         ! question   may it be done?
         ! tool       refund_order
-        ! arguments  {"cents":250000,"order":"A-1"}
+        ! arguments  {"order":"A-1","cents":250000}
         ! digest     9f86d081
         ! role       finance
         ! reason     more than 50.00

@@ -30,54 +30,54 @@ async fn dead_letters_are_listed_grouped_and_shown() {
         {
           "dead_letters": [
             {
-              "at": "2026-09-21T14:13:25.000Z",
+              "origin": {
+                "origin": "message",
+                "id": "message-2",
+                "body": "{\"type\":\"wake_up\",\"run\":\"01JHD7Z3ZK8V6N5Q4R3S2T1W0X\"}",
+                "receive_count": 3
+              },
               "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 3",
               "fingerprint": "264bf79f033b",
-              "key": "message/message-2",
-              "origin": {
-                "body": "{\"type\":\"wake_up\",\"run\":\"01JHD7Z3ZK8V6N5Q4R3S2T1W0X\"}",
-                "id": "message-2",
-                "origin": "message",
-                "receive_count": 3
-              },
-              "replayable": true
+              "at": "2026-09-21T14:13:25.000Z",
+              "replayable": true,
+              "key": "message/message-2"
             },
             {
-              "at": "2026-09-21T14:13:23.000Z",
+              "origin": {
+                "origin": "message",
+                "id": "message-1",
+                "body": "hello\u001b[2J",
+                "receive_count": 3
+              },
               "cause": "foreign: not a step queue message: expected value at line 1 column 1",
               "fingerprint": "c7ea7baec5b9",
-              "key": "message/message-1",
-              "origin": {
-                "body": "hello\u001b[2J",
-                "id": "message-1",
-                "origin": "message",
-                "receive_count": 3
-              },
-              "replayable": false
+              "at": "2026-09-21T14:13:23.000Z",
+              "replayable": false,
+              "key": "message/message-1"
             },
             {
-              "at": "2026-09-21T14:13:22.000Z",
+              "origin": {
+                "origin": "run",
+                "run": "01M3250WYG8WX5V4NW2A31GNZB",
+                "release": "r1"
+              },
               "cause": "the process died 5 times in call 3 of `write_letter`",
               "fingerprint": "12587d164edf",
-              "key": "run/01M3250WYG8WX5V4NW2A31GNZB",
-              "origin": {
-                "origin": "run",
-                "release": "r1",
-                "run": "01M3250WYG8WX5V4NW2A31GNZB"
-              },
-              "replayable": true
+              "at": "2026-09-21T14:13:22.000Z",
+              "replayable": true,
+              "key": "run/01M3250WYG8WX5V4NW2A31GNZB"
             },
             {
-              "at": "2026-09-21T14:13:21.000Z",
-              "cause": "the process died 5 times in call 1 of `refund_order`",
-              "fingerprint": "12587d164edf",
-              "key": "run/01M3250VZ835X03CDRZCQ0SGFQ",
               "origin": {
                 "origin": "run",
-                "release": "r1",
-                "run": "01M3250VZ835X03CDRZCQ0SGFQ"
+                "run": "01M3250VZ835X03CDRZCQ0SGFQ",
+                "release": "r1"
               },
-              "replayable": true
+              "cause": "the process died 5 times in call 1 of `refund_order`",
+              "fingerprint": "12587d164edf",
+              "at": "2026-09-21T14:13:21.000Z",
+              "replayable": true,
+              "key": "run/01M3250VZ835X03CDRZCQ0SGFQ"
             }
           ],
           "more": false
@@ -94,31 +94,31 @@ async fn dead_letters_are_listed_grouped_and_shown() {
         {
           "groups": [
             {
-              "cause": "the process died 5 times in call 3 of `write_letter`",
-              "count": 2,
-              "example": "run/01M3250WYG8WX5V4NW2A31GNZB",
               "fingerprint": "12587d164edf",
+              "count": 2,
+              "replayable": 2,
               "newest": "2026-09-21T14:13:22.000Z",
               "oldest": "2026-09-21T14:13:21.000Z",
-              "replayable": 2
+              "example": "run/01M3250WYG8WX5V4NW2A31GNZB",
+              "cause": "the process died 5 times in call 3 of `write_letter`"
             },
             {
-              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 5",
-              "count": 1,
-              "example": "message/message-2",
               "fingerprint": "264bf79f033b",
+              "count": 1,
+              "replayable": 1,
               "newest": "2026-09-21T14:13:25.000Z",
               "oldest": "2026-09-21T14:13:25.000Z",
-              "replayable": 1
+              "example": "message/message-2",
+              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 5"
             },
             {
-              "cause": "foreign: not a step queue message: expected value at line 1 column 1",
-              "count": 1,
-              "example": "message/message-1",
               "fingerprint": "c7ea7baec5b9",
+              "count": 1,
+              "replayable": 0,
               "newest": "2026-09-21T14:13:23.000Z",
               "oldest": "2026-09-21T14:13:23.000Z",
-              "replayable": 0
+              "example": "message/message-1",
+              "cause": "foreign: not a step queue message: expected value at line 1 column 1"
             }
           ],
           "more": false
@@ -160,15 +160,15 @@ async fn a_dry_run_says_what_would_happen_and_writes_nothing() {
     "#]].assert_eq(&world.types("dead-letters plan --all --dry-run --by olga").await);
     expect![[r#"
         {
+          "plan": null,
           "forecast": [
             {
-              "cause": "foreign: not a step queue message: expected value at line 1 column 1",
-              "fingerprint": "c7ea7baec5b9",
               "key": "message/message-1",
+              "fingerprint": "c7ea7baec5b9",
+              "cause": "foreign: not a step queue message: expected value at line 1 column 1",
               "would": "leave_foreign"
             }
-          ],
-          "plan": null
+          ]
         }
     "#]]
     .assert_eq(&world.types("dead-letters plan --key message/message-1 --dry-run --json --by olga").await);
@@ -202,33 +202,33 @@ async fn a_plan_is_made_replayed_and_audited() {
     let made = world.types("dead-letters plan --all --reason 'the tool is mended' --by olga --json").await;
     expect![[r#"
         {
+          "plan": "01M32510VG2VHCYCS5T4F8G09D",
           "forecast": [
             {
-              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 2",
-              "fingerprint": "264bf79f033b",
               "key": "message/message-2",
+              "fingerprint": "264bf79f033b",
+              "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 2",
               "would": "send_again"
             },
             {
-              "cause": "foreign: not a step queue message: expected value at line 1 column 1",
-              "fingerprint": "c7ea7baec5b9",
               "key": "message/message-1",
+              "fingerprint": "c7ea7baec5b9",
+              "cause": "foreign: not a step queue message: expected value at line 1 column 1",
               "would": "leave_foreign"
             },
             {
-              "cause": "the process died 5 times in call 3 of `write_letter`",
-              "fingerprint": "12587d164edf",
               "key": "run/01M3250WYG8WX5V4NW2A31GNZB",
+              "fingerprint": "12587d164edf",
+              "cause": "the process died 5 times in call 3 of `write_letter`",
               "would": "revive_run"
             },
             {
-              "cause": "the process died 5 times in call 1 of `refund_order`",
-              "fingerprint": "12587d164edf",
               "key": "run/01M3250VZ835X03CDRZCQ0SGFQ",
+              "fingerprint": "12587d164edf",
+              "cause": "the process died 5 times in call 1 of `refund_order`",
               "would": "revive_run"
             }
-          ],
-          "plan": "01M32510VG2VHCYCS5T4F8G09D"
+          ]
         }
     "#]]
     .assert_eq(&made);
@@ -349,12 +349,12 @@ async fn a_foreign_message_can_be_discarded_and_one_of_ours_cannot() {
         {
           "audit": [
             {
-              "action": "dead_letters.discard",
+              "id": "01M32510VG2VHCYCS5T4F8G09D",
               "at": "2026-09-21T14:13:26.000Z",
               "by": "olga",
-              "detail": "spam; it said: hello\u001b[2J",
-              "id": "01M32510VG2VHCYCS5T4F8G09D",
-              "subject": "message/message-1"
+              "action": "dead_letters.discard",
+              "subject": "message/message-1",
+              "detail": "spam; it said: hello\u001b[2J"
             }
           ]
         }

@@ -33,28 +33,28 @@ async fn runs_are_listed_by_who_asked_by_what_they_wait_for_and_by_trouble() {
     "#]].assert_eq(&world.types("runs list --troubled").await);
     expect![[r#"
         {
-          "more": false,
           "runs": [
             {
-              "actor": "ada",
-              "cause": "the process died 5 times in call 1 of `refund_order`",
-              "claims": 1,
-              "created": "2026-09-21T14:13:22.250Z",
-              "due": null,
-              "expires": "2026-10-21T14:13:22.000Z",
-              "fingerprint": "12587d164edf",
-              "interjections": 0,
-              "leased_until": null,
-              "over": true,
-              "ready_from": null,
-              "release": "r1",
               "run": "01M3250X6A8WX5V4NW2A31GNZB",
               "status": "dead",
-              "strikes": 0,
+              "over": true,
+              "cause": "the process died 5 times in call 1 of `refund_order`",
+              "fingerprint": "12587d164edf",
+              "tenant": "acme",
+              "actor": "ada",
               "task": "refund",
-              "tenant": "acme"
+              "release": "r1",
+              "created": "2026-09-21T14:13:22.250Z",
+              "due": null,
+              "ready_from": null,
+              "claims": 1,
+              "strikes": 0,
+              "interjections": 0,
+              "leased_until": null,
+              "expires": "2026-10-21T14:13:22.000Z"
             }
-          ]
+          ],
+          "more": false
         }
     "#]]
     .assert_eq(&world.types("runs list --troubled --json").await);
@@ -94,112 +94,132 @@ async fn a_run_is_shown_with_what_it_used_its_calls_and_its_journal() {
         answer   {"text":"refunded"}
 
         CALL  TOOL          STATUS     EFFECT      ATTEMPTS  ARGUMENTS
-        1     refund_order  succeeded  idempotent  1         {"cents":1200,"order":"A-1"}
+        1     refund_order  succeeded  idempotent  1         {"order":"A-1","cents":1200}
 
         SEQ  AT                        WRITER   WHAT HAPPENED
         1    2026-09-21T14:13:21.000Z  outside  accepted `refund` of ada for acme
-        2    2026-09-21T14:13:21.250Z  claim 1  planned refund_order {"cents":1200,"order":"A-1"} (call 1); policy allows call 1: small; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
+        2    2026-09-21T14:13:21.250Z  claim 1  planned refund_order {"order":"A-1","cents":1200} (call 1); policy allows call 1: small; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
     "#]].assert_eq(&world.types(&format!("runs show {run}")).await);
     expect![[r#"
         {
-          "actor": "ada",
-          "calls": [
-            {
-              "arguments": {
-                "cents": 1200,
-                "order": "A-1"
-              },
-              "attempts": 1,
-              "call": 1,
-              "effect": "idempotent",
-              "status": "succeeded",
-              "tool": "refund_order"
-            }
-          ],
+          "run": "01M3250VZ835X03CDRZCQ0SGFQ",
+          "status": "completed",
+          "over": true,
           "cause": null,
-          "claims": 1,
+          "fingerprint": null,
+          "tenant": "acme",
+          "actor": "ada",
+          "task": "refund",
+          "release": "r1",
           "created": "2026-09-21T14:13:21.000Z",
           "due": null,
-          "expires": "2026-10-21T14:13:21.000Z",
-          "fingerprint": null,
+          "ready_from": null,
+          "claims": 1,
+          "strikes": 0,
           "interjections": 0,
+          "leased_until": null,
+          "expires": "2026-10-21T14:13:21.000Z",
+          "totals": {
+            "steps": 2,
+            "tokens": 2000,
+            "cost_micro_usd": 8400
+          },
+          "trace": "745c0d6185ece0d9a7288dfbd4d187a8",
+          "calls": [
+            {
+              "call": 1,
+              "tool": "refund_order",
+              "status": "succeeded",
+              "effect": "idempotent",
+              "attempts": 1,
+              "arguments": {
+                "order": "A-1",
+                "cents": 1200
+              }
+            }
+          ],
           "journal": [
             {
+              "seq": 1,
               "at": "2026-09-21T14:13:21.000Z",
+              "writer": {
+                "outside": "intake"
+              },
+              "release": "r1",
               "events": [
                 {
                   "event": "accepted",
-                  "limits": {
-                    "cost_max_micro_usd": 5000000,
-                    "steps_max": 64,
-                    "tokens_max": 500000,
-                    "wall_time_max_seconds": 604800
-                  },
                   "request": {
+                    "tenant": "acme",
                     "actor": "ada",
+                    "task": "refund",
                     "payload": {
                       "order": "A-1"
-                    },
-                    "task": "refund",
-                    "tenant": "acme"
+                    }
                   },
                   "source": "http",
-                  "trace": "745c0d6185ece0d9a7288dfbd4d187a8"
+                  "trace": "745c0d6185ece0d9a7288dfbd4d187a8",
+                  "limits": {
+                    "steps_max": 64,
+                    "tokens_max": 500000,
+                    "cost_max_micro_usd": 5000000,
+                    "wall_time_max_seconds": 604800
+                  }
                 }
-              ],
-              "release": "r1",
-              "seq": 1,
-              "writer": {
-                "outside": "intake"
-              }
+              ]
             },
             {
+              "seq": 2,
               "at": "2026-09-21T14:13:21.250Z",
+              "writer": {
+                "holder": 1
+              },
+              "release": "r1",
               "events": [
                 {
                   "event": "planned",
-                  "model": "script",
                   "plan": {
+                    "kind": "call",
                     "calls": [
                       {
-                        "arguments": {
-                          "cents": 1200,
-                          "order": "A-1"
-                        },
                         "id": 1,
-                        "tool": "refund_order"
+                        "tool": "refund_order",
+                        "arguments": {
+                          "order": "A-1",
+                          "cents": 1200
+                        }
                       }
-                    ],
-                    "kind": "call"
+                    ]
                   },
-                  "prompt_version": "p1",
                   "usage": {
-                    "cost_micro_usd": 4200,
                     "input_tokens": 900,
-                    "output_tokens": 100
-                  }
+                    "output_tokens": 100,
+                    "cost_micro_usd": 4200
+                  },
+                  "model": "script",
+                  "prompt_version": "p1"
                 },
                 {
+                  "event": "policy_decided",
                   "call": 1,
                   "decision": {
                     "decision": "allow",
                     "reason": "small"
                   },
-                  "event": "policy_decided",
                   "policy_version": "1"
                 },
                 {
-                  "attempt": 1,
+                  "event": "tool_attempted",
                   "call": 1,
-                  "compensable": false,
-                  "deadline": "2026-09-21T14:13:41.250Z",
+                  "attempt": 1,
                   "effect": "idempotent",
-                  "event": "tool_attempted"
+                  "compensable": false,
+                  "deadline": "2026-09-21T14:13:41.250Z"
                 },
                 {
-                  "attempt": 1,
-                  "call": 1,
                   "event": "tool_returned",
+                  "call": 1,
+                  "attempt": 1,
                   "outcome": {
                     "outcome": "succeeded",
                     "value": {
@@ -209,19 +229,19 @@ async fn a_run_is_shown_with_what_it_used_its_calls_and_its_journal() {
                 },
                 {
                   "event": "planned",
-                  "model": "script",
                   "plan": {
                     "kind": "answer",
                     "response": {
                       "text": "refunded"
                     }
                   },
-                  "prompt_version": "p1",
                   "usage": {
-                    "cost_micro_usd": 4200,
                     "input_tokens": 900,
-                    "output_tokens": 100
-                  }
+                    "output_tokens": 100,
+                    "cost_micro_usd": 4200
+                  },
+                  "model": "script",
+                  "prompt_version": "p1"
                 },
                 {
                   "event": "responded",
@@ -231,46 +251,26 @@ async fn a_run_is_shown_with_what_it_used_its_calls_and_its_journal() {
                 },
                 {
                   "event": "stopped",
-                  "in_doubt": [],
                   "reason": {
                     "reason": "completed"
                   },
-                  "standing": []
+                  "standing": [],
+                  "in_doubt": []
                 }
-              ],
-              "release": "r1",
-              "seq": 2,
-              "writer": {
-                "holder": 1
-              }
+              ]
             }
           ],
-          "leased_until": null,
           "outcome": {
-            "at": "2026-09-21T14:13:21.250Z",
-            "in_doubt": [],
             "reason": {
               "reason": "completed"
             },
             "response": {
               "text": "refunded"
             },
-            "standing": []
-          },
-          "over": true,
-          "ready_from": null,
-          "release": "r1",
-          "run": "01M3250VZ835X03CDRZCQ0SGFQ",
-          "status": "completed",
-          "strikes": 0,
-          "task": "refund",
-          "tenant": "acme",
-          "totals": {
-            "cost_micro_usd": 8400,
-            "steps": 2,
-            "tokens": 2000
-          },
-          "trace": "745c0d6185ece0d9a7288dfbd4d187a8"
+            "at": "2026-09-21T14:13:21.250Z",
+            "standing": [],
+            "in_doubt": []
+          }
         }
     "#]]
     .assert_eq(&world.types(&format!("runs show {run} --json")).await);
@@ -327,9 +327,9 @@ async fn a_run_is_cancelled_once() {
     let over = world.completed().await;
     expect![[r#"
         {
+          "run": "01M3250WYG2VHCYCS5T4F8G09D",
           "cancellation": "already_over",
-          "detail": "completed",
-          "run": "01M3250WYG2VHCYCS5T4F8G09D"
+          "detail": "completed"
         }
     "#]]
     .assert_eq(&world.types(&format!("runs cancel {over} --reason late --by olga --json")).await);
@@ -348,7 +348,7 @@ async fn a_run_is_watched_until_it_ends() {
     let run = world.completed().await;
     expect![[r#"
         1     2026-09-21T14:13:21.000Z  outside    accepted `refund` of ada for acme
-        2     2026-09-21T14:13:21.250Z  claim 1    planned refund_order {"cents":1200,"order":"A-1"} (call 1); policy allows call 1: small; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
+        2     2026-09-21T14:13:21.250Z  claim 1    planned refund_order {"order":"A-1","cents":1200} (call 1); policy allows call 1: small; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
     "#]].assert_eq(&world.types(&format!("runs watch {run}")).await);
     let json = world.types(&format!("runs watch {run} --json")).await;
     assert_eq!(json.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count(), 2);
@@ -385,8 +385,8 @@ async fn a_run_is_rebuilt_from_its_journal_and_from_what_was_told_alike() {
         1    0 ms    run     accepted   -       `refund` of ada
         2    250 ms  model   call       -       script, prompt p1, 900 in, 100 out
         2    250 ms  policy  allow      -       refund_order (call 1): small
-        2    250 ms  tool    attempted  -       refund_order {"cents":1200,"order":"A-1"} (call 1, by policy 1)
-        2    250 ms  tool    succeeded  -       refund_order {"cents":1200,"order":"A-1"} (call 1, by policy 1)
+        2    250 ms  tool    attempted  -       refund_order {"order":"A-1","cents":1200} (call 1, by policy 1)
+        2    250 ms  tool    succeeded  -       refund_order {"order":"A-1","cents":1200} (call 1, by policy 1)
         2    250 ms  model   answer     -       script, prompt p1, 900 in, 100 out
         2    250 ms  run     responded  -
         2    250 ms  run     completed  250 ms  2 steps, 2000 tokens

@@ -40,34 +40,34 @@ async fn jobs_are_listed_with_how_they_stand() {
         {
           "jobs": [
             {
-              "every_seconds": 60,
               "job": "rescue-runs",
+              "every_seconds": 60,
+              "standing": "missed",
               "last": {
-                "ended": "2026-09-21T14:13:20.000Z",
-                "error": "the queue is unavailable: down",
-                "handled": 2,
                 "scheduled_for": "1970-01-01T00:00:00.000Z",
-                "started": "2026-09-21T14:13:20.000Z"
-              },
-              "standing": "missed"
-            },
-            {
-              "every_seconds": 3600,
-              "job": "enforce-retention",
-              "last": null,
-              "standing": "never_ran"
-            },
-            {
-              "every_seconds": null,
-              "job": "start-run/nightly",
-              "last": {
+                "started": "2026-09-21T14:13:20.000Z",
                 "ended": "2026-09-21T14:13:20.000Z",
-                "error": null,
-                "handled": 1,
+                "handled": 2,
+                "error": "the queue is unavailable: down"
+              }
+            },
+            {
+              "job": "enforce-retention",
+              "every_seconds": 3600,
+              "standing": "never_ran",
+              "last": null
+            },
+            {
+              "job": "start-run/nightly",
+              "every_seconds": null,
+              "standing": "on_time",
+              "last": {
                 "scheduled_for": "2026-09-21T14:13:20.000Z",
-                "started": "2026-09-21T14:13:20.000Z"
-              },
-              "standing": "on_time"
+                "started": "2026-09-21T14:13:20.000Z",
+                "ended": "2026-09-21T14:13:20.000Z",
+                "handled": 1,
+                "error": null
+              }
             }
           ]
         }

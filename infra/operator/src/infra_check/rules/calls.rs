@@ -66,6 +66,8 @@ pub(super) const CALLS: &[Call] = &[
     call("step", "dynamodb:GetItem", DESK, By::Code(LEDGER, "get_item", "LedgerInDynamoDb")),
     call("step", "dynamodb:PutItem", DESK, By::Code(LEDGER, "put_item", "LedgerInDynamoDb")),
     call("step", "dynamodb:UpdateItem", DESK, By::Code(LEDGER, "transact_write_items", "LedgerInDynamoDb")),
+    call("step", "dynamodb:GetItem", MEMORY, By::Code("shared/src/aws/answers.rs", "get_item", "AnswerTable")),
+    call("step", "dynamodb:PutItem", MEMORY, By::Code("shared/src/aws/answers.rs", "put_item", "AnswerTable")),
     call("step", "sqs:SendMessage", QUEUE, WAKE),
     call("step", "sqs:ChangeMessageVisibility", QUEUE, POSTPONE),
     call("step", "sqs:ReceiveMessage", QUEUE, By::Lambda),
