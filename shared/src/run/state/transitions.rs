@@ -1,0 +1,197 @@
+//! What each event makes of a run. Every function refuses what does not follow, in words.
+
+use serde_json::{Value, json};
+
+use super::{Call, CallStatus, Phase, RunState};
+use crate::{
+    agent::tool::Effect,
+    approval::{ApprovalRequest, Subject, Verdict},
+    clock::Timestamp,
+    ids::{ApprovalId, CallId},
+    run::entry::{Decision, Plan, StopReason, ToolOutcome},
+};
+
+impl RunState {
+    pub(super) fn planned(&mut self, plan: &Plan, at: Timestamp) -> Result<(), String> {
+        match &self.phase {
+            Phase::Planning => {}
+            Phase::Waiting { until } if *until <= at => {}
+            _ => return Err("a plan while another is under way".to_owned()),
+        }
+        if self.abandoned.is_some() {
+            return Err("a plan in an abandoned run".to_owned());
+        }
+        self.problem = None;
+        self.phase = match plan {
+            Plan::Call { calls } => {
+                for planned in calls {
+                    let id = CallId(u32::try_from(self.calls.len() + 1).map_err(|_| "too many calls")?);
+                    if planned.id != id {
+                        return Err(format!("call {} where {id} was due", planned.id));
+                    }
+                    self.calls.push(Call {
+                        id,
+                        step: self.totals.steps,
+                        tool: planned.tool.clone(),
+                        arguments: planned.arguments.clone(),
+                        status: CallStatus::Proposed,
+                        effect: Effect::Read,
+                        compensable: false,
+                        attempts: 0,
+                        failures: 0,
+                        approvals: 0,
+                        suspected: Vec::new(),
+                        reminded: 0,
+                    });
+                }
+                Phase::Acting
+            }
+            Plan::Wait { until, .. } => Phase::Waiting { until: *until },
+            Plan::Answer { response } => Phase::Answering { response: response.clone() },
+            Plan::Malformed { problem } => {
+                self.problem = Some(problem.clone());
+                Phase::Planning
+            }
+        };
+        Ok(())
+    }
+
+    pub(super) fn judged(&mut self, id: CallId, decision: &Decision, at: Timestamp) -> Result<(), String> {
+        let call = self.call_mut(id)?;
+        if call.status != CallStatus::Proposed {
+            return Err(format!("call {id} is judged twice"));
+        }
+        match decision {
+            Decision::Allow { .. } => call.status = CallStatus::Allowed { from: at },
+            // Still proposed: `approval_requested` follows in the same entry.
+            Decision::RequireApproval { .. } => {}
+            Decision::Deny { reason } => {
+                call.status = CallStatus::Failed { message: format!("denied by policy: {reason}") };
+            }
+        }
+        self.plan_again_when_settled();
+        Ok(())
+    }
+
+    pub(super) fn asked(&mut self, request: &ApprovalRequest) -> Result<(), String> {
+        let call = self.call_mut(request.id.call)?;
+        if request.id.round != call.approvals + 1 {
+            return Err(format!("question {} after {}", request.id, call.approvals));
+        }
+        call.approvals = request.id.round;
+        call.status = match (request.subject, &call.status) {
+            (Subject::Permission, CallStatus::Proposed) => CallStatus::AwaitingApproval(Box::new(request.clone())),
+            (Subject::Doubt, CallStatus::Attempted { .. } | CallStatus::Uncertain) => {
+                CallStatus::InDoubt(Box::new(request.clone()))
+            }
+            _ => return Err(format!("nothing to ask about call {}", call.id)),
+        };
+        Ok(())
+    }
+
+    pub(super) fn answered(&mut self, id: ApprovalId, verdict: Verdict, at: Timestamp) -> Result<(), String> {
+        let open = self.open_approval(id).ok_or_else(|| format!("question {id} is not open"))?;
+        let (subject, expires_at) = (open.subject, open.expires_at);
+        if verdict != Verdict::Expired && !verdict.answers(subject) {
+            return Err(format!("question {id} cannot be answered so"));
+        }
+        if (verdict == Verdict::Expired) != (expires_at <= at) {
+            return Err(format!("question {id} expires at {expires_at}"));
+        }
+        let call = self.call_mut(id.call)?;
+        call.status = match verdict {
+            Verdict::Approved | Verdict::NotHappened => CallStatus::Allowed { from: at },
+            Verdict::Denied => CallStatus::Failed { message: "denied by the approver".to_owned() },
+            Verdict::Happened => CallStatus::Succeeded { value: json!({"confirmed_by": "a person"}) },
+            Verdict::Expired if subject == Subject::Permission => {
+                CallStatus::Failed { message: "nobody approved it in time".to_owned() }
+            }
+            Verdict::Expired => {
+                CallStatus::Doubtful { message: "nobody said in time whether it took effect".to_owned() }
+            }
+        };
+        if verdict == Verdict::Expired && subject == Subject::Doubt {
+            self.abandon(StopReason::DoubtExpired { call: id.call })?;
+        }
+        self.plan_again_when_settled();
+        Ok(())
+    }
+
+    pub(super) fn returned(
+        &mut self,
+        id: CallId,
+        attempt: u32,
+        outcome: &ToolOutcome,
+        at: Timestamp,
+    ) -> Result<(), String> {
+        let call = self.call_mut(id)?;
+        if !matches!(call.status, CallStatus::Attempted { .. }) || attempt != call.attempts {
+            return Err(format!("attempt {attempt} of call {id} is not open"));
+        }
+        call.failures += u32::from(!matches!(outcome, ToolOutcome::Succeeded { .. }));
+        call.status = match outcome {
+            ToolOutcome::Succeeded { value } => CallStatus::Succeeded { value: value.clone() },
+            ToolOutcome::Refused { message } | ToolOutcome::Unavailable { message, retry_at: None } => {
+                CallStatus::Failed { message: message.clone() }
+            }
+            ToolOutcome::Unavailable { retry_at: Some(retry_at), .. } => CallStatus::Allowed { from: *retry_at },
+            // Epoch 0 holds no lease: from now on nobody is the attempt's holder.
+            ToolOutcome::Unknown { retry_at: Some(retry_at), .. } => {
+                CallStatus::Attempted { deadline: *retry_at, epoch: 0 }
+            }
+            ToolOutcome::Unknown { retry_at: None, .. } => CallStatus::Uncertain,
+            ToolOutcome::Absent => CallStatus::Allowed { from: at },
+        };
+        self.plan_again_when_settled();
+        Ok(())
+    }
+
+    pub(super) fn answered_from_cache(
+        &mut self,
+        id: CallId,
+        value: &Value,
+        suspected: &[String],
+    ) -> Result<(), String> {
+        let abandoned = self.abandoned.is_some();
+        let call = self.call_mut(id)?;
+        if abandoned || !matches!(call.status, CallStatus::Allowed { .. }) {
+            return Err(format!("call {id} may not be answered"));
+        }
+        call.effect = Effect::Read;
+        call.suspected = suspected.to_vec();
+        call.status = CallStatus::Succeeded { value: value.clone() };
+        self.plan_again_when_settled();
+        Ok(())
+    }
+
+    pub(super) fn compensated(&mut self, id: CallId, attempt: u32, outcome: &ToolOutcome) -> Result<(), String> {
+        let call = self.call_mut(id)?;
+        match &call.status {
+            CallStatus::Compensating { attempts, .. } if *attempts == attempt => {}
+            _ => return Err(format!("compensation attempt {attempt} of call {id} is not open")),
+        }
+        call.status = match outcome {
+            ToolOutcome::Succeeded { .. } | ToolOutcome::Absent => CallStatus::Compensated,
+            ToolOutcome::Refused { message }
+            | ToolOutcome::Unavailable { message, retry_at: None }
+            | ToolOutcome::Unknown { message, retry_at: None } => CallStatus::Standing { message: message.clone() },
+            ToolOutcome::Unavailable { retry_at: Some(retry_at), .. }
+            | ToolOutcome::Unknown { retry_at: Some(retry_at), .. } => {
+                CallStatus::Compensating { from: *retry_at, attempts: attempt }
+            }
+        };
+        Ok(())
+    }
+
+    pub(super) fn abandon(&mut self, reason: StopReason) -> Result<(), String> {
+        // The first reason stands: what is being undone for one reason need not be undone for another.
+        self.abandoned.get_or_insert(reason);
+        Ok(())
+    }
+
+    pub(super) fn plan_again_when_settled(&mut self) {
+        if self.phase == Phase::Acting && self.calls.iter().all(|call| call.status.is_settled()) {
+            self.phase = Phase::Planning;
+        }
+    }
+}
