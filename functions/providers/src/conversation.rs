@@ -169,7 +169,7 @@ fn outcome(status: &CallStatus) -> (bool, Value) {
 
 /// An answer, or its beginning.
 fn shown(value: &Value) -> Value {
-    let text = value.to_string();
+    let text = canonical(value);
     if text.len() <= RESULT_BYTES_MAX {
         return value.clone();
     }
@@ -192,8 +192,13 @@ pub fn excerpt(text: &str, bytes_max: usize) -> String {
 /// A block of data. In JSON angle brackets stand only within strings, so they can be written as escapes, and nothing in the data
 /// closes the block or opens another.
 fn data(source: &str, value: &Value) -> String {
-    let text = value.to_string().replace('<', "\\u003c").replace('>', "\\u003e");
+    let text = canonical(value).replace('<', "\\u003c").replace('>', "\\u003e");
     format!("<data source=\"{source}\">\n{text}\n</data>")
+}
+
+/// The same text for the same value, in whatever order its fields were built: what a model is asked must not depend on that.
+pub(crate) fn canonical(value: &Value) -> String {
+    serde_json_canonicalizer::to_string(value).unwrap_or_else(|_| value.to_string())
 }
 
 #[cfg(test)]

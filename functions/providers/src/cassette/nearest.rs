@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::tape::{Tape, canonical};
+use super::tape::Tape;
+use crate::conversation::canonical;
 
 /// The nearest recorded exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,10 @@ use sha2::{Digest as _, Sha256};
 use windlass::ids::RunId;
 
 use super::{TAPES_MAX, cleanse::cleanse};
-use crate::transport::{Exchange, Received, TransportError};
+use crate::{
+    conversation::canonical,
+    transport::{Exchange, Received, TransportError},
+};
 
 /// What stands for the run's id.
 const RUN: &str = "{run}";
@@ -36,11 +39,6 @@ pub fn request_of(exchange: &Exchange, secret: Option<&str>) -> (String, Value) 
     hash.update(canonical(&request).as_bytes());
     let key = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     (key, request)
-}
-
-/// The one form in which equal JSON is equal text (RFC 8785).
-pub(super) fn canonical(value: &Value) -> String {
-    serde_json_canonicalizer::to_string(value).unwrap_or_else(|_| value.to_string())
 }
 
 /// A value without the run's id and without secrets.

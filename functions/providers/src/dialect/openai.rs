@@ -70,7 +70,7 @@ pub(super) fn body(model: &str, conversation: &Conversation, output_tokens_max: 
 }
 
 fn tool_call(past: &Past) -> Value {
-    let function = json!({ "name": past.name, "arguments": past.arguments.to_string() });
+    let function = json!({ "name": past.name, "arguments": crate::conversation::canonical(&past.arguments) });
     json!({ "type": "function", "id": past.id, "function": function })
 }
 
