@@ -7,6 +7,7 @@ use std::{fmt, time::Duration};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    budgets::{Allowance, Prices},
     ids::Release,
     run::{accept::Terms, limits::Limits},
 };
@@ -146,10 +147,14 @@ pub struct Policy {
 }
 
 /// What a run may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     /// The limits of one run.
     pub run: Limits,
+    /// What one actor may spend in one day.
+    pub actor_day: Allowance,
+    /// What models cost.
+    pub prices: Prices,
     /// Claims without progress before a run counts as dead.
     pub strikes_max: u32,
 }
@@ -310,13 +315,30 @@ fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {
     let cost_max_micro_usd = read.number(&variables::COST_MAX_MICRO_USD, 1..=1_000_000_000);
     let wall_time_max_seconds = read.number(&variables::WALL_TIME_MAX_SECONDS, 60..=30 * 24 * 3600);
     let strikes_max = read.number(&variables::STRIKES_MAX, 1..=20);
+    let day_micro_usd = read.number(&variables::BUDGET_ACTOR_DAY_MICRO_USD, 0..=1_000_000_000_000);
+    let day_tokens = read.number(&variables::BUDGET_ACTOR_DAY_TOKENS, 0..=1_000_000_000_000);
+    let prices = prices(read);
     let run = Limits {
         steps_max: u32::try_from(steps_max?).ok()?,
         tokens_max: tokens_max?,
         cost_max_micro_usd: cost_max_micro_usd?,
         wall_time_max_seconds: wall_time_max_seconds?,
     };
-    Some(Bounds { run, strikes_max: u32::try_from(strikes_max?).ok()? })
+    let actor_day = Allowance { micro_usd: day_micro_usd?, tokens: day_tokens? };
+    let prices = prices?;
+    Some(Bounds { run, actor_day, prices, strikes_max: u32::try_from(strikes_max?).ok()? })
+}
+
+fn prices(read: &mut Reader<'_>) -> Option<Prices> {
+    let text = read.text(&variables::MODEL_PRICES)?;
+    match Prices::parse(&text) {
+        Ok(prices) => Some(prices),
+        Err(error) => {
+            let hint = "use `{\"NAME\":{\"input\":N,\"output\":N}}`, whole numbers";
+            read.refuse(&variables::MODEL_PRICES, format!("is {error}"), hint);
+            None
+        }
+    }
 }
 
 fn http(read: &mut Reader<'_>) -> Option<Http> {

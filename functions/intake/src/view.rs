@@ -31,6 +31,9 @@ pub(crate) struct Summary {
     response: Option<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     escalation: Vec<Escalation>,
+    /// Why the controls hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<String>,
     #[serde(skip)]
     is_over: bool,
 }
@@ -113,7 +116,7 @@ pub(crate) struct ShownEntry<'a> {
 impl Summary {
     /// Of a run that was taken on a moment ago.
     pub(crate) fn accepted() -> Summary {
-        Summary { status: "ready", response: None, escalation: Vec::new(), is_over: false }
+        Summary { status: "ready", response: None, escalation: Vec::new(), held: None, is_over: false }
     }
 
     pub(crate) fn of(state: &RunState) -> Summary {
@@ -124,10 +127,12 @@ impl Summary {
             }
             _ if state.abandoned.is_some() => ("stopping", None, false),
             _ if !escalation.is_empty() => ("awaiting_approval", None, false),
+            _ if state.held.is_some() => ("held", None, false),
             Phase::Waiting { .. } => ("waiting", None, false),
             Phase::Planning | Phase::Acting | Phase::Answering { .. } => ("ready", None, false),
         };
-        Summary { status, response, escalation, is_over }
+        let held = state.held.as_ref().filter(|_| !is_over).map(|held| held.reason.clone());
+        Summary { status, response, escalation, held, is_over }
     }
 
     pub(crate) const fn is_over(&self) -> bool {

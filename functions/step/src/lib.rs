@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use refund_desk::{
-    PROMPT_VERSION,
+    PROMPT, PROMPT_VERSION,
     ledger::Ledger,
     ledger_in_dynamodb::LedgerInDynamoDb,
     policy::DeskPolicy,
@@ -15,6 +15,7 @@ use windlass::{
     agent::Agent,
     config::{Config, Environment},
     ids::{InvalidId, Random},
+    prompts::Prompt,
 };
 
 pub mod handler;
@@ -39,6 +40,6 @@ pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn R
             approval_expires_after: config.policy.approval_expires_after,
             version: config.policy.version.clone(),
         }),
-        prompt_version: PROMPT_VERSION.to_owned(),
+        prompt: Prompt::built_in(PROMPT_VERSION, PROMPT),
     })
 }

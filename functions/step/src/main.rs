@@ -9,7 +9,8 @@ use windlass::{
     aws::{self, clients::Clients},
     clock::{SystemClock, Timestamp},
     ids::SystemRandom,
-    run::advance::Engine,
+    prompts::PromptCache,
+    run::advance::{Engine, Live},
     startup,
 };
 
@@ -34,11 +35,20 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let (dynamodb, controls) = (clients.dynamodb(), storage.controls_table.as_str());
+    let live = Live {
+        controls: Arc::new(aws::LiveControls::new(dynamodb.clone(), controls)),
+        prompts: PromptCache::new(Arc::new(aws::PromptVersions::new(dynamodb.clone(), controls))),
+        budgets: Arc::new(aws::Accounts::new(dynamodb, controls)),
+        allowance: config.limits.actor_day,
+        prices: config.limits.prices.clone(),
+    };
     let engine = Engine {
         journal: runs.clone(),
         leases: runs,
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
         agent,
+        live,
         clock,
         random,
         release: config.runtime.release.clone(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::ids::ToolName;
+use crate::{ids::ToolName, prompts::Prompt};
 
 pub mod model;
 pub mod policy;
@@ -17,8 +17,8 @@ pub struct Agent {
     pub tools: BTreeMap<ToolName, Arc<dyn tool::Tool>>,
     /// What may be done.
     pub policy: Arc<dyn policy::Policy>,
-    /// The version of the prompt that the model is asked with.
-    pub prompt_version: String,
+    /// The prompt that comes with the release: what the model is asked with unless the controls route to another.
+    pub prompt: Prompt,
 }
 
 impl Agent {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::tool::Effect;
@@ -23,6 +24,33 @@ pub struct PolicyQuestion<'a> {
     pub effect: Effect,
     /// What the run has used so far.
     pub totals: &'a Totals,
+}
+
+/// How much the live controls tighten the policy. Calls that only read are not touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tightening {
+    /// The policy alone decides.
+    #[default]
+    None,
+    /// What has an effect needs a person.
+    Approve,
+    /// What has an effect is denied.
+    Deny,
+}
+
+impl Tightening {
+    /// Every level, from loose to tight.
+    pub const ALL: [Tightening; 3] = [Tightening::None, Tightening::Approve, Tightening::Deny];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tightening::None => "none",
+            Tightening::Approve => "approve",
+            Tightening::Deny => "deny",
+        }
+    }
 }
 
 /// Decides what may be done. Pure: the same question has the same answer within one version.

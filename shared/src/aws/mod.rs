@@ -7,20 +7,26 @@ pub mod clients;
 pub mod tables;
 
 mod attributes;
+mod budgets;
+mod controls;
 mod errors;
 mod head_item;
 mod heads;
 mod idempotency;
 mod journal;
 mod lease;
+mod prompts;
 mod queue;
 mod replay_plans;
 mod retention;
 mod schedule;
 mod secrets;
 
+pub use budgets::Accounts;
+pub use controls::LiveControls;
 pub use idempotency::Records;
 pub use journal::Runs;
+pub use prompts::PromptVersions;
 pub use queue::{DeadLetterQueue, StepQueue, queue_url};
 pub use replay_plans::Plans;
 pub use retention::ExpiredItems;

@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod clock;
+mod controls;
 mod heads;
 mod jobs;
 mod leases;
@@ -18,6 +19,7 @@ mod runs;
 mod secrets;
 
 pub use clock::ManualClock;
+pub use controls::{Accounts, Controls, Prompts};
 pub use jobs::Jobs;
 pub use plans::Plans;
 pub use queue::{Queue, Received};

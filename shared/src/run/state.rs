@@ -42,8 +42,21 @@ pub struct RunState {
     pub progress_epoch: Epoch,
     /// What was wrong with the model's last answer, when it could not be used.
     pub problem: Option<String>,
+    /// Why the controls hold it, while they do.
+    pub held: Option<Hold>,
+    /// The version of the prompt that its model was first asked with.
+    pub prompt_version: Option<String>,
     /// How many entries were appended from outside the loop, the first one apart.
     pub interjections: u64,
+}
+
+/// What holds a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Which switch, in words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// Where a run stands.
@@ -237,6 +250,8 @@ impl RunState {
             abandoned: None,
             progress_epoch: 0,
             problem: None,
+            held: None,
+            prompt_version: None,
             interjections: 0,
         })
     }
@@ -275,9 +290,19 @@ impl RunState {
                 _ => Err("the run is over".to_owned()),
             };
         }
+        if event.ends_a_hold() {
+            self.held = None;
+        }
         match event {
             Event::Accepted(_) => Err("accepted twice".to_owned()),
-            Event::Planned { plan, usage, .. } => {
+            Event::Held { reason, .. } => {
+                self.held = Some(Hold { reason: reason.clone(), since: at });
+                Ok(())
+            }
+            Event::Planned { plan, usage, prompt_version, .. } => {
+                if self.prompt_version.is_none() && !prompt_version.is_empty() {
+                    self.prompt_version = Some(prompt_version.clone());
+                }
                 self.totals.steps += 1;
                 self.totals.tokens += usage.input_tokens + usage.output_tokens;
                 self.totals.cost_micro_usd += usage.cost_micro_usd;
@@ -448,8 +473,11 @@ impl RunState {
 
     fn judged(&mut self, id: CallId, decision: &Decision, at: Timestamp) -> Result<(), String> {
         let call = self.call_mut(id)?;
-        if call.status != CallStatus::Proposed {
-            return Err(format!("call {id} is judged twice"));
+        match (&call.status, decision) {
+            (CallStatus::Proposed, _) => {}
+            // The policy was tightened since.
+            (CallStatus::Allowed { .. }, Decision::RequireApproval { .. } | Decision::Deny { .. }) => {}
+            _ => return Err(format!("call {id} is judged twice")),
         }
         match decision {
             Decision::Allow { .. } => call.status = CallStatus::Allowed { from: at },
@@ -470,7 +498,9 @@ impl RunState {
         }
         call.approvals = request.id.round;
         call.status = match (request.subject, &call.status) {
-            (Subject::Permission, CallStatus::Proposed) => CallStatus::AwaitingApproval(Box::new(request.clone())),
+            (Subject::Permission, CallStatus::Proposed | CallStatus::Allowed { .. }) => {
+                CallStatus::AwaitingApproval(Box::new(request.clone()))
+            }
             (Subject::Doubt, CallStatus::Attempted { .. } | CallStatus::Uncertain) => {
                 CallStatus::InDoubt(Box::new(request.clone()))
             }

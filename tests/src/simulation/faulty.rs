@@ -10,7 +10,10 @@ use windlass::{
         model::{Answer, Model, ModelError, Question},
         tool::ToolError,
     },
+    audit::AuditRecord,
+    budgets::{Account, Allowance, Balance, BudgetError, Budgets, Reservation, Reserved, Spend},
     clock::Timestamp,
+    controls::{Changed, Controls, ControlsError, Document},
     ids::{RunId, Tenant},
     journal::{
         Acceptance, Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
@@ -109,6 +112,48 @@ impl<P: WakeUps + ?Sized> WakeUps for Faulty<P> {
     }
     async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
         self.faults.around("wake_ups.postpone", queue, self.inner.postpone(receipt, span)).await
+    }
+}
+
+fn controls() -> ControlsError {
+    ControlsError::Unavailable { message: "injected".to_owned() }
+}
+
+fn budgets() -> BudgetError {
+    BudgetError::Unavailable { message: "injected".to_owned() }
+}
+
+#[async_trait]
+impl<P: Controls + ?Sized> Controls for Faulty<P> {
+    async fn read(&self) -> Result<Document, ControlsError> {
+        self.faults.around("controls.read", controls, self.inner.read()).await
+    }
+    async fn change(&self, document: &Document, audit: &AuditRecord) -> Result<Changed, ControlsError> {
+        self.faults.around("controls.change", controls, self.inner.change(document, audit)).await
+    }
+    async fn history(&self, limit: usize) -> Result<Vec<Document>, ControlsError> {
+        self.faults.around("controls.history", controls, self.inner.history(limit)).await
+    }
+    async fn version(&self, version: u64) -> Result<Option<Document>, ControlsError> {
+        self.faults.around("controls.version", controls, self.inner.version(version)).await
+    }
+}
+
+#[async_trait]
+impl<P: Budgets + ?Sized> Budgets for Faulty<P> {
+    async fn reserve(
+        &self,
+        reservation: &Reservation,
+        allowance: Allowance,
+        now: Timestamp,
+    ) -> Result<Reserved, BudgetError> {
+        self.faults.around("budgets.reserve", budgets, self.inner.reserve(reservation, allowance, now)).await
+    }
+    async fn settle(&self, reservation: &Reservation, used: Spend) -> Result<bool, BudgetError> {
+        self.faults.around("budgets.settle", budgets, self.inner.settle(reservation, used)).await
+    }
+    async fn balance(&self, account: &Account) -> Result<Balance, BudgetError> {
+        self.faults.around("budgets.balance", budgets, self.inner.balance(account)).await
     }
 }
 

@@ -6,7 +6,7 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use step::{
     handler::Handler,
     refund_desk::{
-        PROMPT_VERSION,
+        PROMPT, PROMPT_VERSION,
         ledger::{Ledger, Order},
         ledger_in_memory::LedgerInMemory,
         policy::DeskPolicy,
@@ -21,18 +21,26 @@ use windlass::{
         decide::{Answer, decide},
         token::ApprovalKeys,
     },
+    budgets::{Allowance, Prices},
     clock::{Clock, Timestamp},
+    controls::{
+        Settings,
+        change::{Hand, wake_held},
+    },
     ids::{Release, RunId},
     journal::{
         DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError, RESCUE_AFTER,
     },
     lease::Leases,
-    memory::{ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
+    memory::{
+        Accounts, Controls, ManualClock, Plans, Prompts, Queue, Received, Records, Runs, SecretValues, SeededRandom,
+    },
     principal::Principal,
+    prompts::{Prompt, PromptCache},
     queue::WakeUps as _,
     run::{
         accept::{AcceptError, Incoming, Terms, accept},
-        advance::Engine,
+        advance::{Engine, Live},
         cancel::cancel,
         entry::{Entry, Event},
         limits::Limits,
@@ -62,6 +70,9 @@ pub const TERMS: Terms = Terms {
     run_kept_for: Duration::from_secs(90 * 24 * 3600),
 };
 
+/// What one actor may spend here in a day: bounded, so that budgets take part, and more than any schedule uses.
+pub const ALLOWANCE: Allowance = Allowance { micro_usd: 0, tokens: 100_000_000 };
+
 /// The step function's timeout in this world.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -80,6 +91,10 @@ pub struct World {
     pub queue: Arc<Queue>,
     /// The desk's records.
     pub ledger: Arc<LedgerInMemory>,
+    /// What may happen now.
+    pub controls: Arc<Controls>,
+    /// What actors have spent.
+    pub accounts: Arc<Accounts>,
     /// What goes wrong.
     pub faults: Arc<Faults>,
     keys: Arc<SecretCache<ApprovalKeys>>,
@@ -113,6 +128,8 @@ impl World {
             runs: Arc::new(Runs::new(clock.clone(), &Records::new())),
             queue: Arc::new(Queue::new(clock.clone(), VISIBILITY, 1_000)),
             ledger: Arc::new(ledger),
+            controls: Arc::new(Controls::new(&Plans::new(clock.clone()))),
+            accounts: Arc::new(Accounts::new()),
             faults: Arc::new(faults),
             clock,
         }
@@ -141,7 +158,14 @@ impl World {
                     approval_expires_after: Duration::from_secs(3 * 24 * 3600),
                     version: "desk-policy-1".to_owned(),
                 }),
-                prompt_version: PROMPT_VERSION.to_owned(),
+                prompt: Prompt::built_in(PROMPT_VERSION, PROMPT),
+            },
+            live: Live {
+                controls: Arc::new(self.faulty(Arc::clone(&self.controls))),
+                prompts: PromptCache::new(Arc::new(Prompts::new())),
+                budgets: Arc::new(self.faulty(Arc::clone(&self.accounts))),
+                allowance: ALLOWANCE,
+                prices: Prices::default(),
             },
             release: "r1".parse().expect("a release"),
             strikes_max: 5,
@@ -195,6 +219,22 @@ impl World {
             let seq = history.state.seq + 1;
             if let Ok(Interjected::Written) = outside.journal.interject(run, seq, &entry, Expected::Dead).await {
                 outside.wake(run).await;
+            }
+        })
+    }
+
+    /// An operator who types `settings` at the controls and wakes what is held.
+    pub fn operator(&self, settings: &'static [&'static str]) -> Process {
+        let controls = self.faulty(Arc::clone(&self.controls));
+        let heads = self.faulty(Arc::clone(&self.runs));
+        let (queue, clock, random) = (self.faulty(Arc::clone(&self.queue)), self.clock.clone(), self.random.clone());
+        Box::pin(async move {
+            let by = "ops".parse().expect("an actor");
+            let (clock, random) = (clock.as_ref(), random.as_ref());
+            let hand = Hand { controls: &controls, clock, random, by: &by, why: "a drill" };
+            let edit = |settings_now: Settings| settings.iter().try_fold(settings_now, |now, one| now.set(one));
+            if hand.change(None, edit).await.is_ok_and(|made| made.may_lift()) {
+                let _ = wake_held(&heads, &queue).await;
             }
         })
     }
