@@ -7,12 +7,14 @@ use crate::{
     approvals,
     cli::{Cli, Command, DeadLetters, Local, Options, Runs, Schedules},
     console::{Console, Paint},
+    controls::{self, Controls},
     dead_letters,
     demo::{self, Approver},
     failure::Failure,
     functions,
     local::{self, Json},
     ports::{Ports, Queues},
+    prompts::{self, Prompts},
     runs, schedules, stack,
     target::{self, Aws},
 };
@@ -52,6 +54,8 @@ pub async fn on_ports(command: &Command, ports: &Ports, json: bool, console: &mu
     match command {
         Command::Runs(command) => runs::run(command, ports, json, console).await,
         Command::DeadLetters(command) => dead_letters::run(command, ports, json, console).await,
+        Command::Controls(command) => controls::run(command, ports, json, console).await,
+        Command::Prompts(command) => prompts::run(command, ports, json, console).await,
         Command::Schedules(command) => schedules::run(command, ports, json, console).await,
         Command::Demo { .. } | Command::Local(_) | Command::Approvals(_) => Err(elsewhere()),
     }
@@ -75,7 +79,9 @@ fn elsewhere() -> Failure {
 /// Which queues a command needs: the URLs of the others need not be found out.
 const fn queues(command: &Command) -> Queues {
     match command {
-        Command::Runs(Runs::Cancel { .. })
+        Command::Controls(Controls::Set { dry_run: false, .. } | Controls::Revert { .. })
+        | Command::Prompts(Prompts::Use { .. } | Prompts::Rollback { .. })
+        | Command::Runs(Runs::Cancel { .. })
         | Command::Schedules(Schedules::Run { .. })
         | Command::DeadLetters(
             DeadLetters::List { .. }
