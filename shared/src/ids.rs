@@ -116,7 +116,7 @@ impl fmt::Display for CallId {
 
 /// One question to a person: the run, the call it is about, and which asking of that call it is
 /// (`01J…Q-3-1`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApprovalId {
     /// The run that asks.
     pub run: RunId,

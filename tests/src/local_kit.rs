@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{sync::OnceCell, time::Instant};
+use windlass::run::entry::Entry;
 use windlass_local::Stack;
 use windlass_operator::{
     aws_endpoint::AwsEndpoint,
@@ -12,6 +13,8 @@ use windlass_operator::{
     scenario::SeedOrder,
     stack::Options,
 };
+
+use crate::simulation::order;
 
 static BINARIES: OnceCell<PathBuf> = OnceCell::const_new();
 
@@ -109,13 +112,22 @@ impl Kit {
         self.send("GET", &format!("/runs/{run}"), &self.address.tokens.operator, None, None).await
     }
 
-    /// A run's events, each as its name.
-    pub async fn events(&self, run: &str) -> Vec<String> {
+    /// A run's journal, as the API shows it to the operator.
+    ///
+    /// # Panics
+    /// When it is not one.
+    pub async fn entries(&self, run: &str) -> Vec<Entry> {
         let path = format!("/runs/{run}/journal");
         let journal = self.send("GET", &path, &self.address.tokens.operator, None, None).await.body;
-        let entries = journal["entries"].as_array().cloned().unwrap_or_default();
-        let events = entries.iter().flat_map(|entry| entry["events"].as_array().cloned().unwrap_or_default());
-        events.map(|event| event["event"].as_str().unwrap_or_default().to_owned()).collect()
+        serde_json::from_value(journal["entries"].clone()).expect("the journal is one")
+    }
+
+    /// A run's events, each as its name.
+    pub async fn events(&self, run: &str) -> Vec<String> {
+        let entries = self.entries(run).await;
+        let named = |event| serde_json::to_value(event).expect("an event is JSON")["event"].clone();
+        let names = entries.iter().flat_map(|entry| &entry.events).map(named);
+        names.map(|name| name.as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// Decides an approval as the approver.
@@ -135,6 +147,8 @@ impl Kit {
         loop {
             let shown = self.run(run).await;
             if wanted.iter().any(|word| shown.body["status"] == **word) {
+                // No side effect before its policy decision and its approval, in whatever a test looks at.
+                order::check(&self.entries(run).await);
                 return shown.body;
             }
             assert!(Instant::now() < deadline, "run {run} is not {wanted:?} after {within:?}: {}", shown.body);

@@ -238,7 +238,7 @@ fn a_model_that_never_says_anything_useful_reaches_the_limit_of_steps() {
     let says = vec![Ok(Proposal::Call(Vec::new())); 100];
     assert!(matches!(advance(&world, &engine(&world, says, 0), run), Advanced::Finished { outcome: "limit_reached" }));
     let Phase::Finished(outcome) = state(&world, run).phase else { panic!("it is not over") };
-    assert_eq!(outcome.reason, StopReason::LimitReached { limit: "64 steps".to_owned() });
+    assert_eq!(outcome.reason, StopReason::LimitReached { limit: "64 steps".to_owned(), renews_at: None });
 }
 
 #[test]

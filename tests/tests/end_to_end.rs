@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use windlass_local::{FunctionStatus, Stack};
+use windlass_local::{FunctionStatus, Logs, Stack};
 use windlass_operator::{
     aws_endpoint::{AwsEndpoint, Effects},
     local,
@@ -180,4 +180,35 @@ async fn tenants_do_not_see_each_other() {
     let answer = kit.send("POST", &format!("/approvals/{approval}"), &foreign, None, Some(&body)).await;
     assert!(matches!(answer.status, 400 | 404), "{answer:?}");
     kit.stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_and_no_token_is_ever_logged() {
+    let logs = tempfile::tempdir().expect("a folder");
+    let env = [("LOG_LEVEL".to_owned(), "trace".to_owned())].into();
+    let keys = approval_keys(&windlass::ids::SystemRandom);
+    let folder = Logs::Directory(logs.path().to_owned());
+    let kit = Kit::start(&Options { env, logs: folder, approval_keys: Some(keys.clone()), ..options().await }).await;
+    let payload = json!({ "order": "A-1002", "amount_cents": 90_000 });
+    let run = kit.submit("log-1", "refund", payload).await.body["run_id"].as_str().expect("an id").to_owned();
+    let shown = kit.until(&run, &["awaiting_approval"], SOON).await;
+    let path = format!("/approvals/{}", shown["escalation"][0]["id"].as_str().expect("a question"));
+    let approver = kit.address.tokens.approver.clone();
+    let token = kit.send("GET", &path, &approver, None, None).await.body["token"].as_str().expect("a token").to_owned();
+    let decision = json!({ "decision": "approved", "token": token });
+    assert_eq!(kit.send("POST", &path, &approver, None, Some(&decision)).await.status, 200);
+    kit.until(&run, &["completed"], SOON).await;
+    kit.stack.shutdown().await;
+    let keys: Value = serde_json::from_str(&keys).expect("the keys are JSON");
+    let planted = [keys["keys"]["k1"].as_str().expect("a key"), &token, &approver];
+    let mut lines = 0;
+    for function in FUNCTIONS {
+        let log = std::fs::read_to_string(logs.path().join(format!("{function}.log"))).expect("it has logged");
+        lines += log.lines().count();
+        for secret in planted {
+            assert!(!log.contains(secret), "{function} logged a secret");
+        }
+        assert!(log.contains("\"configuration\""), "{function} does not say which configuration it loaded");
+    }
+    println!("{lines} lines at level `trace`, none with a key or a token");
 }

@@ -37,6 +37,7 @@ pub fn desk(config: &Config, client: aws_sdk_dynamodb::Client, random: Arc<dyn R
         policy: Arc::new(DeskPolicy {
             small_refund_max_cents: config.policy.small_refund_max_cents,
             finance: "finance".parse()?,
+            escalation: "operator".parse()?,
             approval_expires_after: config.policy.approval_expires_after,
             version: config.policy.version.clone(),
         }),

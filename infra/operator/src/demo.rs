@@ -13,10 +13,10 @@ use crate::{
     aws_endpoint::{AwsEndpoint, Effects, EndpointError},
     cost::Cost,
     functions::checkout,
+    journal_lines,
     local::{self, Address, Json, LocalError},
     scenario::{self, Scenario, ScenarioDecision, ScenarioError},
     stack::{DESK_TABLE, Options},
-    timeline,
 };
 
 /// How often the journal is asked for.
@@ -49,6 +49,14 @@ pub enum DemoError {
         status: u16,
         /// Its answer.
         answer: String,
+    },
+    /// A journal is not one.
+    #[error("the journal of run `{run}`: {source}")]
+    Journal {
+        /// The run.
+        run: String,
+        /// What is wrong.
+        source: serde_json::Error,
     },
     /// A scenario took too long.
     #[error("`{title}` did not end within {} s", SCENARIO_MAX.as_secs())]
@@ -199,10 +207,15 @@ impl Stage<'_> {
     async fn draw(&mut self, run: &str, drawn: usize) -> Result<usize, DemoError> {
         let journal = self.get(&format!("/runs/{run}/journal")).await?;
         let entries = journal["entries"].as_array().cloned().unwrap_or_default();
-        for line in entries.iter().skip(drawn).flat_map(timeline::lines) {
-            self.say(&line)?;
+        let new = entries.len().saturating_sub(drawn);
+        for (entry, seq) in entries.into_iter().zip(1..).skip(drawn) {
+            let entry =
+                serde_json::from_value(entry).map_err(|source| DemoError::Journal { run: run.to_owned(), source })?;
+            for line in journal_lines::lines(seq, &entry) {
+                self.say(&line)?;
+            }
         }
-        Ok(entries.len().saturating_sub(drawn))
+        Ok(new)
     }
 
     async fn decide(

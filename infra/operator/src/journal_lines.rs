@@ -10,6 +10,14 @@ use crate::table::cut;
 /// The most characters of a text that is quoted in a line.
 const QUOTED_CHARS_MAX: usize = 80;
 
+/// One line for each event of an entry, the first with its place and time.
+pub fn lines(seq: Seq, entry: &Entry) -> Vec<String> {
+    let time = entry.at.to_string();
+    let place = format!("{seq:>4}  {}  ", time.get(11..23).unwrap_or(&time));
+    let place_of = |index: usize| if index == 0 { place.clone() } else { " ".repeat(place.len()) };
+    entry.events.iter().enumerate().map(|(index, event)| place_of(index) + &describe(event)).collect()
+}
+
 /// The cells of one entry's line: place, time, writer, what happened.
 pub fn cells(seq: Seq, entry: &Entry) -> [String; 4] {
     let events: Vec<String> = entry.events.iter().map(describe).collect();
@@ -33,7 +41,10 @@ pub fn describe(event: &Event) -> String {
         }
         Event::Planned { plan, .. } => match plan {
             Plan::Call { calls } => {
-                let calls: Vec<String> = calls.iter().map(|call| format!("{} (call {})", call.tool, call.id)).collect();
+                let calls: Vec<String> = calls
+                    .iter()
+                    .map(|call| format!("{} {} (call {})", call.tool, quoted(&call.arguments.to_string()), call.id))
+                    .collect();
                 format!("planned {}", calls.join(", "))
             }
             Plan::Wait { until, .. } => format!("planned to wait until {until}"),
@@ -41,8 +52,10 @@ pub fn describe(event: &Event) -> String {
             Plan::Malformed { problem } => format!("planned something unusable: {}", quoted(problem)),
         },
         Event::PolicyDecided { call, decision, .. } => match decision {
-            Decision::Allow { .. } => format!("policy allows call {call}"),
-            Decision::RequireApproval { role, .. } => format!("policy wants `{role}` to approve call {call}"),
+            Decision::Allow { reason } => format!("policy allows call {call}: {}", quoted(reason)),
+            Decision::RequireApproval { role, reason } => {
+                format!("policy wants `{role}` to approve call {call}: {}", quoted(reason))
+            }
             Decision::Deny { reason } => format!("policy denies call {call}: {}", quoted(reason)),
         },
         Event::ApprovalRequested(request) => format!("asked {} for approval {}", request.role, request.id),
@@ -50,6 +63,7 @@ pub fn describe(event: &Event) -> String {
             let by = by.as_ref().map_or_else(|| "time".to_owned(), ToString::to_string);
             format!("approval {approval} {} by {by}", format!("{verdict:?}").to_lowercase())
         }
+        Event::ApprovalReminded { approval } => format!("approval {approval} is about to expire"),
         Event::ToolAttempted { call, attempt, .. } => format!("call {call}: attempt {attempt}"),
         Event::ToolReturned { call, outcome, .. } => format!("call {call}: {}", outcome_words(outcome)),
         Event::Waited { until, .. } => format!("waits until {until}"),

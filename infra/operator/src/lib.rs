@@ -26,7 +26,6 @@ pub mod schedules;
 pub mod stack;
 pub mod table;
 pub mod target;
-pub mod timeline;
 
 /// What entries that this command writes are marked with.
 pub fn release() -> Release {

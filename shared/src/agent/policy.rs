@@ -53,12 +53,25 @@ impl Tightening {
     }
 }
 
+/// A warning that an approval is about to expire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reminder {
+    /// How long before.
+    pub before: Duration,
+    /// Who may decide as well from then on.
+    pub escalate_to: Option<Role>,
+}
+
 /// Decides what may be done. Pure: the same question has the same answer within one version.
 pub trait Policy: Send + Sync {
     /// The version that entries record.
     fn version(&self) -> &str;
     /// How long an approval that it requires stays open.
     fn approval_expires_after(&self) -> Duration;
+    /// When to warn that an approval is about to expire, and who may decide it from then on.
+    fn reminder(&self) -> Option<Reminder> {
+        None
+    }
     /// Who says whether a call in doubt took effect.
     fn doubt_role(&self) -> Role;
     /// Judges one call.

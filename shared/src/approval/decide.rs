@@ -76,7 +76,12 @@ impl Question {
     /// # Errors
     /// Why not.
     pub fn permits(&self, history: &History, principal: &Principal) -> Result<(), Forbidden> {
-        if !principal.holds(self.request.role.as_str()) {
+        let reminded = history
+            .events()
+            .any(|(_, event)| matches!(event, Event::ApprovalReminded { approval } if *approval == self.request.id));
+        let escalated = self.request.escalate_to.as_ref().filter(|_| reminded);
+        if !principal.holds(self.request.role.as_str()) && !escalated.is_some_and(|role| principal.holds(role.as_str()))
+        {
             return Err(Forbidden::Role { role: self.request.role.clone() });
         }
         // Four eyes: what one asks for, another permits.

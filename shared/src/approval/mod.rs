@@ -31,6 +31,12 @@ pub struct ApprovalRequest {
     pub requested_at: Timestamp,
     /// When it counts as denied.
     pub expires_at: Timestamp,
+    /// When whoever may decide is warned that time runs out; `None` when nobody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remind_at: Option<Timestamp>,
+    /// Who may decide as well, once that warning has been given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate_to: Option<Role>,
 }
 
 /// What is to be decided about an action.

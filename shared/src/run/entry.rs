@@ -83,6 +83,11 @@ pub enum Event {
         /// What they wrote with it.
         note: Option<String>,
     },
+    /// A question will soon count as denied; whoever it is escalated to may answer it from now on.
+    ApprovalReminded {
+        /// Which question.
+        approval: ApprovalId,
+    },
     /// The intent: a call is about to be made.
     ToolAttempted {
         /// The call.

@@ -25,6 +25,8 @@ pub enum Next {
     Doubt(CallId),
     /// Undo this call.
     Compensate(CallId),
+    /// Warn that this question is about to expire.
+    Remind(ApprovalId),
     /// Record that nobody answered this question in time.
     Expire(ApprovalId),
     /// Nothing can be done before then.
@@ -92,6 +94,11 @@ fn go_on(state: &RunState, now: Timestamp) -> Next {
     if let Some(late) = state.open_approvals().find(|request| request.expires_at <= now) {
         return Next::Expire(late.id);
     }
+    if let Some((remind_at, approval)) = state.next_reminder()
+        && remind_at <= now
+    {
+        return Next::Remind(approval);
+    }
     match &state.phase {
         Phase::Planning => exhausted(state).map_or(Next::Plan, Next::Abandon),
         Phase::Waiting { until } if *until <= now => exhausted(state).map_or(Next::Plan, Next::Abandon),
@@ -108,8 +115,9 @@ fn act(state: &RunState, now: Timestamp, give_up_at: Timestamp) -> Next {
     if let Some(call) = state.calls.iter().find(|call| call.status == CallStatus::Proposed) {
         return Next::Judge(call.id);
     }
-    let first_expiry = state.open_approvals().map(|request| request.expires_at).min();
-    let until = |moment: Timestamp| Next::Await { until: first_expiry.unwrap_or(moment).min(moment).min(give_up_at) };
+    let reminder = state.next_reminder().map(|(remind_at, _)| remind_at);
+    let first_change = state.open_approvals().map(|request| request.expires_at).chain(reminder).min();
+    let until = |moment: Timestamp| Next::Await { until: first_change.unwrap_or(moment).min(moment).min(give_up_at) };
     match state.calls.iter().find(|call| !call.status.is_settled()) {
         Some(Call { id, status: CallStatus::Allowed { from }, .. }) if *from <= now => Next::Call(*id),
         Some(Call { status: CallStatus::Allowed { from }, .. }) => until(*from),
@@ -165,3 +173,6 @@ pub fn in_doubt(state: &RunState) -> Vec<CallId> {
 fn ids_of(state: &RunState, wanted: impl Fn(&Call) -> bool) -> Vec<CallId> {
     state.calls.iter().filter(|call| wanted(call)).map(|call| call.id).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,6 +129,8 @@ pub struct Call {
     pub failures: u32,
     /// Questions asked about it so far.
     pub approvals: u32,
+    /// The last question about it of which somebody was reminded.
+    pub reminded: u32,
 }
 
 /// Where a call stands.
@@ -311,6 +313,11 @@ impl RunState {
             Event::PolicyDecided { call, decision, .. } => self.judged(*call, decision, at),
             Event::ApprovalRequested(request) => self.asked(request),
             Event::ApprovalDecided { approval, verdict, .. } => self.answered(*approval, *verdict, at),
+            Event::ApprovalReminded { approval } => {
+                self.open_approval(*approval).ok_or_else(|| format!("question {approval} is not open"))?;
+                self.call_mut(approval.call)?.reminded = approval.round;
+                Ok(())
+            }
             Event::ToolAttempted { call, attempt, effect, compensable, deadline } => {
                 let epoch = match writer {
                     Writer::Holder(epoch) => *epoch,
@@ -425,6 +432,14 @@ impl RunState {
         format!("the worker died or ran out of time in {before}")
     }
 
+    /// The open question of which somebody is to be reminded next, and when.
+    pub fn next_reminder(&self) -> Option<(Timestamp, ApprovalId)> {
+        let silent = |request: &&ApprovalRequest| {
+            self.call(request.id.call).is_some_and(|call| call.reminded < request.id.round)
+        };
+        self.open_approvals().filter(silent).filter_map(|request| Some((request.remind_at?, request.id))).min()
+    }
+
     fn call_mut(&mut self, id: CallId) -> Result<&mut Call, String> {
         let index = usize::try_from(id.0).ok().and_then(|n| n.checked_sub(1));
         index.and_then(|index| self.calls.get_mut(index)).ok_or_else(|| format!("there is no call {id}"))
@@ -457,6 +472,7 @@ impl RunState {
                         attempts: 0,
                         failures: 0,
                         approvals: 0,
+                        reminded: 0,
                     });
                 }
                 Phase::Acting

@@ -7,13 +7,16 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use windlass::{
+    budgets::Budgets,
     clock::{Clock as _, Timestamp},
+    controls::Controls,
     dead_letter::ReplayPlans,
     idempotency::{IdempotencyRecords, Key, PayloadHash},
     ids::{RunId, TraceId},
     journal::{Acceptance, Appended, Expected, Head, HeadStatus, Heads, Interjected, Journal, Lease, NewRun},
     lease::{Claim, LEASE_FOR, Leases, Leave, Left},
     memory::{ManualClock, SeededRandom},
+    prompts::Prompts,
     run::{
         entry::{Accepted, Entry, Event, Writer},
         limits::Limits,
@@ -25,8 +28,10 @@ use windlass::{
 
 pub mod accepting;
 pub mod appending;
+pub mod budgets;
 mod cases;
 pub mod claiming;
+pub mod controls;
 pub mod finding;
 pub mod idempotency;
 pub mod interjecting;
@@ -72,6 +77,12 @@ pub struct Stores {
     pub retention: Arc<dyn Retention>,
     /// Replay plans.
     pub plans: Arc<dyn ReplayPlans>,
+    /// The live controls, with the audit trail of `plans`.
+    pub controls: Arc<dyn Controls>,
+    /// Prompts.
+    pub prompts: Arc<dyn Prompts>,
+    /// Accounts.
+    pub budgets: Arc<dyn Budgets>,
     /// For damage.
     pub planting: Arc<dyn Planting>,
     /// For ids.

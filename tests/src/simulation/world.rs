@@ -28,16 +28,13 @@ use windlass::{
         change::{Hand, wake_held},
     },
     ids::{Release, RunId},
-    journal::{
-        DUE_SHARDS, Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError, RESCUE_AFTER,
-    },
+    journal::{Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError},
     lease::Leases,
     memory::{
         Accounts, Controls, ManualClock, Plans, Prompts, Queue, Received, Records, Runs, SecretValues, SeededRandom,
     },
     principal::Principal,
     prompts::{Prompt, PromptCache},
-    queue::WakeUps as _,
     run::{
         accept::{AcceptError, Incoming, Terms, accept},
         advance::{Engine, Live},
@@ -48,6 +45,7 @@ use windlass::{
         request::{RunRequest, Source},
         state::RunState,
     },
+    schedule::rescue::sweep,
     secrets::SecretCache,
 };
 use windlass_operator::scenario::{Scenario, ScenarioDecision};
@@ -155,6 +153,7 @@ impl World {
                 policy: Arc::new(DeskPolicy {
                     small_refund_max_cents: 5_000,
                     finance: "finance".parse().expect("a role"),
+                    escalation: "operator".parse().expect("a role"),
                     approval_expires_after: Duration::from_secs(3 * 24 * 3600),
                     version: "desk-policy-1".to_owned(),
                 }),
@@ -286,15 +285,7 @@ impl World {
         let queue = self.faulty(Arc::clone(&self.queue));
         let clock = self.clock.clone();
         Box::pin(async move {
-            use windlass::journal::Heads as _;
-            for shard in 0..DUE_SHARDS {
-                let Ok(due) = heads.due(shard, clock.now(), 100).await else { continue };
-                for due in due {
-                    if let Ok(true) = heads.postpone_due(due.run, due.due, clock.now() + RESCUE_AFTER).await {
-                        let _ = queue.send_batch(&[due.run]).await;
-                    }
-                }
-            }
+            sweep(&heads, &queue, clock.now()).await;
         })
     }
 

@@ -109,6 +109,8 @@ impl World {
             reason: "more than 50.00".to_owned(),
             requested_at: now,
             expires_at: now + EXPIRES_AFTER,
+            remind_at: None,
+            escalate_to: None,
         }));
         let planned = Happened::Planned {
             plan: Plan::Call { calls: vec![call] },

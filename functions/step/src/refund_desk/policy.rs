@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use windlass::{
-    agent::policy::{Policy, PolicyQuestion},
+    agent::policy::{Policy, PolicyQuestion, Reminder},
     ids::Role,
     run::entry::Decision,
 };
@@ -14,6 +14,8 @@ pub struct DeskPolicy {
     pub small_refund_max_cents: u64,
     /// Who permits larger ones, and says whether a letter in doubt was sent.
     pub finance: Role,
+    /// Who may decide as well once three quarters of the time are over.
+    pub escalation: Role,
     /// How long a question stays open.
     pub approval_expires_after: Duration,
     /// The version that entries record.
@@ -27,6 +29,10 @@ impl Policy for DeskPolicy {
 
     fn approval_expires_after(&self) -> Duration {
         self.approval_expires_after
+    }
+
+    fn reminder(&self) -> Option<Reminder> {
+        Some(Reminder { before: self.approval_expires_after / 4, escalate_to: Some(self.escalation.clone()) })
     }
 
     fn doubt_role(&self) -> Role {

@@ -98,7 +98,7 @@ async fn a_run_is_shown_with_what_it_used_its_calls_and_its_journal() {
 
         SEQ  AT                        WRITER   WHAT HAPPENED
         1    2026-09-21T14:13:21.000Z  outside  accepted `refund` of ada for acme
-        2    2026-09-21T14:13:21.250Z  claim 1  planned refund_order (call 1); policy allows call 1; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
+        2    2026-09-21T14:13:21.250Z  claim 1  planned refund_order {"cents":1200,"order":"A-1"} (call 1); policy allows call 1: small; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
     "#]].assert_eq(&world.types(&format!("runs show {run}")).await);
     expect![[r#"
         {
@@ -347,8 +347,8 @@ async fn a_run_is_watched_until_it_ends() {
     let world = World::new();
     let run = world.completed().await;
     expect![[r#"
-           1     2026-09-21T14:13:21.000Z  outside    accepted `refund` of ada for acme
-           2     2026-09-21T14:13:21.250Z  claim 1    planned refund_order (call 1); policy allows call 1; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
+        1     2026-09-21T14:13:21.000Z  outside    accepted `refund` of ada for acme
+        2     2026-09-21T14:13:21.250Z  claim 1    planned refund_order {"cents":1200,"order":"A-1"} (call 1); policy allows call 1: small; call 1: attempt 1; call 1: succeeded {"ok":true}; planned the answer; answered {"text":"refunded"}; stopped: completed
     "#]].assert_eq(&world.types(&format!("runs watch {run}")).await);
     let json = world.types(&format!("runs watch {run} --json")).await;
     assert_eq!(json.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count(), 2);

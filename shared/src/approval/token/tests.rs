@@ -30,6 +30,8 @@ fn request(id: &str, cents: u64) -> ApprovalRequest {
         reason: "large".to_owned(),
         requested_at: NOW,
         expires_at: NOW + Duration::from_secs(600),
+        remind_at: None,
+        escalate_to: None,
     }
 }
 

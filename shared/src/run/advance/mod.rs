@@ -181,6 +181,7 @@ impl Engine {
                 Next::Judge(call) => turn.judge(call).await?,
                 Next::Doubt(call) => turn.doubt(call).map(|()| None)?,
                 Next::Expire(approval) => turn.expire(approval).map(|()| None)?,
+                Next::Remind(approval) => turn.remind(approval).map(|()| None)?,
                 Next::Respond => turn.respond().map(|()| None)?,
                 Next::Abandon(reason) => turn.record(Event::Abandoned { reason }).map(|()| None)?,
                 Next::Stop(reason) => turn.stop(reason).map(|()| None)?,

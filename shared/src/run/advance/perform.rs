@@ -213,7 +213,9 @@ impl Turn<'_> {
             tool: call.tool.clone(),
             arguments: call.arguments.clone(),
         };
-        let now = self.now();
+        let (now, policy) = (self.now(), &self.engine.agent.policy);
+        let expires_at = now + policy.approval_expires_after();
+        let reminder = policy.reminder();
         info!(call = %call.id, tool = %call.tool, %role, ?subject, "a person is asked");
         self.record(Event::ApprovalRequested(Box::new(ApprovalRequest {
             id: ApprovalId { run: self.run, call: call.id, round: call.approvals + 1 },
@@ -223,8 +225,16 @@ impl Turn<'_> {
             role,
             reason,
             requested_at: now,
-            expires_at: now + self.engine.agent.policy.approval_expires_after(),
+            expires_at,
+            remind_at: reminder.as_ref().map(|reminder| (expires_at - reminder.before).max(now)),
+            escalate_to: reminder.and_then(|reminder| reminder.escalate_to),
         })))
+    }
+
+    /// Warns that a question is about to expire. The log line is what an alarm is made of.
+    pub(super) fn remind(&mut self, approval: ApprovalId) -> Result<(), Interrupted> {
+        warn!(%approval, "an approval is about to expire");
+        self.record(Event::ApprovalReminded { approval })
     }
 
     /// Records that nobody answered in time.

@@ -1,0 +1,278 @@
+//! Decisions, state by state. Each journal is folded, so that what is decided about can really happen.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    agent::model::Usage,
+    approval::{Action, ApprovalRequest, Subject, Verdict},
+    run::{
+        entry::{Accepted, Decision, Entry, Event, Plan, PlannedCall, ToolOutcome, Writer},
+        limits::Limits,
+        request::{RunRequest, Source},
+    },
+};
+
+const START: Timestamp = Timestamp::from_millis(1_768_000_000_000);
+const CALL: CallId = CallId(1);
+
+fn at(seconds: u64) -> Timestamp {
+    START + Duration::from_secs(seconds)
+}
+
+/// A journal that grows an entry a call, each at its own time.
+struct Journal(Vec<Entry>);
+
+impl Journal {
+    fn accepted(limits: Limits) -> Journal {
+        let request = RunRequest {
+            tenant: "acme".parse().expect("a tenant"),
+            actor: "ada".parse().expect("an actor"),
+            task: "refund".parse().expect("a task"),
+            payload: json!({}),
+        };
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace");
+        let event = Event::Accepted(Box::new(Accepted { request, source: Source::Http, trace, limits }));
+        Journal(Vec::new()).then(0, Writer::Outside("m".to_owned()), event)
+    }
+
+    fn then(mut self, seconds: u64, writer: Writer, event: Event) -> Journal {
+        let release = "r1".parse().expect("a release");
+        self.0.push(Entry { at: at(seconds), writer, release, events: vec![event] });
+        self
+    }
+
+    fn held(self, seconds: u64, event: Event) -> Journal {
+        self.then(seconds, Writer::Holder(1), event)
+    }
+
+    fn planned(self, calls: u32) -> Journal {
+        let call = |id| PlannedCall { id: CallId(id), tool: "t".parse().expect("a tool"), arguments: json!({}) };
+        let plan = Plan::Call { calls: (1..=calls).map(call).collect() };
+        self.held(1, planned(plan))
+    }
+
+    fn judged(self, decision: Decision) -> Journal {
+        self.held(2, Event::PolicyDecided { call: CALL, decision, policy_version: "p".to_owned() })
+    }
+
+    fn allowed(self) -> Journal {
+        self.planned(1).judged(Decision::Allow { reason: String::new() })
+    }
+
+    /// Attempted under claim 1, whose invocation is dead for certain at second 60.
+    fn attempted(self, effect: Effect, compensable: bool) -> Journal {
+        let event = Event::ToolAttempted { call: CALL, attempt: 1, effect, compensable, deadline: at(60) };
+        self.allowed().held(3, event)
+    }
+
+    fn returned(self, outcome: ToolOutcome) -> Journal {
+        self.held(4, Event::ToolReturned { call: CALL, attempt: 1, outcome })
+    }
+
+    fn asked(self, remind_at: Option<Timestamp>) -> Journal {
+        let action = Action {
+            tenant: "acme".parse().expect("a tenant"),
+            tool: "t".parse().expect("a tool"),
+            arguments: json!({}),
+        };
+        let role = "finance".parse().expect("a role");
+        let decision = Decision::RequireApproval { role, reason: String::new() };
+        let request = ApprovalRequest {
+            id: APPROVAL.parse().expect("an approval id"),
+            subject: Subject::Permission,
+            digest: action.digest(),
+            action,
+            role: "finance".parse().expect("a role"),
+            reason: String::new(),
+            requested_at: at(2),
+            expires_at: at(1_000),
+            remind_at,
+            escalate_to: None,
+        };
+        self.planned(1).judged(decision).held(2, Event::ApprovalRequested(Box::new(request)))
+    }
+
+    fn cancelled(self) -> Journal {
+        let by = "ada".parse().expect("an actor");
+        self.then(5, Writer::Outside("c".to_owned()), Event::Cancelled { by, reason: None })
+    }
+
+    #[track_caller]
+    fn decides(&self, seconds: u64, epoch: Epoch, next: Next) -> &Journal {
+        let state = RunState::fold(&self.0).expect("the journal is sound");
+        assert_eq!(decide(&state, at(seconds), epoch), next);
+        self
+    }
+}
+
+const APPROVAL: &str = "01JHD7Z3ZK8V6N5Q4R3S2T1W0X-1-1";
+
+fn planned(plan: Plan) -> Event {
+    let usage = Usage { input_tokens: 10, output_tokens: 5, cost_micro_usd: 7 };
+    Event::Planned { plan, usage, model: "m".to_owned(), prompt_version: "v".to_owned() }
+}
+
+fn fresh() -> Journal {
+    Journal::accepted(Limits::default())
+}
+
+fn settled() -> Timestamp {
+    at(60) + CLOCK_SKEW_MAX
+}
+
+fn approval() -> ApprovalId {
+    APPROVAL.parse().expect("an approval id")
+}
+
+#[test]
+fn a_run_is_planned_judged_called_answered_and_done() {
+    fresh().decides(0, 1, Next::Plan);
+    fresh().planned(2).decides(1, 1, Next::Judge(CALL));
+    fresh().allowed().decides(2, 1, Next::Call(CALL));
+    let value = ToolOutcome::Succeeded { value: json!(1) };
+    fresh().attempted(Effect::Read, false).returned(value).decides(4, 1, Next::Plan);
+    let answer = || fresh().held(1, planned(Plan::Answer { response: json!(1) }));
+    answer().decides(1, 1, Next::Respond);
+    let stopped = Event::Stopped { reason: StopReason::Completed, standing: Vec::new(), in_doubt: Vec::new() };
+    answer().held(2, stopped).decides(2, 1, Next::Nothing);
+}
+
+#[test]
+fn all_calls_of_a_plan_are_judged_before_the_first_is_made() {
+    let one = fresh().planned(2).judged(Decision::Allow { reason: String::new() });
+    one.decides(2, 1, Next::Judge(CallId(2)));
+}
+
+#[test]
+fn an_intent_without_an_outcome_is_decided_by_its_effect_class() {
+    let wait = || Next::Await { until: settled() };
+    fresh().attempted(Effect::Read, false).decides(10, 2, Next::Call(CALL));
+    fresh().attempted(Effect::Idempotent, true).decides(10, 2, Next::Call(CALL));
+    fresh().attempted(Effect::Queryable, false).decides(10, 2, wait()).decides(61, 2, Next::Query(CALL));
+    fresh().attempted(Effect::Irreversible, false).decides(10, 2, wait()).decides(61, 2, Next::Doubt(CALL));
+    // The holder itself knows that it is not calling any more, and may ask at once; it cannot know more than that.
+    fresh().attempted(Effect::Queryable, false).decides(10, 1, Next::Query(CALL));
+    fresh().attempted(Effect::Irreversible, false).decides(10, 1, wait());
+}
+
+#[test]
+fn an_intent_of_an_abandoned_run_is_never_repeated() {
+    let wait = || Next::Await { until: settled() };
+    let stop = || Next::Stop(StopReason::Cancelled);
+    fresh().attempted(Effect::Read, false).cancelled().decides(10, 2, stop());
+    fresh().attempted(Effect::Idempotent, false).cancelled().decides(10, 2, wait()).decides(61, 2, stop());
+    fresh().attempted(Effect::Idempotent, true).cancelled().decides(10, 2, wait()).decides(
+        61,
+        2,
+        Next::Compensate(CALL),
+    );
+    fresh().attempted(Effect::Queryable, false).cancelled().decides(10, 2, wait()).decides(61, 2, Next::Query(CALL));
+    fresh().attempted(Effect::Irreversible, false).cancelled().decides(10, 2, wait()).decides(61, 2, stop());
+}
+
+#[test]
+fn what_an_abandoned_run_leaves_behind_is_listed() {
+    let of = |journal: Journal| RunState::fold(&journal.0).expect("the journal is sound");
+    let done = || ToolOutcome::Succeeded { value: json!(1) };
+    let stands = of(fresh().attempted(Effect::Irreversible, false).returned(done()).cancelled());
+    assert_eq!((standing(&stands), in_doubt(&stands)), (vec![CALL], vec![]));
+    let doubtful = of(fresh().attempted(Effect::Irreversible, false).cancelled());
+    assert_eq!((standing(&doubtful), in_doubt(&doubtful)), (vec![], vec![CALL]));
+    let read = of(fresh().attempted(Effect::Read, false).returned(done()).cancelled());
+    assert_eq!((standing(&read), in_doubt(&read)), (vec![], vec![]));
+}
+
+#[test]
+fn a_completed_call_of_an_abandoned_run_is_undone() {
+    let done = ToolOutcome::Succeeded { value: json!(1) };
+    fresh().attempted(Effect::Idempotent, true).returned(done).cancelled().decides(6, 2, Next::Compensate(CALL));
+}
+
+#[test]
+fn a_transient_failure_waits_and_an_unknown_outcome_is_resolved_by_its_class() {
+    let unavailable = |retry_at| ToolOutcome::Unavailable { message: String::new(), retry_at };
+    let unknown = |retry_at| ToolOutcome::Unknown { message: String::new(), retry_at };
+    let idempotent = |outcome| fresh().attempted(Effect::Idempotent, false).returned(outcome);
+    idempotent(unavailable(Some(at(9)))).decides(5, 1, Next::Await { until: at(9) }).decides(9, 1, Next::Call(CALL));
+    idempotent(unavailable(None)).decides(5, 1, Next::Plan);
+    idempotent(unknown(Some(at(9)))).decides(5, 1, Next::Await { until: at(9) }).decides(9, 1, Next::Call(CALL));
+    idempotent(unknown(None)).decides(5, 1, Next::Doubt(CALL));
+    let queryable = fresh().attempted(Effect::Queryable, false).returned(unknown(Some(at(9))));
+    queryable.decides(5, 1, Next::Await { until: at(9) + CLOCK_SKEW_MAX }).decides(10, 1, Next::Query(CALL));
+}
+
+#[test]
+fn an_approval_is_waited_for_warned_about_and_then_counts_as_denied() {
+    let asked = || fresh().asked(Some(at(750)));
+    asked().decides(10, 1, Next::Await { until: at(750) }).decides(750, 1, Next::Remind(approval()));
+    let reminded = || asked().held(750, Event::ApprovalReminded { approval: approval() });
+    reminded().decides(751, 1, Next::Await { until: at(1_000) }).decides(1_000, 1, Next::Expire(approval()));
+    let expired = Event::ApprovalDecided { approval: approval(), verdict: Verdict::Expired, by: None, note: None };
+    reminded().held(1_000, expired).decides(1_000, 1, Next::Plan);
+    fresh().asked(None).decides(10, 1, Next::Await { until: at(1_000) });
+}
+
+#[test]
+fn a_used_up_limit_abandons_the_run() {
+    let with = |limits: Limits| Journal::accepted(limits).held(1, planned(Plan::Malformed { problem: String::new() }));
+    let generous = Limits::default();
+    for (limits, word) in [
+        (Limits { steps_max: 1, ..generous }, "1 steps"),
+        (Limits { tokens_max: 15, ..generous }, "15 tokens"),
+        (Limits { cost_max_micro_usd: 7, ..generous }, "7 micro-USD"),
+    ] {
+        with(limits).decides(2, 1, Next::Abandon(StopReason::LimitReached { limit: word.to_owned() }));
+    }
+    with(generous).decides(2, 1, Next::Plan);
+    let limits = Limits { wall_time_max_seconds: 100, ..generous };
+    let limit = "wall time of 100 s".to_owned();
+    Journal::accepted(limits).asked(None).decides(99, 1, Next::Await { until: at(100) }).decides(
+        100,
+        1,
+        Next::Abandon(StopReason::LimitReached { limit }),
+    );
+}
+
+#[test]
+fn what_does_not_follow_is_refused() {
+    let answered = |verdict| Event::ApprovalDecided { approval: approval(), verdict, by: None, note: None };
+    let attempt = |attempt| Event::ToolAttempted {
+        call: CALL,
+        attempt,
+        effect: Effect::Irreversible,
+        compensable: false,
+        deadline: at(60),
+    };
+    for (why, journal) in [
+        ("an attempt before the policy", fresh().planned(1).held(2, attempt(1))),
+        ("an attempt before the approval", fresh().asked(None).held(3, attempt(1))),
+        (
+            "a second attempt of what cannot be repeated",
+            fresh().attempted(Effect::Irreversible, false).held(4, attempt(2)),
+        ),
+        ("attempts out of order", fresh().allowed().held(3, attempt(2))),
+        ("an attempt in a cancelled run", fresh().allowed().cancelled().held(6, attempt(1))),
+        ("an approval that has expired", fresh().asked(None).held(1_000, answered(Verdict::Approved))),
+        ("an expiry before its time", fresh().asked(None).held(999, answered(Verdict::Expired))),
+        ("an answer to another question", fresh().asked(None).held(3, answered(Verdict::Happened))),
+        (
+            "a second answer",
+            fresh().asked(None).held(3, answered(Verdict::Denied)).held(4, answered(Verdict::Approved)),
+        ),
+        ("an outcome without an attempt", fresh().allowed().returned(ToolOutcome::Absent)),
+        ("a response that was not planned", fresh().held(1, Event::Responded { response: json!(1) })),
+        ("a replay of a living run", {
+            let by = "ops".parse().expect("an actor");
+            fresh().held(1, Event::Replayed { by, plan: "p".to_owned() })
+        }),
+        ("calls numbered out of order", {
+            let call = PlannedCall { id: CallId(2), tool: "t".parse().expect("a tool"), arguments: json!({}) };
+            fresh().held(1, planned(Plan::Call { calls: vec![call] }))
+        }),
+    ] {
+        assert!(RunState::fold(&journal.0).is_err(), "{why} was accepted");
+    }
+}
