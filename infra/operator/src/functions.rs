@@ -59,6 +59,10 @@ pub async fn build() -> Result<PathBuf, BuildError> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(&cargo);
     command.current_dir(&root).args(["build", "--message-format=json-render-diagnostics"]);
+    // What `cargo run` and `cargo test` say about their own package would make build scripts that watch it run again, each time.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_about_a_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     // Together with this command, which depends on all of them: so every shared crate has the features that it has already been
     // compiled with.
     command.args(["-p", "windlass-operator"]).args(FUNCTIONS.iter().flat_map(|name| ["-p", name]));
@@ -78,6 +82,20 @@ pub async fn build() -> Result<PathBuf, BuildError> {
         folder = executable.parent().map(Path::to_owned).unwrap_or_default();
     }
     Ok(folder)
+}
+
+/// The variables that cargo sets for one package (<https://doc.rust-lang.org/cargo/reference/environment-variables.html>).
+fn is_about_a_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_")
+        || name.starts_with("CARGO_BIN_")
+        || matches!(
+            name,
+            "CARGO_MANIFEST_DIR"
+                | "CARGO_MANIFEST_PATH"
+                | "CARGO_CRATE_NAME"
+                | "CARGO_PRIMARY_PACKAGE"
+                | "CARGO_TARGET_TMPDIR"
+        )
 }
 
 fn executable(line: &str, function: &str) -> Option<PathBuf> {
