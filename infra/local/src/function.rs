@@ -1,13 +1,13 @@
 //! A function as the stack runs it, and the ways in which invoking it can fail.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     clock::Clock,
-    lambda::{Configuration, Version},
+    lambda::{Code, Configuration, Version},
     logs::Sink,
     metrics::EmbeddedMetrics,
 };
@@ -34,9 +34,7 @@ pub(crate) struct Surroundings {
 pub(crate) struct Function {
     pub(crate) surroundings: Surroundings,
     pub(crate) version: Version,
-    pub(crate) program: PathBuf,
-    /// Where it runs; a package has a folder of its own, a program in its place runs where the stack does.
-    pub(crate) folder: Option<PathBuf>,
+    pub(crate) code: Code,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) timeout: Duration,
     pub(crate) memory_mib: u32,
@@ -47,8 +45,8 @@ impl Function {
     /// last and win.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>
     pub(crate) fn environment(&self, log_stream: &str) -> Vec<(String, String)> {
-        let task_root = self.program.parent().map(|path| path.display().to_string()).unwrap_or_default();
-        let handler = self.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let task_root = self.code.program.parent().map(|path| path.display().to_string()).unwrap_or_default();
+        let handler = self.code.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let memory = self.memory_mib.to_string();
         let Surroundings { name, region, aws_url, .. } = &self.surroundings;
         let group = format!("/aws/lambda/{name}");
@@ -76,12 +74,10 @@ impl Function {
 
 impl Function {
     pub(crate) fn new(surroundings: &Surroundings, configuration: &Configuration, version: Version) -> Self {
-        let code = &configuration.code;
         Self {
             surroundings: surroundings.clone(),
             version,
-            program: code.program.clone(),
-            folder: code.unpacked.as_ref().map(|folder| folder.path().to_owned()),
+            code: configuration.code.clone(),
             env: configuration.env.clone(),
             timeout: configuration.timeout,
             memory_mib: configuration.memory_mib,

@@ -111,8 +111,16 @@ impl Pool {
         })
     }
 
-    /// Invokes and waits for the answer. An invocation that was handed over goes on when the invoker goes away.
-    pub(crate) async fn invoke(&self, call: Call, patience: Patience) -> Answer {
+    /// Invokes, waits for the answer and says how long the process worked on it. An invocation that was handed over goes on when the
+    /// invoker goes away.
+    pub(crate) async fn invoke(&self, call: Call, patience: Patience) -> (Answer, Duration) {
+        match self.hand_over(&call, patience).await {
+            Ok(worked) => worked,
+            Err(error) => (Err(error), Duration::ZERO),
+        }
+    }
+
+    async fn hand_over(&self, call: &Call, patience: Patience) -> Result<(Answer, Duration), InvokeError> {
         for _ in 0..HANDOVERS_MAX {
             let slot = self.slot(patience).await?;
             let hand = match self.find_idle().await {
@@ -120,10 +128,11 @@ impl Pool {
                 None => self.start(patience).await?,
             };
             let (answer, answered) = oneshot::channel();
-            if hand.send(self.invocation(&call, answer, slot)).is_ok()
+            let began = Instant::now();
+            if hand.send(self.invocation(call, answer, slot)).is_ok()
                 && let Ok(answer) = answered.await
             {
-                return answer;
+                return Ok((answer, began.elapsed()));
             }
         }
         Err(InvokeError::Exited {
@@ -332,7 +341,7 @@ impl Pool {
     /// Starts a process with its own Runtime API, and a task that watches over it.
     async fn spawn(&self, starter: oneshot::Sender<Result<Hand, InitFailure>>) -> Result<Arc<Process>, InitFailure> {
         let failed = |error: std::io::Error| InitFailure {
-            exit: format!("cannot start `{}`: {error}", self.function.program.display()),
+            exit: format!("cannot start `{}`: {error}", self.function.code.program.display()),
             last_lines: Vec::new(),
         };
         let Some(pool) = self.me.upgrade().filter(|_| !self.closed.load(Ordering::Acquire)) else {

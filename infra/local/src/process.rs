@@ -3,7 +3,6 @@
 use std::{
     future::Future as _,
     io,
-    path::Path,
     pin::pin,
     process::{ExitStatus, Stdio},
     sync::{
@@ -85,14 +84,14 @@ impl Process {
         log_stream: &str,
         starter: oneshot::Sender<Result<Hand, InitFailure>>,
     ) -> io::Result<(Self, Readers)> {
-        let mut command = Command::new(&function.program);
+        let mut command = Command::new(&function.code.program);
         command.env_clear();
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
         command
             .envs(function.environment(log_stream))
-            .current_dir(function.folder.as_deref().unwrap_or_else(|| Path::new(".")))
+            .current_dir(function.code.folder())
             .env("AWS_LAMBDA_RUNTIME_API", runtime_api)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

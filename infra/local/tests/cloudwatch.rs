@@ -138,7 +138,7 @@ async fn values_are_put_and_got_by_period() {
     let newest = client.get_metric_data().metric_data_queries(query("newest", stat("Took", "Sum", 60)));
     let newest = newest.start_time(at(0)).end_time(at(120)).send().await.expect("an answer");
     assert_eq!(newest.metric_data_results()[0].values(), [17.0, 27.0]);
-    let inches = client.get_metric_data().metric_data_queries(query(
+    let millis = client.get_metric_data().metric_data_queries(query(
         "unit",
         MetricStat::builder()
             .metric(Metric::builder().namespace("Kit").metric_name("Took").build())
@@ -147,8 +147,8 @@ async fn values_are_put_and_got_by_period() {
             .unit(StandardUnit::Milliseconds)
             .build(),
     ));
-    let inches = inches.start_time(at(0)).end_time(at(120)).send().await.expect("an answer");
-    assert_eq!(inches.metric_data_results()[0].values(), [7.0]);
+    let millis = millis.start_time(at(0)).end_time(at(120)).send().await.expect("an answer");
+    assert_eq!(millis.metric_data_results()[0].values(), [7.0]);
     stack.shutdown().await;
 }
 

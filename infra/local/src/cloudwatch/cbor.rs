@@ -128,6 +128,7 @@ fn put_number(to: &mut Encoder<Vec<u8>>, number: &Number, kind: Kind) -> Written
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng as _, RngExt as _, SeedableRng as _};
     use serde_json::json;
 
     use super::*;
@@ -148,6 +149,16 @@ mod tests {
             [&[0xa1, 0x6a], &b"Timestamps"[..], &[0x81, 0xc1, 0x01]].concat()
         );
         assert_eq!(write(&json!({ "Period": 1 })), [&[0xa1, 0x66], &b"Period"[..], &[0x01]].concat());
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused() {
+        let mut dice = rand::rngs::StdRng::seed_from_u64(1);
+        for _ in 0..20_000 {
+            let mut bytes = vec![0; dice.random_range(0..64)];
+            dice.fill_bytes(&mut bytes);
+            let _ = read(&bytes);
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::body::Bytes;
-use tokio::time::Instant;
 
 use super::{
     qualifier::{LATEST, Qualifier, Version},
@@ -49,36 +48,45 @@ impl Target {
         patience: Patience,
         tail: Option<LastLines>,
     ) -> Result<Asked, InvokeError> {
-        let function = &self.function;
-        let qualifier = self.qualifier.clone().unwrap_or(Qualifier::Version(Version::Latest));
-        let (executed, pool) =
-            function.choose(&qualifier).ok_or_else(|| InvokeError::UnknownFunction { function: self.to_string() })?;
         if event.len() > PAYLOAD_BYTES_MAX {
             return Err(InvokeError::PayloadTooLarge { bytes: event.len() });
         }
+        let qualifier = self.qualifier.clone().unwrap_or(Qualifier::Version(Version::Latest));
+        let (executed, pool) = self
+            .function
+            .choose(&qualifier)
+            .ok_or_else(|| InvokeError::UnknownFunction { function: self.to_string() })?;
         let arn = match &self.qualifier {
-            Some(qualifier) => function.qualified_arn(qualifier),
-            None => function.arn.clone(),
+            Some(qualifier) => self.function.qualified_arn(qualifier),
+            None => self.function.arn.clone(),
         };
         let request_id = identifier::uuid();
-        let began = Instant::now();
-        let concurrent = (function.busy() + 1).min(function.concurrency_max.max(1));
-        let answer = pool.invoke(Call { request_id: request_id.clone(), event, arn, tail }, patience).await;
-        let took = began.elapsed();
+        let call = Call { request_id: request_id.clone(), event, arn, tail };
+        let target = self.clone();
+        // In a task of its own, so that it is counted also when whoever asked has gone.
+        let asked = tokio::spawn(async move {
+            let function = &target.function;
+            let concurrent = (function.busy() + 1).min(function.concurrency_max.max(1));
+            let (answer, took) = pool.invoke(call, patience).await;
+            target.count(executed, &answer, took, concurrent);
+            Asked { executed, request_id, answer, took }
+        });
+        asked.await.map_err(|_| InvokeError::ShuttingDown)
+    }
+
+    fn count(&self, executed: Version, answer: &Answer, took: Duration, concurrent: usize) {
+        let Some(outcome) = outcome(answer) else { return };
         let qualifier = self.qualifier.as_ref().map(ToString::to_string);
-        let executed_text = executed.to_string();
+        let executed = executed.to_string();
         let behind_an_alias = matches!(self.qualifier, Some(Qualifier::Alias(_)));
-        if let Some(outcome) = outcome(&answer) {
-            function.metrics.invoked(&Invocation {
-                function: &function.name,
-                qualifier: qualifier.as_deref(),
-                executed: behind_an_alias.then_some(executed_text.as_str()),
-                outcome,
-                took,
-                concurrent,
-            });
-        }
-        Ok(Asked { executed, request_id, answer, took })
+        self.function.metrics.invoked(&Invocation {
+            function: &self.function.name,
+            qualifier: qualifier.as_deref(),
+            executed: behind_an_alias.then_some(executed.as_str()),
+            outcome,
+            took,
+            concurrent,
+        });
     }
 
     /// Resolves when an invocation would find a slot.

@@ -42,8 +42,8 @@ pub(crate) struct Code {
     pub(crate) sha256: String,
     /// Of the zip or the program.
     pub(crate) bytes: u64,
-    /// Where the zip was unpacked; removed with the last version that uses it.
-    pub(crate) unpacked: Option<Arc<TempDir>>,
+    /// Where the zip was unpacked; removed with the last version and process that use it.
+    unpacked: Option<Arc<TempDir>>,
 }
 
 impl Code {
@@ -54,6 +54,11 @@ impl Code {
         let modified = metadata.and_then(|metadata| metadata.modified().ok());
         let sha256 = digest(format!("{} {bytes} {modified:?}", program.display()).as_bytes());
         Self { program, sha256, bytes, unpacked: None }
+    }
+
+    /// Where it runs: a package in its folder, a program in its place where the stack does.
+    pub(crate) fn folder(&self) -> &Path {
+        self.unpacked.as_ref().map_or(Path::new("."), |folder| folder.path())
     }
 
     /// Unpacks a zip into a directory of its own. Nothing is written outside of it, and no more than Lambda allows.
