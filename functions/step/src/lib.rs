@@ -24,6 +24,7 @@ use windlass::{
     config::Config,
     ids::{InvalidId, Random},
     secrets::Secrets,
+    telemetry::Teller,
 };
 use windlass_policy::PolicyErrors;
 use windlass_providers::assembly::{Assembled, AssemblyError, Aws, Ports, assemble};
@@ -87,7 +88,8 @@ pub fn models(
     clients: &Clients,
     secrets: Arc<dyn Secrets>,
     clock: Arc<dyn Clock>,
+    teller: Arc<Teller>,
 ) -> Result<Assembled, AssemblyError> {
     let aws = clients.identity().map(|(credentials, region)| Aws { credentials, region });
-    assemble(&config.model, &Ports { secrets, clock, script: Arc::new(Script), aws })
+    assemble(&config.model, &Ports { secrets, clock, script: Arc::new(Script), aws, teller: Some(teller) })
 }

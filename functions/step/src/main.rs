@@ -26,7 +26,8 @@ async fn main() -> ExitCode {
         Ok(ready) => ready.config,
         Err(problems) => return startup::refuse(&problems),
     };
-    let models = match models(&config, &clients, secrets.clone(), clock.clone()) {
+    let teller = Teller::new(Arc::new(StandardOutput), &config);
+    let models = match models(&config, &clients, secrets.clone(), clock.clone(), teller.clone()) {
         Ok(models) => models,
         Err(problem) => {
             eprintln!("not started, nothing was polled: {problem}");
@@ -54,7 +55,6 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let teller = Teller::new(Arc::new(StandardOutput), &config);
     let clock: Arc<dyn Clock> = clock;
     let engine = Engine {
         journal: teller.journal(runs.clone()),

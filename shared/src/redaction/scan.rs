@@ -93,7 +93,7 @@ fn starts_word(text: &str, at: usize) -> bool {
         && !before.is_some_and(|before| before.is_alphanumeric() || before == '_')
 }
 
-/// `password=hunter2`, `"api_key": "abc"`, `pin: 1234` in running text.
+/// `password=hunter2`, `"api_key": "abc"`, `pin: 1234` in running text; `"lastName":"Hopper"` where JSON is part of a text.
 fn key_and_value(text: &str, at: usize) -> Option<Found> {
     let is_key = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     let length = text.as_bytes()[at..].iter().take(KEY_BYTES_MAX).take_while(|b| is_key(b)).count();
@@ -107,14 +107,18 @@ fn key_and_value(text: &str, at: usize) -> Option<Found> {
     if value.starts_with(MARK) || value.starts_with('{') || text[at..from].contains('\n') {
         return None;
     }
+    let is_data = text[..from].ends_with('"');
     let stops = |c: char| match kind {
-        Kind::Cookie => matches!(c, '\n' | '"'),
+        // A quoted value ends where its quotation does.
+        _ if is_data => matches!(c, '"' | '\\' | '\n'),
+        Kind::Cookie => matches!(c, '\n'),
         _ => c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | ',' | ';' | '&' | '}' | ']' | ')' | '<'),
     };
     let end = from + value.find(stops).unwrap_or(value.len());
     // What is under a personal key in running text is often an ordinary word (`address: unknown`): patterns find the rest.
     let digits = text[from..end].bytes().filter(u8::is_ascii_digit).count();
-    (kind.class() == Class::Credential || digits >= PERSONAL_DIGITS_MIN).then_some(Found { from, end, kind })
+    let says = is_data || kind.class() == Class::Credential || digits >= PERSONAL_DIGITS_MIN;
+    says.then_some(Found { from, end, kind })
 }
 
 /// What follows `Bearer`, `Basic` and their like.
