@@ -87,11 +87,11 @@ async fn list(wanted: &ListRuns, ports: &Ports, json: bool, console: &mut Consol
     Ok(())
 }
 
-/// Why a run is in trouble.
+/// Why a run is in trouble, or held.
 pub(crate) fn cause(status: &HeadStatus) -> Option<String> {
     match status {
         HeadStatus::Dead { cause, .. } => Some(redacted::text(cause)),
-        HeadStatus::Unreadable { problem } => Some(redacted::text(problem)),
+        HeadStatus::Unreadable { problem } | HeadStatus::Held { reason: problem } => Some(redacted::text(problem)),
         HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::AwaitingApproval | HeadStatus::Finished { .. } => None,
     }
 }

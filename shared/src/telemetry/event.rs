@@ -85,7 +85,7 @@ pub struct RunEvent {
     pub actor: String,
     /// What was asked.
     pub task: Task,
-    /// `accepted`, `waited`, `responded`, `cancelled`, `abandoned`, `replayed` or `ended`.
+    /// `accepted`, `waited`, `held`, `responded`, `cancelled`, `abandoned`, `replayed` or `ended`.
     pub status: String,
     /// How it came in, once accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -254,6 +254,7 @@ impl Narrative {
                 self.tool(*call, &step, narrator)
             }
             Event::Waited { reason, .. } => run(RunEvent { reason: Some(plain(reason)), ..self.run_event("waited") }),
+            Event::Held { reason, .. } => run(RunEvent { reason: Some(plain(reason)), ..self.run_event("held") }),
             Event::Responded { .. } => {
                 run(RunEvent { content_ref: Some(self.entry_ref(self.seq)), ..self.run_event("responded") })
             }
@@ -417,7 +418,7 @@ fn bounded(arguments: Value) -> Value {
 fn stop_words(reason: &StopReason) -> String {
     match reason {
         StopReason::Completed | StopReason::Cancelled => reason.word().to_owned(),
-        StopReason::LimitReached { limit } => plain(limit),
+        StopReason::LimitReached { limit, .. } => plain(limit),
         StopReason::Failed { message } => plain(message),
         StopReason::DoubtExpired { call } => format!("call {call}"),
         StopReason::Dead { cause, .. } => plain(cause),
