@@ -31,6 +31,7 @@ use windlass_policy::PolicyErrors;
 use windlass_providers::assembly::{Assembled, AssemblyError, Aws, Ports, assemble};
 
 pub mod handler;
+pub mod ready;
 pub mod refund_desk;
 
 /// The agent is not whole.

@@ -19,6 +19,7 @@
 
 mod authorizer;
 mod aws_endpoint;
+mod cold_start;
 mod data_directory;
 mod delivery;
 mod dynamodb;

@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     aws_endpoint::{self, Services},
+    cold_start,
     data_directory::DataDirectory,
     dynamodb::{Store, StoreError},
     event_source_mapping::Mapping,
@@ -231,6 +232,15 @@ impl Stack {
             starting.spawn(async move { (name, pool.warm().await) });
         }
         starting.join_all().await.into_iter().collect()
+    }
+
+    /// How long a fresh process of a function takes from its start to its first poll. It is ended then; the pool knows nothing of it.
+    ///
+    /// # Errors
+    /// When there is no such function, or it does not come to poll.
+    pub async fn cold_start(&self, function: &str) -> Result<Duration, InvokeError> {
+        let unknown = || InvokeError::UnknownFunction { function: function.to_owned() };
+        cold_start::measure(self.pools.get(function).ok_or_else(unknown)?.function()).await
     }
 
     /// Invokes a function and waits for what it returns (`RequestResponse`).

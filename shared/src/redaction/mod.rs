@@ -29,6 +29,15 @@ pub use shown::{InOrder, InvalidRedactions, Redactions, ToolRedaction};
 /// How deep values are looked into; what is deeper is taken out whole. Payloads are at most 32 levels deep.
 const DEPTH_MAX: usize = 64;
 
+/// The first `chars_max` characters of a text, or fewer: of something that must not be shown no part is left over, since a part
+/// has no pattern by which it would be known later.
+pub fn cut(text: &str, chars_max: usize) -> &str {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => scan::whole(text, end),
+        None => text,
+    }
+}
+
 /// What may be shown of one value.
 ///
 /// An allowed field shows personal data, because somebody said that it is needed. Credentials are never shown: nobody needs to

@@ -91,8 +91,22 @@ fn keys_say_what_goes_and_the_shape_stays() {
 }
 
 #[test]
+fn what_is_cut_off_leaves_no_part_of_what_must_not_be_shown() {
+    for (kind, text) in planted() {
+        let whole = format!("see {text}, please");
+        for chars_max in 0..whole.chars().count() {
+            let shown = Redaction::STRICT.text(cut(&whole, chars_max)).into_owned();
+            let marked = Redaction::STRICT.text(&whole).into_owned();
+            assert!(marked.starts_with(&shown), "{kind:?} cut at {chars_max}: {shown}");
+        }
+        assert_eq!(cut(&whole, 10_000), whole);
+    }
+    assert_eq!(cut("äöü is no secret", 2), "äö");
+}
+
+#[test]
 fn json_within_a_text_is_redacted_by_its_keys_too() {
-    let whole = json!({ "text": r#"{"person":{"lastName":"Hopper","street":["Main Street"]},"n":1}"# });
+    let whole = json!({ "text": r#"{"n":1,"person":{"lastName":"Hopper","street":["Main Street"]}}"# });
     let wanted = json!({
         "text": r#"{"n":1,"person":{"lastName":"[redacted:person-name]","street":["[redacted:postal-address]"]}}"#,
     });
