@@ -23,6 +23,7 @@ mod authorizer;
 mod aws_endpoint;
 mod clock;
 mod cloudwatch;
+mod cold_start;
 mod data_directory;
 mod delivery;
 mod dice;

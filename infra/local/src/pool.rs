@@ -159,6 +159,11 @@ impl Pool {
         self.status()
     }
 
+    /// What its processes run.
+    pub(crate) fn function(&self) -> &Function {
+        &self.function
+    }
+
     pub(crate) fn status(&self) -> FunctionStatus {
         if let Some(failure) = &lock(&self.starts).last_failure {
             return FunctionStatus::InitFailed { exit: failure.exit.clone(), last_lines: failure.last_lines.clone() };

@@ -19,6 +19,7 @@ pub use self::error::StackError;
 use crate::{
     aws_endpoint::{self, Services},
     cloudwatch::CloudWatch,
+    cold_start,
     data_directory::DataDirectory,
     dynamodb::Store,
     event_source_mapping::Mapping,
@@ -171,6 +172,18 @@ impl Stack {
             starting.spawn(async move { (function.name.clone(), function.warm(&traffic).await) });
         }
         starting.join_all().await.into_iter().collect()
+    }
+
+    /// How long a fresh process of what traffic meets of a function takes from its start to its first poll. It is ended then; the
+    /// pool knows nothing of it.
+    ///
+    /// # Errors
+    /// When there is no such function, or it does not come to poll.
+    pub async fn cold_start(&self, function: &str) -> Result<Duration, InvokeError> {
+        let unknown = || InvokeError::UnknownFunction { function: function.to_owned() };
+        let all = self.functions.get(function).ok_or_else(unknown)?;
+        let (_, pool) = all.choose(&self.functions.traffic).ok_or_else(unknown)?;
+        cold_start::measure(pool.function()).await
     }
 
     /// Invokes a function as traffic does, or another version by a name like `step:2`, and waits for what it returns

@@ -137,7 +137,7 @@ pub fn explain(failure: &Failure, console: &mut Console<'_>) -> u8 {
         Paint::Plain => ("", ""),
     };
     // There is nowhere to say that standard error cannot be written.
-    let _ = console.note(format!("{red}error:{reset} {failure}"));
+    let _ = console.note(format!("{red}error:{reset} {}", failure.said()));
     if let Some(hint) = failure.hint() {
         let _ = console.note(format!("hint: {hint}"));
     }

@@ -14,7 +14,7 @@ use windlass::{
 
 use crate::{
     api::ApiError, bench::BenchError, demo::DemoError, functions::BuildError, infra_check::CheckError,
-    local::LocalError, package::PackageError, target::TargetError,
+    local::LocalError, package::PackageError, redacted, target::TargetError,
 };
 
 /// The exit code of a command that failed.
@@ -213,6 +213,16 @@ impl Failure {
                 None => return None,
             },
         })
+    }
+
+    /// What went wrong, without credentials and personal data: errors quote what stores and functions said. Where something is
+    /// that cannot be reached is said as it is.
+    pub fn said(&self) -> String {
+        let said = self.to_string();
+        match self {
+            Failure::Target(_) | Failure::Api(ApiError::Unreachable { .. }) => said,
+            _ => redacted::text(&said),
+        }
     }
 
     fn retry(&self) -> Option<Retry> {

@@ -47,7 +47,7 @@ fn head_table(head: &Head, history: Option<&History>) -> Table {
     row("run", head.run.to_string());
     row("status", head.status.word().to_owned());
     if let Some(cause) = cause(&head.status) {
-        row("cause", cause.to_owned());
+        row("cause", cause);
     }
     row("tenant", head.tenant.to_string());
     row("actor", head.actor.to_string());

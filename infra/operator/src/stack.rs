@@ -183,6 +183,7 @@ fn environment(options: &Options) -> BTreeMap<String, String> {
     ];
     let mut environment: BTreeMap<String, String> =
         fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    environment.insert("STEP_TIMEOUT_SECONDS".to_owned(), STEP_TIMEOUT.as_secs().to_string());
     environment.extend(options.env.clone());
     environment
 }

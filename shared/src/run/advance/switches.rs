@@ -151,7 +151,7 @@ impl Turn<'_> {
             Ask::Person(_, answer) => {
                 let arguments = json!({ "task": self.state.request.task, "answer": answer });
                 let id = CallId(self.state.calls.len() as u32 + 1);
-                let call = PlannedCall { id, tool: stand_in::name(), arguments };
+                let call = PlannedCall { id, tool: stand_in::name(), arguments, redaction: Default::default() };
                 self.planned_instead(Plan::Call { calls: vec![call] })
             }
         }
