@@ -8,8 +8,8 @@ use windlass::{
     schedule::Job,
 };
 use windlass_local::{
-    Authorization, FunctionSpec, Logs, MappingSpec, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec, StackSpec,
-    TableSpec,
+    Authorization, FunctionSpec, Logs, MappingSpec, Order, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec,
+    StackSpec, TableSpec,
 };
 
 /// The functions of the kit.
@@ -70,6 +70,8 @@ pub struct Options {
     pub aws_port: Option<u16>,
     /// Variables to set or replace, for all functions.
     pub env: BTreeMap<String, String>,
+    /// Which message of a queue comes next.
+    pub queue_order: Order,
     /// Processes of the step function at once.
     pub step_concurrency_max: usize,
     /// Whether the approval keys exist from the start.
@@ -88,6 +90,7 @@ impl Options {
             api_port: None,
             aws_port: None,
             env: BTreeMap::new(),
+            queue_order: Order::Fair,
             step_concurrency_max: 4,
             approval_keys: Some(approval_keys(&windlass::ids::SystemRandom)),
             secrets: BTreeMap::new(),
@@ -127,7 +130,7 @@ pub fn kit(options: &Options) -> StackSpec {
         logs: options.logs.clone(),
         functions: FUNCTIONS.iter().map(|name| function(name, options)).collect(),
         tables: tables(),
-        queues: queues(),
+        queues: queues(options.queue_order),
         secrets: options
             .approval_keys
             .iter()
@@ -198,13 +201,14 @@ fn tables() -> Vec<TableSpec> {
     tables
 }
 
-fn queues() -> Vec<QueueSpec> {
+fn queues(order: Order) -> Vec<QueueSpec> {
     let fortnight = Duration::from_secs(14 * 24 * 3600);
     let queue = |name: &str, redrive| QueueSpec {
         name: name.to_owned(),
         visibility_timeout: VISIBILITY,
         retention: fortnight,
         redrive,
+        order,
     };
     let redrive = Redrive { dead_letter_queue: STEP_DEAD_LETTERS.to_owned(), receive_count_max: RECEIVES_MAX };
     vec![queue(STEP_DEAD_LETTERS, None), queue(STEP_QUEUE, Some(redrive))]

@@ -98,6 +98,7 @@ async fn queues() -> Subject<Queues, Stack> {
         visibility_timeout: VISIBILITY,
         retention: Duration::from_secs(24 * 3600),
         redrive,
+        order: windlass_local::Order::Fair,
     };
     let redrive = Redrive { dead_letter_queue: "dead".to_owned(), receive_count_max: RECEIVES_MAX };
     let queues = vec![queue("dead", None), queue("step", Some(redrive))];

@@ -10,7 +10,7 @@ use crate::{
     ids::RunId,
     journal::{Appended, Head, HeadStatus, JournalError, Lease, RESCUE_AFTER},
     lease::{LEASE_FOR, Leave, Left},
-    queue::{DELAY_MAX, Message},
+    queue::{DELAY_MAX, Message, Share},
     retry::{Backoff, Retry},
     run::{
         entry::{Entry, Event, StopReason, Writer},
@@ -335,7 +335,8 @@ impl<'e> Turn<'e> {
     /// A wake-up that is lost is made up for by the due time.
     async fn wake(&self, delay: Duration) {
         let message = Message::WakeUp { run: self.run };
-        if let Err(error) = self.engine.wake_ups.send(&message, delay).await {
+        let share = Share::Of(self.state.request.tenant.clone());
+        if let Err(error) = self.engine.wake_ups.send(&message, &share, delay).await {
             warn!(%error, "a wake-up was not sent; the due time makes up for it");
         }
     }
