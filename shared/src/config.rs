@@ -7,6 +7,7 @@ use std::{fmt, time::Duration};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    budgets::Allowance,
     ids::Release,
     redaction::Redactions,
     run::{accept::Terms, limits::Limits},
@@ -162,10 +163,12 @@ pub enum McpSource {
 }
 
 /// What a run may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     /// The limits of one run.
     pub run: Limits,
+    /// What one actor may spend in one day.
+    pub actor_day: Allowance,
     /// Claims without progress before a run counts as dead.
     pub strikes_max: u32,
 }
@@ -232,8 +235,9 @@ impl Config {
         let redactions = redactions(&mut read);
         let dataset_version = read.optional(&variables::EVAL_DATASET_VERSION, Reader::text);
         check_spans(&mut read, storage.as_ref(), policy.as_ref(), limits.as_ref());
-        let model = model.zip(runtime.as_ref().map(|runtime| runtime.environment));
-        let model = model.map(|(parts, environment)| model::check(&mut read, parts, environment));
+        let model = model.zip(runtime.as_ref().zip(limits.as_ref()));
+        let model = model
+            .map(|(parts, (runtime, limits))| model::check(&mut read, parts, runtime.environment, limits.actor_day));
         let parts = (|| {
             let runtime = runtime?;
             let digest = read.digest();
@@ -356,13 +360,16 @@ fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {
     let cost_max_micro_usd = read.number(&variables::COST_MAX_MICRO_USD, 1..=1_000_000_000);
     let wall_time_max_seconds = read.number(&variables::WALL_TIME_MAX_SECONDS, 60..=30 * 24 * 3600);
     let strikes_max = read.number(&variables::STRIKES_MAX, 1..=20);
+    let day_micro_usd = read.number(&variables::BUDGET_ACTOR_DAY_MICRO_USD, 0..=1_000_000_000_000);
+    let day_tokens = read.number(&variables::BUDGET_ACTOR_DAY_TOKENS, 0..=1_000_000_000_000);
     let run = Limits {
         steps_max: u32::try_from(steps_max?).ok()?,
         tokens_max: tokens_max?,
         cost_max_micro_usd: cost_max_micro_usd?,
         wall_time_max_seconds: wall_time_max_seconds?,
     };
-    Some(Bounds { run, strikes_max: u32::try_from(strikes_max?).ok()? })
+    let actor_day = Allowance { micro_usd: day_micro_usd?, tokens: day_tokens? };
+    Some(Bounds { run, actor_day, strikes_max: u32::try_from(strikes_max?).ok()? })
 }
 
 fn http(read: &mut Reader<'_>) -> Option<Http> {

@@ -262,6 +262,11 @@ name_type!(
     "a group (1 to 128 of A-Z a-z 0-9 . _ - @ : + | /)"
 );
 name_type!(
+    /// A feature that is switched per tenant.
+    FlagName,
+    "a flag (1 to 128 of A-Z a-z 0-9 . _ - @ : + | /)"
+);
+name_type!(
     /// Code, prompt, model, tools, policy, configuration and dataset versions under one digest.
     Release,
     "a release (1 to 128 of A-Z a-z 0-9 . _ - @ : + | /)"

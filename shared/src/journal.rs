@@ -66,6 +66,11 @@ pub enum HeadStatus {
     Waiting,
     /// It waits for a person.
     AwaitingApproval,
+    /// The controls hold it: a switch is off, or they cannot be read.
+    Held {
+        /// Which, in words.
+        reason: String,
+    },
     /// Its journal cannot be read by the release that tried.
     Unreadable {
         /// Why.
@@ -92,6 +97,7 @@ impl HeadStatus {
             HeadStatus::Ready => "ready",
             HeadStatus::Waiting => "waiting",
             HeadStatus::AwaitingApproval => "awaiting_approval",
+            HeadStatus::Held { .. } => "held",
             HeadStatus::Unreadable { .. } => "unreadable",
             HeadStatus::Finished { outcome } => outcome,
             HeadStatus::Dead { .. } => "dead",
@@ -102,6 +108,7 @@ impl HeadStatus {
     pub(crate) const fn inbox(&self) -> Option<Inbox> {
         match self {
             HeadStatus::AwaitingApproval => Some(Inbox::Approval),
+            HeadStatus::Held { .. } => Some(Inbox::Held),
             HeadStatus::Unreadable { .. } | HeadStatus::Dead { .. } => Some(Inbox::Trouble),
             HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::Finished { .. } => None,
         }
@@ -120,6 +127,8 @@ pub(crate) enum Inbox {
     Approval,
     /// What operators have to look at.
     Trouble,
+    /// What the controls hold, in as many parts as the due index: one switch may hold thousands within seconds.
+    Held,
 }
 
 /// The right to advance a run for a short time.
@@ -378,6 +387,11 @@ pub enum Listing {
     },
     /// Dead and unreadable runs, of all tenants.
     Troubled,
+    /// Runs that the controls hold, of all tenants, one part of the index; the longest held first.
+    Held {
+        /// The part, below [`DUE_SHARDS`].
+        shard: u8,
+    },
 }
 
 /// Where runs are found.

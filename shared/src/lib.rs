@@ -6,9 +6,12 @@
 
 pub mod agent;
 pub mod approval;
+pub mod audit;
 pub mod aws;
+pub mod budgets;
 pub mod clock;
 pub mod config;
+pub mod controls;
 pub mod dead_letter;
 pub mod idempotency;
 pub mod ids;
@@ -16,6 +19,7 @@ pub mod journal;
 pub mod lease;
 pub mod memory;
 pub mod principal;
+pub mod prompts;
 pub mod queue;
 pub mod redaction;
 pub mod retrieval;

@@ -1,6 +1,7 @@
 //! What the test binaries of this folder share.
 
 pub mod conformance;
+pub mod live;
 pub mod local_kit;
 pub mod mcp;
 pub mod model_server;

@@ -18,6 +18,7 @@ use windlass::{
     ids::{RunId, SystemRandom},
     journal::Journal as _,
     memory::{Answers, Queue, Records, Runs},
+    prompts::Prompt,
     run::{
         accept::{Incoming, Terms, accept},
         advance::{Advanced, Engine},
@@ -28,6 +29,8 @@ use windlass::{
         state::{Outcome, Phase, RunState},
     },
 };
+
+use crate::live::everything_on;
 
 const TERMS: Terms = Terms {
     limits: Limits {
@@ -104,9 +107,9 @@ impl RefundDesk {
                 model,
                 tools,
                 policy: Arc::new(policy),
-                prompt_version: PROMPT_VERSION.to_owned(),
-                instructions: INSTRUCTIONS.to_owned(),
+                prompt: Prompt::built_in(PROMPT_VERSION, INSTRUCTIONS),
             },
+            live: everything_on(Arc::new(SystemClock)),
             release: "r1".parse().expect("a release"),
             strikes_max: 5,
         }

@@ -67,6 +67,9 @@ impl Model for Says {
     fn timeout(&self) -> Duration {
         Duration::from_secs(5)
     }
+    fn worst_case(&self, _: u64) -> windlass::budgets::Spend {
+        windlass::budgets::Spend::default()
+    }
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let said = self.0.get(question.steps as usize).cloned();
         let told = json!({ "problem": question.problem });
@@ -247,7 +250,7 @@ fn a_model_that_never_says_anything_useful_reaches_the_limit_of_steps() {
     let says = vec![Ok(Proposal::Call(Vec::new())); 100];
     assert!(matches!(advance(&world, &engine(&world, says, 0), run), Advanced::Finished { outcome: "limit_reached" }));
     let Phase::Finished(outcome) = state(&world, run).phase else { panic!("it is not over") };
-    assert_eq!(outcome.reason, StopReason::LimitReached { limit: "64 steps".to_owned() });
+    assert_eq!(outcome.reason, StopReason::LimitReached { limit: "64 steps".to_owned(), renews_at: None });
 }
 
 #[test]

@@ -42,6 +42,7 @@ fn context() -> CallContext {
         trace: TraceId::generate(&SystemRandom),
         call: CallId(1),
         idempotency_key: format!("{run}-1"),
+        flags: std::collections::BTreeSet::new(),
     }
 }
 

@@ -5,15 +5,19 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use windlass::{
     approval::Verdict,
+    budgets::{Account, Budgets as _},
     clock::{Clock as _, Timestamp},
+    controls::Controls as _,
     ids::RunId,
     journal::Journal as _,
     queue::Message,
@@ -25,10 +29,10 @@ use windlass::{
 use windlass_operator::scenario::Scenario;
 use windlass_tests::simulation::{
     drive::{check_end, drive, scenarios},
-    executor::{Polled, Process, poll},
+    executor::{Polled, Process, poll, run_to_end},
     faults::Faults,
     faulty::show,
-    world::{World, now},
+    world::{World, deadline, now},
 };
 
 /// Schedules in one run of the test, unless `SEEDS` says otherwise.
@@ -36,6 +40,19 @@ const SEEDS: u64 = 10_000;
 
 /// Things that happen before the world heals.
 const EVENTS: u32 = 250;
+
+/// What operators switch off in passing; each holds runs and changes no end.
+const SWITCHES_OFF: [&[&str]; 6] = [
+    &["tool.refund=off"],
+    &["tool.refund=off"],
+    &["tool.write_to_customer=off"],
+    &["model=off"],
+    &["agent=off"],
+    &["prompt=off"],
+];
+
+/// What lifts all of it.
+const SWITCHES_ON: &[&str] = &["tool.refund=on", "tool.write_to_customer=on", "model=on", "agent=on", "prompt=on"];
 
 /// Processes at once.
 const PROCESSES_MAX: usize = 6;
@@ -48,6 +65,7 @@ struct Tally {
     cancelled: u64,
     expired: u64,
     used_up: u64,
+    held: u64,
 }
 
 struct Running {
@@ -62,6 +80,8 @@ struct Schedule<'s> {
     running: Vec<Running>,
     answer: Rc<Cell<Option<RunId>>>,
     may_cancel: bool,
+    /// Since when refunds are switched off, and how many there were then.
+    refund_off: Option<(Timestamp, usize)>,
     tally: Tally,
 }
 
@@ -77,6 +97,7 @@ impl<'s> Schedule<'s> {
             answer: Rc::default(),
             may_cancel: rng.random_range(0..4) == 0,
             rng,
+            refund_off: None,
             tally: Tally::default(),
         }
     }
@@ -120,10 +141,35 @@ impl<'s> Schedule<'s> {
                     self.spawn(self.world.canceller(run));
                 }
             }
+            990..995 => {
+                let off = SWITCHES_OFF[self.rng.random_range(0..SWITCHES_OFF.len())];
+                self.spawn(self.world.operator(off));
+            }
+            995..1_000 => self.spawn(self.world.operator(SWITCHES_ON)),
             _ => {}
         }
+        self.check_switches();
         let late = self.world.clock.now();
         self.running.retain(|running| running.deadline > late);
+    }
+
+    /// Once a tool is switched off and whoever had looked before is dead for certain, it has no effect any more.
+    fn check_switches(&mut self) {
+        let refund = "refund".parse().expect("a tool");
+        let settings = now(self.world.controls.read()).expect("the store in memory does not fail").settings;
+        let refunds = self.world.ledger.records().refunds.len();
+        let time = self.world.clock.now();
+        match (settings.tools_off.contains(&refund), self.refund_off) {
+            (true, None) => self.refund_off = Some((time, refunds)),
+            (true, Some((since, before))) => {
+                let settled = since + windlass_tests::simulation::world::TIMEOUT < time;
+                assert!(!settled || refunds == before, "a refund long after the tool was switched off");
+                if !settled {
+                    self.refund_off = Some((since, refunds));
+                }
+            }
+            (false, _) => self.refund_off = None,
+        }
     }
 
     fn poll_one(&mut self) {
@@ -158,6 +204,8 @@ impl<'s> Schedule<'s> {
             }
         }
         self.world.faults.heal();
+        let clock = Arc::clone(&self.world.clock);
+        run_to_end(&clock, self.world.operator(SWITCHES_ON), deadline(&clock));
         self.tally.faults = self.world.faults.injected();
         // What is still running goes on for a while, slower than those who take over.
         let mut stragglers = std::mem::take(&mut self.running);
@@ -169,9 +217,26 @@ impl<'s> Schedule<'s> {
             }
         }
         self.world.check_invariants(run);
+        self.check_account(run);
         self.check(run);
         self.tally.schedules = 1;
         self.tally
+    }
+
+    /// Whatever died when: nothing that was used is missing from the account, and nobody was held for good.
+    fn check_account(&mut self, run: RunId) {
+        let entries = now(self.world.runs.load(run, 1)).expect("the store in memory does not fail");
+        let state = RunState::fold(&entries).expect("the journal is sound");
+        let days = entries.iter().map(|entry| Account::at(entry.at, &state.request.tenant, &state.request.actor));
+        let counted: u64 = days
+            .collect::<BTreeSet<_>>()
+            .iter()
+            .map(|account| now(self.world.accounts.balance(account)).expect("it does not fail"))
+            .map(|balance| balance.settled.tokens + balance.reserved().tokens)
+            .sum();
+        assert!(state.totals.tokens <= counted, "{} tokens used, {counted} counted", state.totals.tokens);
+        self.tally.held +=
+            u64::from(entries.iter().flat_map(|entry| &entry.events).any(|event| matches!(event, Event::Held { .. })));
     }
 
     fn check(&mut self, run: RunId) {
@@ -239,6 +304,7 @@ fn every_random_schedule_converges_to_one_end_with_each_effect_once() {
                         cancelled: sum.cancelled + one.cancelled,
                         expired: sum.expired + one.expired,
                         used_up: sum.used_up + one.used_up,
+                        held: sum.held + one.held,
                     }
                 })
             })
@@ -247,13 +313,14 @@ fn every_random_schedule_converges_to_one_end_with_each_effect_once() {
     });
     let sum = |part: fn(&Tally) -> u64| tallies.iter().map(part).sum::<u64>();
     println!(
-        "{} schedules converged: {} faults, {} processes killed, {} runs cancelled, {} approvals expired, {} retries used up",
+        "{} schedules converged: {} faults, {} processes killed, {} runs cancelled, {} approvals expired, {} retries used up, {} runs held by a switch",
         sum(|t| t.schedules),
         sum(|t| t.faults),
         sum(|t| t.killed),
         sum(|t| t.cancelled),
         sum(|t| t.expired),
-        sum(|t| t.used_up)
+        sum(|t| t.used_up),
+        sum(|t| t.held)
     );
     assert_eq!(sum(|t| t.schedules), count);
 }

@@ -100,6 +100,9 @@ impl Model for Once {
     fn timeout(&self) -> Duration {
         Duration::from_secs(1)
     }
+    fn worst_case(&self, _: u64) -> windlass::budgets::Spend {
+        windlass::budgets::Spend::default()
+    }
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let proposal = match question.calls {
             [] => Proposal::Call(self.0.clone()),
@@ -149,8 +152,7 @@ fn run(world: &World, key: &str, plan: Vec<ProposedCall>, tools: &[Arc<Slow>]) -
         model: Arc::new(Once(plan)),
         tools: tool_set(tools.iter().map(|tool| Arc::clone(tool) as Arc<dyn Tool>)).expect("a tool set"),
         policy: Arc::new(AllowAll),
-        prompt_version: "1".to_owned(),
-        instructions: String::new(),
+        prompt: windlass::prompts::Prompt::built_in("1", ""),
     };
     let (began, until) = (world.clock.now(), deadline(&world.clock));
     let process: Process = Box::pin(async move {

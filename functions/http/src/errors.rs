@@ -7,9 +7,12 @@ use windlass::{
         decide::{DecideError, Forbidden},
         token::TokenError,
     },
+    clock::Timestamp,
+    controls::admit::NotAdmitted,
     idempotency::InvalidKey,
     ids::InvalidId,
     journal::JournalError,
+    retry::Retry,
     run::{accept::AcceptError, outside::InterjectError, request::InvalidRequest},
     secrets::SecretError,
 };
@@ -89,6 +92,27 @@ impl From<AcceptError> for Problem {
                 Problem::new(Kind::KeyInProgress, error.to_string()).retry_after(Duration::from_secs(1))
             }
         }
+    }
+}
+
+/// What a request is told that is not taken on now.
+pub fn not_admitted(refusal: NotAdmitted, now: Timestamp) -> Problem {
+    let kind = match &refusal {
+        NotAdmitted::Paused => Kind::NewRunsPaused,
+        NotAdmitted::Exhausted { .. } => Kind::BudgetExhausted,
+        NotAdmitted::Controls(_) | NotAdmitted::Budgets(_) => {
+            tracing::error!(error = %refusal, "a request is not taken on");
+            return unavailable("it cannot be said whether runs are taken on; try again");
+        }
+    };
+    let problem = Problem::new(kind, refusal.to_string());
+    let problem = match &refusal {
+        NotAdmitted::Exhausted { renews_at, .. } => problem.with("renews_at", renews_at.to_string()),
+        _ => problem,
+    };
+    match refusal.retry(now) {
+        Retry::Transient { after } => problem.retry_after(after),
+        Retry::Terminal => problem,
     }
 }
 

@@ -11,6 +11,7 @@ mod reply;
 mod request;
 
 pub use aws_lambda_events::apigw::{ApiGatewayV2httpRequest as Event, ApiGatewayV2httpResponse as Response};
+pub use errors::not_admitted;
 pub use identity::{Claims, identify};
 pub use problem::{Kind, Problem};
 pub use reply::{Reply, respond};

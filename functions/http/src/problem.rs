@@ -44,13 +44,17 @@ pub enum Kind {
     Unreadable,
     /// Something is wrong on this side.
     Internal,
+    /// What the actor may spend today is spent.
+    BudgetExhausted,
+    /// No runs are taken on now.
+    NewRunsPaused,
     /// Something that is needed does not answer.
     Unavailable,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Malformed,
         Kind::InvalidId,
         Kind::InvalidKey,
@@ -69,6 +73,8 @@ impl Kind {
         Kind::InjectionSuspected,
         Kind::Unreadable,
         Kind::Internal,
+        Kind::BudgetExhausted,
+        Kind::NewRunsPaused,
         Kind::Unavailable,
     ];
 
@@ -93,6 +99,8 @@ impl Kind {
             Kind::InjectionSuspected => (422, "prompt-injection-suspected", "The payload addresses the model"),
             Kind::Unreadable => (500, "run-unreadable", "The run cannot be read"),
             Kind::Internal => (500, "internal-error", "Something is wrong on our side"),
+            Kind::BudgetExhausted => (429, "budget-exhausted", "The budget for today is used up"),
+            Kind::NewRunsPaused => (503, "new-runs-paused", "No new runs are taken on at the moment"),
             Kind::Unavailable => (503, "unavailable", "Something we need does not answer"),
         }
     }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 use windlass::{
+    budgets::{Allowance, Budgets},
     clock::Clock,
+    controls::{Controls, admit::Admission},
     ids::{Random, Release},
     journal::{Heads, Journal},
     principal::Principal,
@@ -38,6 +40,12 @@ pub struct Intake {
     pub heads: Arc<dyn Heads>,
     /// Where wake-ups are sent.
     pub wake_ups: Arc<dyn WakeUps>,
+    /// What may happen now.
+    pub controls: Arc<dyn Controls>,
+    /// What actors have spent.
+    pub budgets: Arc<dyn Budgets>,
+    /// What an actor may spend in a day.
+    pub allowance: Allowance,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// For ids.
@@ -77,6 +85,15 @@ impl Intake {
             (_, ["runs"] | ["runs", _, "cancel"], 1 | 3) => Err(not_allowed("POST")),
             (_, ["runs", _] | ["runs", _, "journal"], 2 | 3) => Err(not_allowed("GET")),
             _ => Err(Problem::new(Kind::NotFound, "there is nothing at this path")),
+        }
+    }
+
+    fn admission(&self) -> Admission<'_> {
+        Admission {
+            controls: self.controls.as_ref(),
+            budgets: self.budgets.as_ref(),
+            allowance: self.allowance,
+            clock: self.clock.as_ref(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{convert::Infallible, process::ExitCode, sync::Arc};
 use intake::Intake;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use windlass::{
-    aws::{Runs, SecretsManager, StepQueue, clients::Clients},
+    aws::{Accounts, LiveControls, Runs, SecretsManager, StepQueue, clients::Clients},
     clock::SystemClock,
     ids::SystemRandom,
     startup,
@@ -31,6 +31,9 @@ async fn main() -> ExitCode {
         journal: Teller::new(Arc::new(StandardOutput), &config).journal(runs.clone()),
         heads: runs,
         wake_ups: Arc::new(StepQueue::new(clients.sqs(), queue)),
+        controls: Arc::new(LiveControls::new(clients.dynamodb(), &tables.controls_table)),
+        budgets: Arc::new(Accounts::new(clients.dynamodb(), &tables.controls_table)),
+        allowance: config.limits.actor_day,
         clock,
         random,
         release: config.runtime.release.clone(),

@@ -15,7 +15,7 @@ use windlass::{
         request::{PAYLOAD_BYTES_MAX, RunRequest, Source},
     },
 };
-use windlass_http::{Problem, Reply, Request};
+use windlass_http::{Problem, Reply, Request, not_admitted};
 
 use crate::{
     Intake,
@@ -45,6 +45,9 @@ impl Intake {
         let Body { task, payload } = request.json(BODY_BYTES_MAX)?;
         let asked = RunRequest { tenant: caller.tenant.clone(), actor: caller.actor.clone(), task, payload };
         let incoming = Incoming { request: asked, source: Source::Http, client_key, trace: request.client_trace() };
+        if let Err(refusal) = self.admission().admit(&caller.tenant, &caller.actor).await {
+            return Err(not_admitted(refusal, self.clock.now()));
+        }
         let until = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
         let taken_on = accept(&self.outside(), &self.terms, incoming).await?;
         if let Some((_, until)) = until {

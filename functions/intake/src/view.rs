@@ -32,6 +32,9 @@ pub(crate) struct Summary {
     response: Option<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     escalation: Vec<Escalation>,
+    /// Why the controls hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<String>,
     #[serde(skip)]
     is_over: bool,
 }
@@ -115,7 +118,7 @@ pub(crate) struct ShownEntry {
 impl Summary {
     /// Of a run that was taken on a moment ago.
     pub(crate) fn accepted() -> Summary {
-        Summary { status: "ready", response: None, escalation: Vec::new(), is_over: false }
+        Summary { status: "ready", response: None, escalation: Vec::new(), held: None, is_over: false }
     }
 
     pub(crate) fn of(state: &RunState, redactions: &Redactions) -> Summary {
@@ -128,10 +131,12 @@ impl Summary {
             }
             _ if state.abandoned.is_some() => ("stopping", None, false),
             _ if !escalation.is_empty() => ("awaiting_approval", None, false),
+            _ if state.held.is_some() => ("held", None, false),
             Phase::Waiting { .. } => ("waiting", None, false),
             Phase::Planning | Phase::Acting | Phase::Answering { .. } => ("ready", None, false),
         };
-        Summary { status, response, escalation, is_over }
+        let held = state.held.as_ref().filter(|_| !is_over).map(|held| held.reason.clone());
+        Summary { status, response, escalation, held, is_over }
     }
 
     pub(crate) const fn is_over(&self) -> bool {
@@ -215,7 +220,9 @@ impl ShownCall {
 fn redacted(reason: &StopReason, redactions: &Redactions) -> StopReason {
     match reason {
         StopReason::Failed { message } => StopReason::Failed { message: redactions.text(message) },
-        StopReason::LimitReached { limit } => StopReason::LimitReached { limit: redactions.text(limit) },
+        StopReason::LimitReached { limit, renews_at } => {
+            StopReason::LimitReached { limit: redactions.text(limit), renews_at: *renews_at }
+        }
         StopReason::Dead { cause, fingerprint } => {
             StopReason::Dead { cause: redactions.text(cause), fingerprint: fingerprint.clone() }
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tracing::warn;
 use windlass::{
     agent::model::{Answer, Model, ModelError, Question, Usage},
+    budgets::{Spend, worst_case},
     config::Price,
 };
 
@@ -53,6 +54,10 @@ impl Model for Provider {
 
     fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    fn worst_case(&self, question_bytes: u64) -> Spend {
+        worst_case(self.price, question_bytes, self.output_tokens_max)
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {

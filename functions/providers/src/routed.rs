@@ -7,6 +7,7 @@ use serde_json::json;
 use tracing::{info, warn};
 use windlass::{
     agent::model::{Answer, Model, ModelError, Proposal, Question, Usage},
+    budgets::Spend,
     clock::{Clock, before},
     config::LastResort,
 };
@@ -63,6 +64,12 @@ impl Routed {
     /// What has come of the requests to each model in this process.
     pub fn counters(&self) -> Vec<(&str, Counters)> {
         self.lines.iter().map(|line| (line.model.name(), line.breaker.counters())).collect()
+    }
+
+    /// The models in the order in which they are asked: the one that the question is routed to, then the others.
+    fn lines_for(&self, routed: Option<&str>) -> impl Iterator<Item = &Line> {
+        let is_first = move |line: &&Line| routed.is_some_and(|name| line.model.can_ask(name));
+        self.lines.iter().filter(is_first).chain(self.lines.iter().filter(move |line| !is_first(line)))
     }
 
     /// Asks one model; `None` when the next is to be asked.
@@ -124,9 +131,18 @@ impl Model for Routed {
         self.lines.iter().map(|line| line.model.timeout()).sum::<Duration>() + SLACK
     }
 
+    /// Each may be asked in turn, and each may have its price.
+    fn worst_case(&self, question_bytes: u64) -> Spend {
+        self.lines.iter().fold(Spend::default(), |sum, line| sum.plus(line.model.worst_case(question_bytes)))
+    }
+
+    fn can_ask(&self, name: &str) -> bool {
+        self.lines.iter().any(|line| line.model.can_ask(name))
+    }
+
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let mut seen = Seen::default();
-        for line in &self.lines {
+        for line in self.lines_for(question.model) {
             if let Some(answered) = self.ask(line, question, &mut seen).await {
                 return answered;
             }

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use tracing::{error, info, warn};
 use windlass::{
     clock::{CLOCK_SKEW_MAX, Timestamp},
+    controls::admit::Admission,
     ids::{RunId, TraceId},
     journal::JournalError,
     queue::Message,
@@ -15,11 +16,16 @@ use windlass::{
         accept::{Incoming, Terms, accept},
         advance::{Advanced, Engine},
         outside::Outside,
+        request::RunRequest,
     },
 };
 
 /// How long a message rests after the store did not answer.
 const REST: Duration = Duration::from_secs(5);
+
+/// How long a request rests that is not taken on now. The queue gives up on it after its tenth receipt, two hours and a half later;
+/// then it is a dead letter that can be replayed.
+const NOT_ADMITTED_REST: Duration = Duration::from_secs(900);
 
 /// Works on batches.
 pub struct Handler {
@@ -78,6 +84,7 @@ impl Handler {
         match Message::parse(record.body.as_deref().unwrap_or_default()) {
             Ok(Message::WakeUp { run }) => Ok(run),
             Ok(Message::Start { idempotency_key, source, request }) => {
+                self.admit(message, &request).await?;
                 let incoming = Incoming { request, source, client_key: idempotency_key, trace: sent_trace(record) };
                 accept(&self.outside(), &self.terms, incoming).await.map(|taken_on| taken_on.run()).map_err(|problem| {
                     error!(message, %problem, "a request was not taken on");
@@ -92,6 +99,24 @@ impl Handler {
                 Err(Verdict::PutBack(Duration::ZERO))
             }
         }
+    }
+
+    /// A request that is not taken on now comes back later; its sender is not there to ask again.
+    async fn admit(&self, message: &str, request: &RunRequest) -> Result<(), Verdict> {
+        let live = &self.engine.live;
+        let admission = Admission {
+            controls: live.controls.as_ref(),
+            budgets: live.budgets.as_ref(),
+            allowance: live.allowance,
+            clock: self.engine.clock.as_ref(),
+        };
+        admission.admit(&request.tenant, &request.actor).await.map_err(|problem| {
+            warn!(message, %problem, "a request is not taken on now");
+            match problem.retry(self.engine.clock.now()) {
+                Retry::Transient { after } => Verdict::PutBack(after.max(NOT_ADMITTED_REST)),
+                Retry::Terminal => Verdict::PutBack(NOT_ADMITTED_REST),
+            }
+        })
     }
 
     fn outside(&self) -> Outside<'_> {

@@ -23,6 +23,7 @@ use windlass::{
     clock::{Clock, SystemClock},
     config::Config,
     ids::{InvalidId, Random},
+    prompts::Prompt,
     secrets::Secrets,
 };
 use windlass_policy::PolicyErrors;
@@ -73,8 +74,7 @@ pub fn desk(
         model: Arc::new(cited(model, &index)?),
         tools,
         policy: Arc::new(policy),
-        prompt_version: PROMPT_VERSION.to_owned(),
-        instructions: INSTRUCTIONS.to_owned(),
+        prompt: Prompt::built_in(PROMPT_VERSION, INSTRUCTIONS),
     })
 }
 

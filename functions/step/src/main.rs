@@ -9,7 +9,8 @@ use windlass::{
     aws::{self, clients::Clients},
     clock::{Clock, SystemClock, Timestamp},
     ids::SystemRandom,
-    run::advance::Engine,
+    prompts::PromptCache,
+    run::advance::{Engine, Live},
     startup,
     telemetry::{StandardOutput, Teller},
 };
@@ -56,11 +57,19 @@ async fn main() -> ExitCode {
     };
     let teller = Teller::new(Arc::new(StandardOutput), &config);
     let clock: Arc<dyn Clock> = clock;
+    let (dynamodb, controls) = (clients.dynamodb(), storage.controls_table.as_str());
+    let live = Live {
+        controls: Arc::new(aws::LiveControls::new(dynamodb.clone(), controls)),
+        prompts: PromptCache::new(Arc::new(aws::PromptVersions::new(dynamodb.clone(), controls))),
+        budgets: Arc::new(aws::Accounts::new(dynamodb, controls)),
+        allowance: config.limits.actor_day,
+    };
     let engine = Engine {
         journal: teller.journal(runs.clone()),
         leases: teller.leases(runs),
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
         agent: teller.watch(agent, &clock),
+        live,
         answers: Arc::new(aws::AnswerTable::new(clients.dynamodb(), &storage.memory_table)),
         clock,
         random,

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::{controls::Controls, prompts::Prompts};
 use windlass::{
     clock::Timestamp,
     dead_letter::replay::{FAILURES_DEFAULT, RATE_DEFAULT, RATE_MAX},
@@ -154,6 +156,12 @@ pub enum Command {
     /// The jobs of the cleanup function
     #[command(subcommand)]
     Schedules(Schedules),
+    /// What may happen now: kill switches, routes, feature flags
+    #[command(subcommand)]
+    Controls(Controls),
+    /// Versions of what models are asked with
+    #[command(subcommand)]
+    Prompts(Prompts),
     /// The template that deploys the kit
     #[command(subcommand)]
     Infra(Infra),

@@ -7,6 +7,7 @@ use crate::{
     approvals,
     cli::{Cli, Command, DeadLetters, Local, Options, Runs, Schedules},
     console::{Console, Paint},
+    controls::{self, Controls},
     dead_letters,
     demo::{self, Approver},
     failure::Failure,
@@ -14,6 +15,7 @@ use crate::{
     local::{self, Json},
     package, policy,
     ports::{Ports, Queues},
+    prompts::{self, Prompts},
     runs, schedules, stack,
     target::{self, Aws},
 };
@@ -56,6 +58,8 @@ pub async fn on_ports(command: &Command, ports: &Ports, json: bool, console: &mu
     match command {
         Command::Runs(command) => runs::run(command, ports, json, console).await,
         Command::DeadLetters(command) => dead_letters::run(command, ports, json, console).await,
+        Command::Controls(command) => controls::run(command, ports, json, console).await,
+        Command::Prompts(command) => prompts::run(command, ports, json, console).await,
         Command::Schedules(command) => schedules::run(command, ports, json, console).await,
         _ => Err(elsewhere()),
     }
@@ -79,7 +83,9 @@ fn elsewhere() -> Failure {
 /// Which queues a command needs: the URLs of the others need not be found out.
 const fn queues(command: &Command) -> Queues {
     match command {
-        Command::Runs(Runs::Cancel { .. })
+        Command::Controls(Controls::Set { dry_run: false, .. } | Controls::Revert { .. })
+        | Command::Prompts(Prompts::Use { .. } | Prompts::Rollback { .. })
+        | Command::Runs(Runs::Cancel { .. })
         | Command::Schedules(Schedules::Run { .. })
         | Command::DeadLetters(
             DeadLetters::List { .. }

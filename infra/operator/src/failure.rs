@@ -1,9 +1,11 @@
 //! Why a command failed, what can be done about it, and the exit code.
 
 use windlass::{
+    controls::{ControlsError, change::ChangeError},
     dead_letter::{PlanError, discard::DiscardError, list::ListError, plan::PlanningError, replay::ReplayError},
     ids::RunId,
     journal::JournalError,
+    prompts::PromptError,
     queue::QueueError,
     retry::Retry,
     run::outside::InterjectError,
@@ -110,6 +112,15 @@ pub enum Failure {
     /// A job cannot be run.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// The controls cannot be read.
+    #[error(transparent)]
+    Controls(#[from] ControlsError),
+    /// They cannot be changed.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// Prompts cannot be read or kept.
+    #[error(transparent)]
+    Prompts(#[from] PromptError),
     /// A queue does not answer.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -176,6 +187,11 @@ impl Failure {
             }
             Failure::Job(JobError::InTheFuture { .. }) => "give a time that has come with --scheduled-for",
             Failure::Policy(_) => "mend the lines named; the step function does not start with them",
+            Failure::Change(ChangeError::Setting(_)) => "`windlass controls set --help` lists the settings",
+            Failure::Change(ChangeError::Why) => "give a reason with --why",
+            Failure::Change(ChangeError::Unchanged { .. }) => "see what is in force with `windlass controls show`",
+            Failure::Change(ChangeError::Conflict { .. }) => "look again with `windlass controls show`",
+            Failure::Change(ChangeError::Missing { .. }) => "list versions with `windlass controls history`",
             Failure::Api(error) => return error.hint(),
             Failure::Target(error) => return Some(error.hint()),
             Failure::Unfit { .. } => {
@@ -206,6 +222,8 @@ impl Failure {
             Failure::Discard(error) => error.retry(),
             Failure::Plans(error) => error.retry(),
             Failure::Schedule(error) | Failure::Job(JobError::Records(error)) => error.retry(),
+            Failure::Controls(error) | Failure::Change(ChangeError::Controls(error)) => error.retry(),
+            Failure::Prompts(error) => error.retry(),
             Failure::Queue(error) => error.retry(),
             _ => return None,
         })

@@ -70,6 +70,7 @@ pub fn describe(event: &Event) -> String {
             format!("call {call}: answered by what was kept from {given_at}: {}", quoted(&value.to_string()))
         }
         Event::Waited { until, .. } => format!("waits until {until}"),
+        Event::Held { reason, controls } => format!("held: {reason} (controls v{controls})"),
         Event::Cancelled { by, reason } => {
             format!("cancelled by {by}: {}", quoted(reason.as_deref().unwrap_or("no reason given")))
         }
@@ -100,7 +101,7 @@ fn outcome_words(outcome: &ToolOutcome) -> String {
 pub fn stop_words(reason: &StopReason) -> String {
     match reason {
         StopReason::Completed | StopReason::Cancelled => reason.word().to_owned(),
-        StopReason::LimitReached { limit } => format!("limit reached, {limit}"),
+        StopReason::LimitReached { limit, .. } => format!("limit reached, {limit}"),
         StopReason::Failed { message } => format!("failed, {}", cut(message, QUOTED_CHARS_MAX)),
         StopReason::DoubtExpired { call } => format!("nobody said whether call {call} took effect"),
         StopReason::Dead { cause, .. } => format!("dead, {}", cut(cause, QUOTED_CHARS_MAX)),

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use windlass::{
-    aws::{DeadLetterQueue, ExpiredItems, Jobs, Plans, Runs, StepQueue, clients::Clients, queue_url},
+    aws::{
+        DeadLetterQueue, ExpiredItems, Jobs, LiveControls, Plans, PromptVersions, Runs, StepQueue, clients::Clients,
+        queue_url,
+    },
     clock::{Clock, SystemClock},
+    controls::Controls,
     dead_letter::ReplayPlans,
     ids::{Random, Release, SystemRandom},
     journal::{Heads, Journal},
+    prompts::Prompts,
     queue::{DeadMessages, QueueError, WakeUps},
     run::outside::Outside,
     schedule::{JobRecords, retention::Retention},
@@ -33,6 +38,10 @@ pub struct Ports {
     pub dead_messages: Arc<dyn DeadMessages>,
     /// Replay plans and the audit trail.
     pub plans: Arc<dyn ReplayPlans>,
+    /// The live controls.
+    pub controls: Arc<dyn Controls>,
+    /// Prompts.
+    pub prompts: Arc<dyn Prompts>,
     /// Job records.
     pub records: Arc<dyn JobRecords>,
     /// Expired items.
@@ -82,6 +91,8 @@ impl Ports {
             wake_ups: Arc::new(StepQueue::new(clients.sqs(), &step)),
             dead_messages: Arc::new(DeadLetterQueue::new(clients.sqs(), &dead)),
             plans: Arc::new(Plans::new(dynamodb.clone(), &options.controls_table, clock.clone())),
+            controls: Arc::new(LiveControls::new(dynamodb.clone(), &options.controls_table)),
+            prompts: Arc::new(PromptVersions::new(dynamodb.clone(), &options.controls_table)),
             records: Arc::new(Jobs::new(dynamodb.clone(), &options.controls_table)),
             retention: Arc::new(ExpiredItems::new(dynamodb, runs_table, records_table, &others)),
             clock,

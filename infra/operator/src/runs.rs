@@ -86,11 +86,11 @@ async fn list(wanted: &ListRuns, ports: &Ports, json: bool, console: &mut Consol
     Ok(())
 }
 
-/// Why a run is in trouble.
+/// Why a run is in trouble, or held.
 pub(crate) fn cause(status: &HeadStatus) -> Option<&str> {
     match status {
         HeadStatus::Dead { cause, .. } => Some(cause),
-        HeadStatus::Unreadable { problem } => Some(problem),
+        HeadStatus::Unreadable { problem } | HeadStatus::Held { reason: problem } => Some(problem),
         HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::AwaitingApproval | HeadStatus::Finished { .. } => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::ids::ToolName;
+use crate::{ids::ToolName, prompts::Prompt};
 
 pub mod answers;
 pub mod model;
@@ -21,10 +21,8 @@ pub struct Agent {
     pub tools: BTreeMap<ToolName, Arc<dyn tool::Tool>>,
     /// What may be done.
     pub policy: Arc<dyn policy::Policy>,
-    /// The version of the prompt that the model is asked with.
-    pub prompt_version: String,
-    /// The text of that prompt: what the model is told about its job.
-    pub instructions: String,
+    /// The prompt that comes with the release: what the model is asked with unless the controls route to another.
+    pub prompt: Prompt,
 }
 
 impl Agent {

@@ -1,6 +1,6 @@
 //! The model: given what happened so far, it says what to do next.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::tool::ToolSpec;
 use crate::{
+    budgets::Spend,
     clock::Timestamp,
-    ids::{RunId, ToolName, TraceId},
+    ids::{FlagName, RunId, ToolName, TraceId},
     retry::Retry,
     run::{request::RunRequest, state::Call},
 };
@@ -31,6 +32,10 @@ pub struct Question<'a> {
     pub instructions: &'a str,
     /// What can be done, in the order of their names.
     pub tools: &'a [&'a ToolSpec],
+    /// Which model the controls route the task to; the configured one when `None`.
+    pub model: Option<&'a str>,
+    /// The features that are on for the tenant.
+    pub flags: &'a BTreeSet<FlagName>,
     /// What was asked of the run.
     pub request: &'a RunRequest,
     /// Every call so far, in order, with what came of it.
@@ -138,6 +143,12 @@ pub trait Model: Send + Sync {
     fn name(&self) -> &str;
     /// How long one answer may take.
     fn timeout(&self) -> Duration;
+    /// What one answer takes at most when the question has so many bytes.
+    fn worst_case(&self, question_bytes: u64) -> Spend;
+    /// Whether it can ask the model of this name, for [`Question::model`].
+    fn can_ask(&self, name: &str) -> bool {
+        self.name() == name
+    }
     /// Answers one question.
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError>;
 }

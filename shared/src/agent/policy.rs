@@ -89,22 +89,24 @@ pub trait Policy: Send + Sync {
     fn decide(&self, question: &PolicyQuestion<'_>) -> Ruling;
 }
 
-/// Judges one call by `policy`, and tightens what it permits as far as the question says: a tightened policy never permits
-/// more. Whoever answers for calls in doubt is asked for the added approvals.
+/// Judges one call by `policy`, and tightens what it permits as far as the question says.
 pub fn judge(policy: &dyn Policy, question: &PolicyQuestion<'_>) -> Ruling {
-    let ruling = policy.decide(question);
-    if question.effect == Effect::Read {
-        return ruling;
-    }
-    let decision = match (question.tightening, ruling.decision) {
-        (Tightening::Approve, Decision::Allow { reason }) => Decision::RequireApproval {
+    let Ruling { decision, policies } = policy.decide(question);
+    Ruling { decision: tightened(policy, question.tightening, question.effect, decision), policies }
+}
+
+/// What a decision becomes under a tightened policy: it never permits more. Whoever answers for calls in doubt is asked for the
+/// added approvals.
+pub fn tightened(policy: &dyn Policy, tightening: Tightening, effect: Effect, decision: Decision) -> Decision {
+    match (tightening, effect, decision) {
+        (_, Effect::Read, decision) => decision,
+        (Tightening::Approve, _, Decision::Allow { reason }) => Decision::RequireApproval {
             role: policy.doubt_role(),
             reason: format!("the controls ask for an approval of every effect; the policy: {reason}"),
         },
-        (Tightening::Deny, Decision::Allow { reason } | Decision::RequireApproval { reason, .. }) => {
+        (Tightening::Deny, _, Decision::Allow { reason } | Decision::RequireApproval { reason, .. }) => {
             Decision::Deny { reason: format!("the controls deny every effect; the policy: {reason}") }
         }
-        (_, decision) => decision,
-    };
-    Ruling { decision, policies: ruling.policies }
+        (_, _, decision) => decision,
+    }
 }

@@ -1,6 +1,6 @@
 //! Tools: what an agent can do, and what doing it twice would mean.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{redaction::Redaction, schema::ArgumentSchema};
 use crate::{
-    ids::{Actor, CallId, Role, RunId, Tenant, ToolName, TraceId},
+    ids::{Actor, CallId, FlagName, Role, RunId, Tenant, ToolName, TraceId},
     retry::{Backoff, Retry},
 };
 
@@ -83,6 +83,8 @@ pub struct CallContext {
     pub call: CallId,
     /// The same for every attempt of one call, and for no other call.
     pub idempotency_key: String,
+    /// The features that are on for the tenant.
+    pub flags: BTreeSet<FlagName>,
 }
 
 /// Why a call gave no answer. What matters is whether it took effect.

@@ -9,7 +9,8 @@ use aws_sdk_dynamodb::{
 };
 
 use crate::{
-    dead_letter::PlanError, idempotency::RecordError, journal::JournalError, queue::QueueError, schedule::ScheduleError,
+    budgets::BudgetError, controls::ControlsError, dead_letter::PlanError, idempotency::RecordError,
+    journal::JournalError, prompts::PromptError, queue::QueueError, schedule::ScheduleError,
 };
 
 /// Codes under which an operation that was refused may succeed later: throttling
@@ -101,7 +102,7 @@ macro_rules! fault_as {
         }
     )*};
 }
-fault_as!(JournalError, RecordError, ScheduleError, PlanError, QueueError);
+fault_as!(BudgetError, ControlsError, PromptError, JournalError, RecordError, ScheduleError, PlanError, QueueError);
 
 #[cfg(test)]
 mod tests {

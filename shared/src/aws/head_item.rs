@@ -68,6 +68,11 @@ struct Standing {
     due_at: Option<i64>,
 }
 
+/// Where the held runs of one part are listed.
+pub(super) fn held_key(shard: u8) -> String {
+    format!("held#{shard}")
+}
+
 /// A run's part of the due index.
 pub(super) fn due_key(shard: u8) -> String {
     format!("due#{shard}")
@@ -86,7 +91,9 @@ pub(super) fn approval_inbox(tenant: &Tenant) -> String {
 /// A status in the attributes `status`, `problem`, `cause` and `fingerprint`; what is `None` is absent.
 pub(super) fn status_attributes(status: &HeadStatus) -> [(&'static str, Option<&str>); 4] {
     let (problem, cause, fingerprint) = match status {
-        HeadStatus::Unreadable { problem } => (Some(problem.as_str()), None, None),
+        HeadStatus::Unreadable { problem } | HeadStatus::Held { reason: problem } => {
+            (Some(problem.as_str()), None, None)
+        }
         HeadStatus::Dead { fingerprint, cause } => (None, Some(cause.as_str()), Some(fingerprint.as_str())),
         HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::AwaitingApproval | HeadStatus::Finished { .. } => {
             (None, None, None)
@@ -175,6 +182,7 @@ impl Standing {
             "ready" => Ok(HeadStatus::Ready),
             "waiting" => Ok(HeadStatus::Waiting),
             "awaiting_approval" => Ok(HeadStatus::AwaitingApproval),
+            "held" => Ok(HeadStatus::Held { reason: of(self.problem) }),
             "unreadable" => Ok(HeadStatus::Unreadable { problem: of(self.problem) }),
             "dead" => Ok(HeadStatus::Dead { fingerprint: of(self.fingerprint), cause: of(self.cause) }),
             // A later release may know more ends, but a run that can be claimed has not ended.

@@ -10,7 +10,7 @@ use super::{
     Runs,
     attributes::{expires, millis, text},
     errors::Fault,
-    head_item::{HEAD, Item, TROUBLE, approval_inbox, due_key, is_in, owner_key, read_head},
+    head_item::{HEAD, Item, TROUBLE, approval_inbox, due_key, held_key, is_in, owner_key, read_head},
     lease::{Updated, update},
     tables::{DUE_INDEX, INBOX_INDEX, OWNER_INDEX},
 };
@@ -75,6 +75,7 @@ impl Heads for Runs {
             Listing::AwaitingApproval { tenant } => {
                 (INBOX_INDEX, "inbox", approval_inbox(tenant), true, Some(Inbox::Approval))
             }
+            Listing::Held { shard } => (INBOX_INDEX, "inbox", held_key(*shard), true, Some(Inbox::Held)),
             Listing::Troubled => (INBOX_INDEX, "inbox", TROUBLE.to_owned(), false, Some(Inbox::Trouble)),
         };
         let query = self

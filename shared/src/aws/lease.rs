@@ -10,7 +10,7 @@ use super::{
     Runs,
     attributes::{millis, number, seconds, text},
     errors::Fault,
-    head_item::{HEAD, Item, TROUBLE, due_key, read_head, status_attributes},
+    head_item::{HEAD, Item, TROUBLE, due_key, held_key, read_head, status_attributes},
 };
 use crate::{
     clock::{CLOCK_SKEW_MAX, Timestamp},
@@ -150,12 +150,15 @@ fn set_standing(mut request: UpdateItemFluentBuilder, run: RunId, leave: &Leave)
             let of_kind = match inbox {
                 Inbox::Approval => "approval_inbox",
                 Inbox::Trouble => ":trouble",
+                Inbox::Held => ":held",
             };
             set.push(format!("inbox = {of_kind}, inbox_since = :since"));
             request = request.expression_attribute_values(":since", millis(leave.now));
-            if inbox == Inbox::Trouble {
-                request = request.expression_attribute_values(":trouble", text(TROUBLE));
-            }
+            request = match inbox {
+                Inbox::Approval => request,
+                Inbox::Trouble => request.expression_attribute_values(":trouble", text(TROUBLE)),
+                Inbox::Held => request.expression_attribute_values(":held", text(held_key(due_shard(run)))),
+            };
         }
         None => remove.extend(["inbox", "inbox_since"]),
     }

@@ -8,12 +8,15 @@ pub mod tables;
 
 mod answers;
 mod attributes;
+mod budgets;
+mod controls;
 mod errors;
 mod head_item;
 mod heads;
 mod idempotency;
 mod journal;
 mod lease;
+mod prompts;
 mod queue;
 mod replay_plans;
 mod retention;
@@ -21,8 +24,11 @@ mod schedule;
 mod secrets;
 
 pub use answers::AnswerTable;
+pub use budgets::Accounts;
+pub use controls::LiveControls;
 pub use idempotency::Records;
 pub use journal::Runs;
+pub use prompts::PromptVersions;
 pub use queue::{DeadLetterQueue, StepQueue, queue_url};
 pub use replay_plans::Plans;
 pub use retention::ExpiredItems;

@@ -16,10 +16,9 @@ use super::{
     lease::{Updated, update},
 };
 use crate::{
+    audit::{AUDIT_KEPT_FOR, AuditRecord},
     clock::{Clock, Timestamp},
-    dead_letter::{
-        AUDIT_KEPT_FOR, AuditRecord, ItemStatus, PLAN_ITEMS_MAX, PLAN_KEPT_FOR, Plan, PlanError, PlanItem, ReplayPlans,
-    },
+    dead_letter::{ItemStatus, PLAN_ITEMS_MAX, PLAN_KEPT_FOR, Plan, PlanError, PlanItem, ReplayPlans},
 };
 
 /// The partition of the audit trail.
@@ -179,15 +178,7 @@ impl ReplayPlans for Plans {
     }
 
     async fn audit(&self, record: &AuditRecord) -> Result<(), PlanError> {
-        let sk = text(format!("{}#{}", record.at, record.id));
-        let line = ("record".to_owned(), text(json(record)?));
-        self.put(Item::from([
-            key("pk", text(AUDIT)),
-            key("sk", sk),
-            key("expires", seconds(record.at + AUDIT_KEPT_FOR)),
-            line,
-        ]))
-        .await
+        self.put(audit_item(record)?).await
     }
 
     async fn audit_trail(&self, limit: usize) -> Result<Vec<AuditRecord>, PlanError> {
@@ -196,6 +187,16 @@ impl ReplayPlans for Plans {
         let items = self.query(text(AUDIT), Order::Backward, limit).await?;
         items.iter().filter(|item| !expires(item).has_expired(now)).map(|item| read(item, "record")).collect()
     }
+}
+
+/// The item of an audit record, whoever writes it.
+pub(super) fn audit_item(record: &AuditRecord) -> Result<Item, Fault> {
+    Ok(Item::from([
+        key("pk", text(AUDIT)),
+        key("sk", text(format!("{}#{}", record.at, record.id))),
+        key("expires", seconds(record.at + AUDIT_KEPT_FOR)),
+        key("record", text(serde_json::to_string(record).map_err(Fault::refused)?)),
+    ]))
 }
 
 fn key(name: &str, value: AttributeValue) -> (String, AttributeValue) {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr, 
 use serde::Deserialize;
 
 use super::{Environment, read::Reader, variables};
+use crate::budgets::Allowance;
 
 /// The model provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,12 +170,14 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<Unchecked> {
 }
 
 /// What is sound one by one may not fit together.
-pub(super) fn check(read: &mut Reader<'_>, parts: Unchecked, environment: Environment) -> Model {
+pub(super) fn check(read: &mut Reader<'_>, parts: Unchecked, environment: Environment, budget: Allowance) -> Model {
     let Unchecked { first, fallback, last_resort, timeout, output_tokens_max, prices, cassette } = parts;
     if cassette.is_some() && environment == Environment::Production {
         read.refuse(&variables::MODEL_CASSETTE, "is set in production", "remove it");
     }
-    let mut rules = Rules { read, environment, prices, replays: matches!(cassette, Some(Cassette::Replay(_))) };
+    let budgeted = budget.micro_usd > 0;
+    let mut rules =
+        Rules { read, environment, prices, budgeted, replays: matches!(cassette, Some(Cassette::Replay(_))) };
     let first = rules.route(first, &variables::MODEL_BASE_URL, &variables::MODEL_SECRET);
     let fallback =
         fallback.map(|way| rules.route(way, &variables::MODEL_FALLBACK_BASE_URL, &variables::MODEL_FALLBACK_SECRET));
@@ -186,6 +189,8 @@ struct Rules<'r, 'a> {
     read: &'r mut Reader<'a>,
     environment: Environment,
     prices: BTreeMap<ModelName, Price>,
+    /// Whether actors may spend so many dollars and no more.
+    budgeted: bool,
     replays: bool,
 }
 
@@ -207,7 +212,7 @@ impl Rules<'_, '_> {
             self.read.refuse(secret, problem, format!("set it to {}", secret.meaning));
         }
         let price = self.prices.get(&model).copied();
-        if price.is_none() && !is_dev && model != ModelName::Script {
+        if price.is_none() && (!is_dev || self.budgeted) && model != ModelName::Script {
             let hint = format!(r#"add {{"{model}":{{"input":0.5,"output":1.5}}}}, in US dollars per million tokens"#);
             self.read.refuse(&variables::MODEL_PRICES, format!("has no price for `{model}`"), hint);
         }

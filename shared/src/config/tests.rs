@@ -134,6 +134,8 @@ fn a_provider_outside_of_this_machine_needs_tls_a_key_and_a_price() {
     assert_eq!(named(&[model, remote, production]), ["MODEL_BASE_URL", "MODEL_PRICES"]);
     assert_eq!(named(&[model, price, production, ("MODEL_BASE_URL", "http://127.0.0.1:8/v1")]), Vec::<&str>::new());
     assert_eq!(named(&[model, price, production]), ["MODEL_SECRET"]);
+    let budget = ("BUDGET_ACTOR_DAY_MICRO_USD", "1000000");
+    assert_eq!(named(&[model, remote, budget]), ["MODEL_PRICES"], "a budget of dollars means nothing without a price");
     let fallback = ("MODEL_FALLBACK", "anthropic:y");
     assert_eq!(named(&[fallback, production]), ["MODEL_FALLBACK_SECRET", "MODEL_PRICES"]);
     assert_eq!(named(&[production, ("MODEL_CASSETTE", "replay:x")]), ["MODEL_CASSETTE"]);

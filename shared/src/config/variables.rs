@@ -103,6 +103,9 @@ variables! {
     WALL_TIME_MAX_SECONDS: Limits, Value("604800"), "how many seconds one run may take, waiting included (60 to 2592000)";
     STRIKES_MAX: Limits, Value("5"), "how many claims without progress make a run dead (1 to 20)";
 
+    BUDGET_ACTOR_DAY_MICRO_USD: Limits, Value("0"), "how many millionths of a US dollar one actor may spend in one day, UTC (0 is no bound)";
+    BUDGET_ACTOR_DAY_TOKENS: Limits, Value("0"), "how many tokens one actor may use in one day, UTC (0 is no bound)";
+
     TENANT_CLAIM: Http, Value("tenant"), "the JWT claim that names the tenant";
     ROLES_CLAIM: Http, Value("roles"), "the JWT claim that lists the roles";
     PUBLIC_URL: Http, None, "the address under which people reach the API";

@@ -1,13 +1,11 @@
 //! The audit trail of what operators do to dead letters.
 
-use super::{AuditRecord, PlanError, ReplayPlans};
+use super::{PlanError, ReplayPlans};
 use crate::{
+    audit::{AuditRecord, sortable_id},
     clock::Clock,
     ids::{Actor, Random},
 };
-
-/// The most characters of a record's detail.
-pub const DETAIL_CHARS_MAX: usize = 4_000;
 
 /// What is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,22 +46,14 @@ pub struct Trail<'a> {
 }
 
 impl Trail<'_> {
-    /// A new id that sorts by time: a ULID (<https://github.com/ulid/spec>).
+    /// A new id that sorts by time.
     pub(super) fn sortable_id(&self) -> String {
-        let millis = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);
-        ulid::Ulid::from_parts(millis, self.random.bits()).to_string()
+        sortable_id(self.clock.now(), self.random)
     }
 
     /// Appends one record. Callers do this before they act, so that nothing is done that is not recorded.
     pub(super) async fn note(&self, action: Action, subject: &str, detail: &str) -> Result<(), PlanError> {
-        let record = AuditRecord {
-            id: self.sortable_id(),
-            at: self.clock.now(),
-            by: self.by.clone(),
-            action: action.name().to_owned(),
-            subject: subject.to_owned(),
-            detail: detail.chars().take(DETAIL_CHARS_MAX).collect(),
-        };
+        let record = AuditRecord::new(self.clock.now(), self.random, self.by, action.name(), subject, detail);
         self.plans.audit(&record).await
     }
 }

@@ -42,7 +42,11 @@ pub fn of_head(head: &Head) -> Option<Cause> {
         HeadStatus::Unreadable { problem } => {
             Some(Cause { text: cut(&format!("unreadable: {problem}")), replayable: false })
         }
-        HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::AwaitingApproval | HeadStatus::Finished { .. } => None,
+        HeadStatus::Ready
+        | HeadStatus::Waiting
+        | HeadStatus::AwaitingApproval
+        | HeadStatus::Held { .. }
+        | HeadStatus::Finished { .. } => None,
     }
 }
 

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    audit::AuditRecord,
     clock::Timestamp,
     ids::{Actor, RunId},
     retry::Retry,
@@ -64,9 +65,6 @@ pub enum Origin {
 /// How long a plan is kept.
 pub const PLAN_KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// How long a line of the audit trail is kept.
-pub const AUDIT_KEPT_FOR: Duration = Duration::from_secs(400 * 24 * 3600);
-
 /// How much of a message is shown and kept in plans.
 pub const BODY_SHOWN_CHARS: usize = 2_000;
 
@@ -124,23 +122,6 @@ pub enum ItemStatus {
         /// Why.
         message: String,
     },
-}
-
-/// One line of the audit trail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditRecord {
-    /// A sortable id.
-    pub id: String,
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub by: Actor,
-    /// What was done, as `area.verb`.
-    pub action: String,
-    /// To what.
-    pub subject: String,
-    /// Why, or with what result.
-    pub detail: String,
 }
 
 /// The plans' store did not do as asked.

@@ -36,7 +36,7 @@ pub(super) fn judge(head: Option<&Head>) -> Judgement {
     let Some(head) = head else { return Judgement::Failed("the run is gone".to_owned()) };
     match &head.status {
         HeadStatus::Ready | HeadStatus::Waiting => Judgement::NotYet,
-        HeadStatus::AwaitingApproval => Judgement::Recovered,
+        HeadStatus::AwaitingApproval | HeadStatus::Held { .. } => Judgement::Recovered,
         HeadStatus::Finished { outcome } if matches!(outcome.as_str(), "completed" | "cancelled") => {
             Judgement::Recovered
         }

@@ -44,12 +44,13 @@ impl Heads for Runs {
             (Listing::Of { tenant, actor }, _) => row.head.tenant == *tenant && row.head.actor == *actor,
             (Listing::AwaitingApproval { tenant }, Some((Inbox::Approval, _))) => row.head.tenant == *tenant,
             (Listing::Troubled, Some((Inbox::Trouble, _))) => true,
+            (Listing::Held { shard }, Some((Inbox::Held, _))) => due_shard(row.head.run) == *shard,
             _ => false,
         });
         let since = |row: &&Row| row.inbox.as_ref().map(|(_, since)| *since);
         match listing {
             Listing::Of { .. } => rows.sort_by_key(|row| Reverse(row.head.created)),
-            Listing::AwaitingApproval { .. } => rows.sort_by_key(since),
+            Listing::AwaitingApproval { .. } | Listing::Held { .. } => rows.sort_by_key(since),
             Listing::Troubled => rows.sort_by_key(|row| Reverse(since(row))),
         }
         Ok(rows.into_iter().take(limit).map(|row| row.head.clone()).collect())

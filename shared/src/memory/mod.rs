@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod answers;
 mod clock;
+mod controls;
 mod heads;
 mod jobs;
 mod leases;
@@ -21,6 +22,7 @@ mod sources;
 
 pub use answers::Answers;
 pub use clock::ManualClock;
+pub use controls::{Accounts, Controls, Prompts};
 pub use jobs::Jobs;
 pub use plans::Plans;
 pub use queue::{Queue, Received};

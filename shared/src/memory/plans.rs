@@ -7,19 +7,18 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::locked;
+use super::{controls::Trail, locked};
 use crate::{
-    clock::{Clock, Timestamp},
-    dead_letter::{
-        AUDIT_KEPT_FOR, AuditRecord, ItemStatus, PLAN_ITEMS_MAX, PLAN_KEPT_FOR, Plan, PlanError, ReplayPlans,
-    },
+    audit::{AUDIT_KEPT_FOR, AuditRecord},
+    clock::Clock,
+    dead_letter::{ItemStatus, PLAN_ITEMS_MAX, PLAN_KEPT_FOR, Plan, PlanError, ReplayPlans},
 };
 
 /// Replay plans and the audit trail in memory.
 pub struct Plans {
     clock: Arc<dyn Clock>,
     plans: Mutex<BTreeMap<String, Kept>>,
-    trail: Mutex<BTreeMap<(Timestamp, String), AuditRecord>>,
+    trail: Trail,
 }
 
 struct Kept {
@@ -30,7 +29,12 @@ struct Kept {
 impl Plans {
     /// No plans yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, plans: Mutex::default(), trail: Mutex::default() }
+        Self { clock, plans: Mutex::default(), trail: Trail::default() }
+    }
+
+    /// The audit trail, to be shared.
+    pub(super) fn trail(&self) -> Trail {
+        Arc::clone(&self.trail)
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     agent::model::{Answer, Model, ModelError, Proposal, Question},
+    budgets::Spend,
     ids::{CitationLabel, Task},
 };
 
@@ -67,6 +68,14 @@ impl Model for CitedAnswers {
 
     fn timeout(&self) -> Duration {
         self.inner.timeout()
+    }
+
+    fn worst_case(&self, question_bytes: u64) -> Spend {
+        self.inner.worst_case(question_bytes)
+    }
+
+    fn can_ask(&self, name: &str) -> bool {
+        self.inner.can_ask(name)
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {

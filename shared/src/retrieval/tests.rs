@@ -23,6 +23,8 @@ use crate::{
     },
 };
 
+static NO_FLAGS: std::collections::BTreeSet<crate::ids::FlagName> = std::collections::BTreeSet::new();
+
 /// The result of a future that waits for nothing.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
@@ -162,6 +164,9 @@ impl Model for Says {
     fn timeout(&self) -> Duration {
         Duration::from_secs(1)
     }
+    fn worst_case(&self, _: u64) -> crate::budgets::Spend {
+        crate::budgets::Spend::default()
+    }
 
     async fn answer(&self, _question: Question<'_>) -> Result<Answer, ModelError> {
         Ok(Answer { proposal: Proposal::Respond(self.0.clone()), usage: Usage::default(), model: "says".to_owned() })
@@ -191,6 +196,7 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
         trace: TraceId::generate(&SeededRandom::new(1)),
         call: CallId(1),
         idempotency_key: "1".to_owned(),
+        flags: BTreeSet::new(),
     };
     let arguments = json!({ "query": query });
     assert_eq!(tool.check(&arguments), Ok(()));
@@ -220,6 +226,8 @@ fn answered(actor: &str, calls: &[Call], index: Sources, says: Value, now: Times
         payload: json!({}),
     };
     let question = Question {
+        model: None,
+        flags: &NO_FLAGS,
         run: RunId::generate(&ManualClock::at(NOW), &SeededRandom::new(1)),
         trace: TraceId::generate(&SeededRandom::new(1)),
         request: &request,

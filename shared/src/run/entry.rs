@@ -135,6 +135,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The controls hold the run where it is. Recorded once, however often it is looked at again.
+    Held {
+        /// Which switch, in words.
+        reason: String,
+        /// The version of the controls.
+        controls: u64,
+    },
     /// A person ended the run.
     Cancelled {
         /// Who.
@@ -316,6 +323,9 @@ pub enum StopReason {
     LimitReached {
         /// Which, and how much it was.
         limit: String,
+        /// When there is more of it; `None` when there never is for this run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        renews_at: Option<Timestamp>,
     },
     /// It met an error that no retry mends.
     Failed {
@@ -352,9 +362,23 @@ impl StopReason {
 
 impl Event {
     /// Whether the event moves the run on, so that a claim which recorded it was not in vain. Intents do not: a process
-    /// that dies in every call records one every time.
+    /// that dies in every call records one every time. Neither does being held.
     pub const fn is_progress(&self) -> bool {
-        !matches!(self, Event::ToolAttempted { .. } | Event::CompensationAttempted { .. })
+        !matches!(self, Event::ToolAttempted { .. } | Event::CompensationAttempted { .. } | Event::Held { .. })
+    }
+
+    /// Whether a run that was held is not, once it says so.
+    pub const fn ends_a_hold(&self) -> bool {
+        matches!(
+            self,
+            Event::Planned { .. }
+                | Event::PolicyDecided { .. }
+                | Event::ToolAttempted { .. }
+                | Event::CompensationAttempted { .. }
+                | Event::Abandoned { .. }
+                | Event::Cancelled { .. }
+                | Event::Stopped { .. }
+        )
     }
 
     /// Whether the event says what happened in the world, so that a lost race for a sequence number must not lose it.

@@ -9,5 +9,6 @@ pub mod next;
 pub mod outside;
 pub mod request;
 mod screen;
+pub mod stand_in;
 pub mod state;
 pub mod stored;

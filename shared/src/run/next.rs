@@ -89,7 +89,7 @@ fn go_on(state: &RunState, now: Timestamp) -> Next {
     let give_up_at = state.accepted_at + state.limits.wall_time_max();
     if give_up_at <= now && !matches!(state.phase, Phase::Answering { .. }) {
         let limit = format!("wall time of {} s", state.limits.wall_time_max_seconds);
-        return Next::Abandon(StopReason::LimitReached { limit });
+        return Next::Abandon(StopReason::LimitReached { limit, renews_at: None });
     }
     if let Some(late) = state.open_approvals().find(|request| request.expires_at <= now) {
         return Next::Expire(late.id);
@@ -150,7 +150,7 @@ fn exhausted(state: &RunState) -> Option<StopReason> {
     } else {
         return None;
     };
-    Some(StopReason::LimitReached { limit })
+    Some(StopReason::LimitReached { limit, renews_at: None })
 }
 
 /// What an abandoned run did is undone, last first.

@@ -44,8 +44,21 @@ pub struct RunState {
     pub progress_epoch: Epoch,
     /// What was wrong with the model's last answer, when it could not be used.
     pub problem: Option<String>,
+    /// Why the controls hold it, while they do.
+    pub held: Option<Hold>,
+    /// The version of the prompt that its model was first asked with.
+    pub prompt_version: Option<String>,
     /// How many entries were appended from outside the loop, the first one apart.
     pub interjections: u64,
+}
+
+/// What holds a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Which switch, in words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// Where a run stands.
@@ -245,6 +258,8 @@ impl RunState {
             abandoned: None,
             progress_epoch: 0,
             problem: None,
+            held: None,
+            prompt_version: None,
             interjections: 0,
         })
     }
@@ -283,9 +298,19 @@ impl RunState {
                 _ => Err("the run is over".to_owned()),
             };
         }
+        if event.ends_a_hold() {
+            self.held = None;
+        }
         match event {
             Event::Accepted(_) => Err("accepted twice".to_owned()),
-            Event::Planned { plan, usage, .. } => {
+            Event::Held { reason, .. } => {
+                self.held = Some(Hold { reason: reason.clone(), since: at });
+                Ok(())
+            }
+            Event::Planned { plan, usage, prompt_version, .. } => {
+                if self.prompt_version.is_none() && !prompt_version.is_empty() {
+                    self.prompt_version = Some(prompt_version.clone());
+                }
                 self.totals.steps += 1;
                 self.totals.tokens += usage.input_tokens + usage.output_tokens;
                 self.totals.cost_micro_usd += usage.cost_micro_usd;

@@ -403,7 +403,7 @@ fn bounded(arguments: Value) -> Value {
 fn stop_words(reason: &StopReason) -> String {
     match reason {
         StopReason::Completed | StopReason::Cancelled => reason.word().to_owned(),
-        StopReason::LimitReached { limit } => plain(limit),
+        StopReason::LimitReached { limit, .. } => plain(limit),
         StopReason::Failed { message } => plain(message),
         StopReason::DoubtExpired { call } => format!("call {call}"),
         StopReason::Dead { cause, .. } => plain(cause),

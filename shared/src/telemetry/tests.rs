@@ -170,6 +170,7 @@ fn what_a_tool_or_a_model_calls_can_go_on_with_the_trace() {
         trace: "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace"),
         call: crate::ids::CallId(1),
         idempotency_key: format!("{RUN}-1"),
+        flags: std::collections::BTreeSet::new(),
     };
     let header = context.trace_context().traceparent();
     assert_eq!(crate::ids::TraceId::from_traceparent(&header), Some(context.trace));

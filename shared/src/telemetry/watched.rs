@@ -12,6 +12,7 @@ use crate::{
         model::{Answer, Model, ModelError, Question},
         tool::{CallContext, Tool, ToolError, ToolSpec},
     },
+    budgets::Spend,
     clock::{Clock, Timestamp},
 };
 
@@ -50,6 +51,14 @@ impl Model for Watched<dyn Model> {
 
     fn timeout(&self) -> Duration {
         self.inner.timeout()
+    }
+
+    fn worst_case(&self, question_bytes: u64) -> Spend {
+        self.inner.worst_case(question_bytes)
+    }
+
+    fn can_ask(&self, name: &str) -> bool {
+        self.inner.can_ask(name)
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {

@@ -138,6 +138,24 @@ macro_rules! store_cases {
                 a_later_answer_takes_the_place_of_an_earlier_one
                 tenants_tools_and_questions_share_no_answers
             }
+            controls {
+                what_was_never_changed_lets_everything_happen
+                a_change_is_read_at_once_kept_and_audited
+                of_many_who_change_one_version_one_does_and_only_it_is_audited
+                a_repeated_change_whose_answer_was_lost_is_done
+                a_change_of_an_old_version_conflicts
+                held_runs_are_listed_in_their_part_the_longest_held_first_until_they_are_left_otherwise
+                a_saved_prompt_never_changes_and_is_listed_newest_first
+            }
+            budgets {
+                what_is_reserved_counts_until_it_is_settled
+                a_repeated_reservation_or_settlement_whose_answer_was_lost_counts_once
+                a_budget_that_is_used_up_is_exhausted_and_the_next_day_is_not
+                what_never_fits_is_exhausted
+                of_many_at_once_no_more_than_fit_are_reserved
+                a_reservation_of_a_dead_process_is_settled_at_its_worst_by_who_is_refused
+                accounts_of_tenants_and_actors_do_not_mix
+            }
             jobs {
                 a_job_is_locked_while_somebody_is_at_it
                 a_repeated_delivery_of_a_done_job_is_done

@@ -39,6 +39,7 @@ pub async fn every_status_is_kept_with_what_it_says(stores: &Stores) {
         HeadStatus::Ready,
         HeadStatus::Waiting,
         HeadStatus::AwaitingApproval,
+        HeadStatus::Held { reason: "the model is switched off".to_owned() },
         HeadStatus::Unreadable { problem: "entry 3".to_owned() },
         finished(),
         dead(),

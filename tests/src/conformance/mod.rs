@@ -8,13 +8,16 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use windlass::{
     agent::answers::KeptAnswers,
+    budgets::Budgets,
     clock::{Clock as _, Timestamp},
+    controls::Controls,
     dead_letter::ReplayPlans,
     idempotency::{IdempotencyRecords, Key, PayloadHash},
     ids::{RunId, TraceId},
     journal::{Acceptance, Appended, Expected, Head, HeadStatus, Heads, Interjected, Journal, Lease, NewRun},
     lease::{Claim, LEASE_FOR, Leases, Leave, Left},
     memory::{ManualClock, SeededRandom},
+    prompts::Prompts,
     run::{
         entry::{Accepted, Entry, Event, Writer},
         limits::Limits,
@@ -27,8 +30,10 @@ use windlass::{
 pub mod accepting;
 pub mod answering;
 pub mod appending;
+pub mod budgets;
 mod cases;
 pub mod claiming;
+pub mod controls;
 pub mod finding;
 pub mod idempotency;
 pub mod interjecting;
@@ -76,6 +81,12 @@ pub struct Stores {
     pub answers: Arc<dyn KeptAnswers>,
     /// Replay plans.
     pub plans: Arc<dyn ReplayPlans>,
+    /// The live controls, with the audit trail of `plans`.
+    pub controls: Arc<dyn Controls>,
+    /// Prompts.
+    pub prompts: Arc<dyn Prompts>,
+    /// Accounts.
+    pub budgets: Arc<dyn Budgets>,
     /// For damage.
     pub planting: Arc<dyn Planting>,
     /// For ids.

@@ -1,9 +1,8 @@
 //! Replay plans and the audit trail.
 
 use futures::future::join_all;
-use windlass::dead_letter::{
-    AUDIT_KEPT_FOR, AuditRecord, ItemStatus, PLAN_ITEMS_MAX, PLAN_KEPT_FOR, Plan, PlanError, PlanItem,
-};
+use windlass::audit::{AUDIT_KEPT_FOR, AuditRecord};
+use windlass::dead_letter::{ItemStatus, PLAN_ITEMS_MAX, PLAN_KEPT_FOR, Plan, PlanError, PlanItem};
 
 use super::{SECOND, Stores};
 

@@ -11,7 +11,10 @@ use windlass::{
         model::{Answer, Model, ModelError, Question},
         tool::ToolError,
     },
+    audit::AuditRecord,
+    budgets::{Account, Allowance, Balance, BudgetError, Budgets, Reservation, Reserved, Spend},
     clock::Timestamp,
+    controls::{Changed, Controls, ControlsError, Document},
     ids::{RunId, Tenant},
     journal::{
         Acceptance, Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
@@ -117,6 +120,48 @@ impl<P: WakeUps + ?Sized> WakeUps for Faulty<P> {
     }
 }
 
+fn controls() -> ControlsError {
+    ControlsError::Unavailable { message: "injected".to_owned() }
+}
+
+fn budgets() -> BudgetError {
+    BudgetError::Unavailable { message: "injected".to_owned() }
+}
+
+#[async_trait]
+impl<P: Controls + ?Sized> Controls for Faulty<P> {
+    async fn read(&self) -> Result<Document, ControlsError> {
+        self.faults.around("controls.read", controls, self.inner.read()).await
+    }
+    async fn change(&self, document: &Document, audit: &AuditRecord) -> Result<Changed, ControlsError> {
+        self.faults.around("controls.change", controls, self.inner.change(document, audit)).await
+    }
+    async fn history(&self, limit: usize) -> Result<Vec<Document>, ControlsError> {
+        self.faults.around("controls.history", controls, self.inner.history(limit)).await
+    }
+    async fn version(&self, version: u64) -> Result<Option<Document>, ControlsError> {
+        self.faults.around("controls.version", controls, self.inner.version(version)).await
+    }
+}
+
+#[async_trait]
+impl<P: Budgets + ?Sized> Budgets for Faulty<P> {
+    async fn reserve(
+        &self,
+        reservation: &Reservation,
+        allowance: Allowance,
+        now: Timestamp,
+    ) -> Result<Reserved, BudgetError> {
+        self.faults.around("budgets.reserve", budgets, self.inner.reserve(reservation, allowance, now)).await
+    }
+    async fn settle(&self, reservation: &Reservation, used: Spend) -> Result<bool, BudgetError> {
+        self.faults.around("budgets.settle", budgets, self.inner.settle(reservation, used)).await
+    }
+    async fn balance(&self, account: &Account) -> Result<Balance, BudgetError> {
+        self.faults.around("budgets.balance", budgets, self.inner.balance(account)).await
+    }
+}
+
 #[async_trait]
 impl<P: Model + ?Sized> Model for Faulty<P> {
     fn name(&self) -> &str {
@@ -124,6 +169,14 @@ impl<P: Model + ?Sized> Model for Faulty<P> {
     }
     fn timeout(&self) -> Duration {
         self.inner.timeout()
+    }
+
+    fn worst_case(&self, question_bytes: u64) -> Spend {
+        self.inner.worst_case(question_bytes)
+    }
+
+    fn can_ask(&self, name: &str) -> bool {
+        self.inner.can_ask(name)
     }
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let unavailable = || ModelError::Unavailable { message: "injected".to_owned(), retry_after: Duration::ZERO };

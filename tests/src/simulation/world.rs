@@ -30,17 +30,26 @@ use windlass::{
         decide::{Answer, decide},
         token::ApprovalKeys,
     },
+    budgets::Allowance,
     clock::{Clock, Timestamp},
     config::Environment,
+    controls::{
+        Settings,
+        change::{Hand, wake_held},
+    },
     ids::{Release, RunId},
     journal::{Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError},
     lease::Leases,
-    memory::{Answers, ManualClock, Queue, Received, Records, Runs, SecretValues, SeededRandom},
+    memory::{
+        Accounts, Answers, Controls, ManualClock, Plans, Prompts, Queue, Received, Records, Runs, SecretValues,
+        SeededRandom,
+    },
     principal::Principal,
+    prompts::{Prompt, PromptCache},
     retrieval::SourceIndex,
     run::{
         accept::{AcceptError, Incoming, Terms, accept},
-        advance::Engine,
+        advance::{Engine, Live},
         cancel::cancel,
         entry::{Entry, Event},
         limits::Limits,
@@ -71,6 +80,9 @@ pub const TERMS: Terms = Terms {
     key_kept_for: Duration::from_secs(24 * 3600),
     run_kept_for: Duration::from_secs(90 * 24 * 3600),
 };
+
+/// What one actor may spend here in a day: bounded, so that budgets take part, and more than any schedule uses.
+pub const ALLOWANCE: Allowance = Allowance { micro_usd: 0, tokens: 100_000_000 };
 
 /// The step function's timeout in this world.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -110,6 +122,10 @@ pub struct World {
     pub ledger: Arc<LedgerInMemory>,
     /// Answers of tools that stay good.
     pub answers: Arc<Answers>,
+    /// What may happen now.
+    pub controls: Arc<Controls>,
+    /// What actors have spent.
+    pub accounts: Arc<Accounts>,
     /// What goes wrong.
     pub faults: Arc<Faults>,
     keys: Arc<SecretCache<ApprovalKeys>>,
@@ -144,6 +160,8 @@ impl World {
             queue: Arc::new(Queue::new(clock.clone(), VISIBILITY, 1_000)),
             ledger: Arc::new(ledger),
             answers: Arc::new(Answers::new()),
+            controls: Arc::new(Controls::new(&Plans::new(clock.clone()))),
+            accounts: Arc::new(Accounts::new()),
             faults: Arc::new(faults),
             clock,
         }
@@ -170,8 +188,13 @@ impl World {
                 model: Arc::new(cited(script, &HANDBOOK).expect("the task is named well")),
                 tools,
                 policy: POLICY.clone(),
-                prompt_version: PROMPT_VERSION.to_owned(),
-                instructions: INSTRUCTIONS.to_owned(),
+                prompt: Prompt::built_in(PROMPT_VERSION, INSTRUCTIONS),
+            },
+            live: Live {
+                controls: Arc::new(self.faulty(Arc::clone(&self.controls))),
+                prompts: PromptCache::new(Arc::new(Prompts::new())),
+                budgets: Arc::new(self.faulty(Arc::clone(&self.accounts))),
+                allowance: ALLOWANCE,
             },
             release: "r1".parse().expect("a release"),
             strikes_max: 5,
@@ -225,6 +248,22 @@ impl World {
             let seq = history.state.seq + 1;
             if let Ok(Interjected::Written) = outside.journal.interject(run, seq, &entry, Expected::Dead).await {
                 outside.wake(run, &history.state.request.tenant).await;
+            }
+        })
+    }
+
+    /// An operator who types `settings` at the controls and wakes what is held.
+    pub fn operator(&self, settings: &'static [&'static str]) -> Process {
+        let controls = self.faulty(Arc::clone(&self.controls));
+        let heads = self.faulty(Arc::clone(&self.runs));
+        let (queue, clock, random) = (self.faulty(Arc::clone(&self.queue)), self.clock.clone(), self.random.clone());
+        Box::pin(async move {
+            let by = "ops".parse().expect("an actor");
+            let (clock, random) = (clock.as_ref(), random.as_ref());
+            let hand = Hand { controls: &controls, clock, random, by: &by, why: "a drill" };
+            let edit = |settings_now: Settings| settings.iter().try_fold(settings_now, |now, one| now.set(one));
+            if hand.change(None, edit).await.is_ok_and(|made| made.may_lift()) {
+                let _ = wake_held(&heads, &queue).await;
             }
         })
     }

@@ -16,7 +16,11 @@ async fn stores() -> Subject<Stores> {
     let clock = clock();
     let records = memory::Records::new();
     let runs = Arc::new(memory::Runs::new(clock.clone(), &records));
+    let plans = Arc::new(memory::Plans::new(clock.clone()));
     let ports = Stores {
+        controls: Arc::new(memory::Controls::new(&plans)),
+        prompts: Arc::new(memory::Prompts::new()),
+        budgets: Arc::new(memory::Accounts::new()),
         journal: runs.clone(),
         leases: runs.clone(),
         heads: runs.clone(),
@@ -24,7 +28,7 @@ async fn stores() -> Subject<Stores> {
         records: Arc::new(records),
         jobs: Arc::new(memory::Jobs::new()),
         answers: Arc::new(memory::Answers::new()),
-        plans: Arc::new(memory::Plans::new(clock.clone())),
+        plans,
         planting: Arc::new(Plants(runs)),
         random: SeededRandom::new(1),
         clock,

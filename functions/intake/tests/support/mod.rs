@@ -6,8 +6,9 @@ use std::{sync::Arc, time::Duration};
 use intake::Intake;
 use serde_json::{Value, json};
 use windlass::{
+    budgets::Allowance,
     clock::{Clock, Timestamp},
-    memory::{ManualClock, Queue, Records, Runs, SeededRandom},
+    memory::{Accounts, Controls, ManualClock, Plans, Queue, Records, Runs, SeededRandom},
     run::{accept::Terms, limits::Limits},
 };
 use windlass_http::{Claims, Event, Response};
@@ -54,6 +55,9 @@ pub fn intake_with(
         journal,
         heads,
         wake_ups,
+        controls: Arc::new(Controls::new(&Plans::new(clock.clone()))),
+        budgets: Arc::new(Accounts::new()),
+        allowance: Allowance::default(),
         clock,
         random: Arc::new(SeededRandom::new(1)),
         release: "r1".parse().expect("a release"),

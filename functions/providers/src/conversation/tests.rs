@@ -14,6 +14,8 @@ use windlass::{
 
 use super::*;
 
+static NO_FLAGS: std::collections::BTreeSet<windlass::ids::FlagName> = std::collections::BTreeSet::new();
+
 pub(crate) fn request(payload: Value) -> RunRequest {
     RunRequest {
         tenant: "acme".parse().expect("a tenant"),
@@ -58,6 +60,8 @@ pub(crate) fn call(id: u32, step: u32, status: CallStatus) -> Call {
 
 pub(crate) fn question<'a>(request: &'a RunRequest, tools: &'a [&'a ToolSpec], calls: &'a [Call]) -> Question<'a> {
     Question {
+        model: None,
+        flags: &NO_FLAGS,
         run: "01JZZZZZZZZZZZZZZZZZZZZZZZ".parse().expect("a run id"),
         trace: "0af7651916cd43dd8448eb211c80319c".parse().expect("a trace id"),
         instructions: "You work at a desk.",

@@ -39,6 +39,9 @@ impl Model for Told {
     fn timeout(&self) -> Duration {
         TIMEOUT
     }
+    fn worst_case(&self, _: u64) -> windlass::budgets::Spend {
+        windlass::budgets::Spend::default()
+    }
     async fn answer(&self, _: Question<'_>) -> Result<Answer, ModelError> {
         let next = {
             let mut moves = self.moves.lock().expect("nobody panicked");

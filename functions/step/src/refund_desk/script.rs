@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use windlass::{
     agent::model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
+    budgets::{Spend, worst_case},
+    config::Price,
     ids::ToolName,
     retrieval::{SEARCH_SOURCES, shown_in},
     run::state::{Call, CallStatus},
@@ -23,6 +25,9 @@ const DRILL_STEPS_MAX: u64 = 10_000;
 #[derive(Debug, Default)]
 pub struct Script;
 
+/// More tokens than any of its answers is counted as.
+const OUTPUT_TOKENS_MAX: u32 = 4_096;
+
 #[async_trait]
 impl Model for Script {
     fn name(&self) -> &str {
@@ -31,6 +36,10 @@ impl Model for Script {
 
     fn timeout(&self) -> Duration {
         TIMEOUT
+    }
+
+    fn worst_case(&self, question_bytes: u64) -> Spend {
+        worst_case(Price::default(), question_bytes, OUTPUT_TOKENS_MAX)
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {

@@ -1,6 +1,7 @@
 //! Commands typed in process, over the stores in memory.
 
 mod approvals;
+mod controls;
 mod dead_letters;
 mod help;
 mod policy;

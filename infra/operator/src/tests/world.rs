@@ -46,12 +46,15 @@ impl World {
         let runs = Arc::new(memory::Runs::new(clock.clone(), &memory::Records::new()));
         let queue = Arc::new(Queue::new(clock.clone(), Duration::from_secs(1), 1));
         let records = Arc::new(memory::Jobs::new());
+        let plans = Arc::new(memory::Plans::new(clock.clone()));
         let ports = Ports {
+            controls: Arc::new(memory::Controls::new(&plans)),
+            prompts: Arc::new(memory::Prompts::new()),
             journal: runs.clone(),
             heads: runs.clone(),
             wake_ups: queue.clone(),
             dead_messages: queue.clone(),
-            plans: Arc::new(memory::Plans::new(clock.clone())),
+            plans,
             records: records.clone(),
             retention: runs.clone(),
             clock: clock.clone(),

@@ -16,16 +16,21 @@ use super::{
 };
 use crate::{
     agent::{Agent, answers::KeptAnswers},
+    budgets::{Allowance, Budgets},
     clock::{Clock, Timestamp},
+    controls::Controls,
     dead_letter::cause::fingerprint,
     ids::{Random, Release, RunId},
     journal::{HeadStatus, Journal, JournalError, Lease},
     lease::{Claim, LEASE_FOR, Leases, Leave},
+    prompts::PromptCache,
     queue::WakeUps,
 };
 
 mod perform;
 mod read;
+mod spending;
+mod switches;
 mod turn;
 
 /// What is kept back of an invocation's time to record and leave in order: a few writes to the store, retried.
@@ -58,10 +63,25 @@ pub struct Engine {
     pub random: Arc<dyn Random>,
     /// What runs are decided and acted with.
     pub agent: Agent,
+    /// What may change while they go on.
+    pub live: Live,
     /// The release this code belongs to.
     pub release: Release,
     /// Claims without progress after which a run is dead.
     pub strikes_max: u32,
+}
+
+/// What is read anew while runs go on.
+#[derive(Clone)]
+pub struct Live {
+    /// What may happen now.
+    pub controls: Arc<dyn Controls>,
+    /// What models are asked with.
+    pub prompts: PromptCache,
+    /// What actors have spent.
+    pub budgets: Arc<dyn Budgets>,
+    /// What an actor may spend in a day.
+    pub allowance: Allowance,
 }
 
 /// What came of advancing a run.
@@ -165,7 +185,7 @@ impl Engine {
                 Next::Call(call) => turn.call(call).await?,
                 Next::Query(call) => turn.query(call).await?,
                 Next::Compensate(call) => turn.compensate(call).await?,
-                Next::Judge(call) => turn.judge(call).map(|()| None)?,
+                Next::Judge(call) => turn.judge(call).await?,
                 Next::Doubt(call) => turn.doubt(call).map(|()| None)?,
                 Next::Expire(approval) => turn.expire(approval).map(|()| None)?,
                 Next::Remind(approval) => turn.remind(approval).map(|()| None)?,

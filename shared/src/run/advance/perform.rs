@@ -7,15 +7,18 @@ use tracing::{info, warn};
 
 use super::{
     Advanced,
+    spending::{Funds, spend_of},
+    switches::{May, not_made},
     turn::{Flushed, Interrupted, Turn},
 };
 use crate::{
     agent::{
         model::{ANSWER_BYTES_MAX, Answer, CALLS_PER_PLAN_MAX, ModelError, Proposal, Question, Usage},
-        policy::{PolicyQuestion, Ruling, Tightening, judge},
+        policy::{PolicyQuestion, Ruling, judge},
         tool::{CallContext, Effect, TOOL_ANSWER_BYTES_MAX, ToolError, ToolSpec},
     },
     approval::{Action, ApprovalRequest, Subject, Verdict},
+    budgets::Spend,
     clock::{Timestamp, before},
     ids::{ApprovalId, CallId, Role},
     retry::{Backoff, Retry},
@@ -23,7 +26,7 @@ use crate::{
         entry::{Decision, Event, Plan, PlannedCall, StopReason, ToolOutcome},
         next,
         screen::suspected,
-        state::{Call, Phase},
+        state::{Call, CallStatus, Phase},
     },
 };
 
@@ -53,13 +56,28 @@ impl Turn<'_> {
             return Ok(ended);
         }
         let mut attempt = 1;
-        let tools: Vec<&ToolSpec> = self.engine.agent.tools.values().map(|tool| tool.spec()).collect();
+        let engine = self.engine;
+        let tools: Vec<&ToolSpec> = engine.agent.tools.values().map(|tool| tool.spec()).collect();
+        let mut reservation = None;
         let answer = loop {
+            if let May::Not(advanced) = self.may_ask().await? {
+                self.settle(reservation, Spend::default()).await;
+                return Ok(advanced);
+            }
+            if reservation.is_none() {
+                match self.reserve(attempt).await? {
+                    Funds::There(held_back) => reservation = held_back,
+                    Funds::Not(advanced) => return Ok(advanced),
+                }
+            }
+            let (prompt, routed, flags) = (Arc::clone(&self.prompt), self.routed_to(), self.flags());
             let question = Question {
                 run: self.run,
                 trace: self.state.trace,
-                instructions: &self.engine.agent.instructions,
+                instructions: &prompt.text,
                 tools: &tools,
+                model: routed.as_deref(),
+                flags: &flags,
                 request: &self.state.request,
                 calls: &self.state.calls,
                 steps: self.state.totals.steps,
@@ -71,7 +89,12 @@ impl Turn<'_> {
             let error = match before(self.engine.clock.as_ref(), until, model.answer(question)).await {
                 Some(Ok(answer)) => break Ok(answer),
                 Some(Err(error)) => error,
-                None => late(),
+                None => {
+                    // Nobody knows what it took.
+                    let worst = reservation.as_ref().map_or_else(Spend::default, |reservation| reservation.worst);
+                    self.settle(reservation.take(), worst).await;
+                    late()
+                }
             };
             let Retry::Transient { after } = error.retry() else { break Err(error) };
             if matches!(error, ModelError::Malformed { .. }) {
@@ -87,6 +110,15 @@ impl Turn<'_> {
             }
             attempt += 1;
         };
+        let used = match &answer {
+            Ok(answer) => spend_of(answer.usage),
+            // Nothing was answered, and providers do not charge for that.
+            Err(ModelError::Unavailable { .. }) => Spend::default(),
+            Err(ModelError::Refused { .. } | ModelError::Malformed { .. }) => {
+                reservation.as_ref().map_or_else(Spend::default, |reservation| reservation.worst)
+            }
+        };
+        self.settle(reservation, used).await;
         self.record_answer(answer)?;
         Ok(None)
     }
@@ -111,7 +143,7 @@ impl Turn<'_> {
                 return self.record(Event::Waited { until, reason: error.to_string() });
             }
         };
-        let prompt_version = self.engine.agent.prompt_version.clone();
+        let prompt_version = self.prompt.version.clone();
         self.record(Event::Planned { plan, usage, model, prompt_version })
     }
 
@@ -146,7 +178,14 @@ impl Turn<'_> {
     }
 
     /// Asks the policy, and a person when the policy says so.
-    pub(super) fn judge(&mut self, id: CallId) -> Result<(), Interrupted> {
+    pub(super) async fn judge(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
+        match self.may_judge(id).await? {
+            May::Go => self.judge_by_policy(id).map(|()| None),
+            May::Not(advanced) => Ok(advanced),
+        }
+    }
+
+    fn judge_by_policy(&mut self, id: CallId) -> Result<(), Interrupted> {
         let call = self.call_of(id)?;
         let policy = Arc::clone(&self.engine.agent.policy);
         let denied = |reason| Ruling { decision: Decision::Deny { reason }, policies: Vec::new() };
@@ -161,7 +200,7 @@ impl Turn<'_> {
                         arguments: &call.arguments,
                         effect: tool.spec().effect,
                         totals: &self.state.totals,
-                        tightening: Tightening::None,
+                        tightening: self.tightening(),
                     };
                     let ruling = judge(policy.as_ref(), &question);
                     Ruling { decision: with_own_rule(ruling.decision, tool.spec()), ..ruling }
@@ -188,7 +227,7 @@ impl Turn<'_> {
         self.ask(&call, Subject::Doubt, self.engine.agent.policy.doubt_role(), reason)
     }
 
-    fn ask(&mut self, call: &Call, subject: Subject, role: Role, reason: String) -> Result<(), Interrupted> {
+    pub(super) fn ask(&mut self, call: &Call, subject: Subject, role: Role, reason: String) -> Result<(), Interrupted> {
         let action = Action {
             tenant: self.state.request.tenant.clone(),
             tool: call.tool.clone(),
@@ -241,8 +280,11 @@ impl Turn<'_> {
     /// Makes a call: the intent first, then the call, then its outcome.
     pub(super) async fn call(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
         let call = self.call_of(id)?;
-        let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
+        let Some(tool) = self.tool_of(&call.tool) else { return self.rest_for_tool(&call).await };
         let spec = tool.spec();
+        if let May::Not(advanced) = self.may_call(&call, spec.effect).await? {
+            return Ok(advanced);
+        }
         if spec.effect == Effect::Read {
             return self.read(id).await;
         }
@@ -260,13 +302,19 @@ impl Turn<'_> {
         if self.flush().await? == Flushed::Reloaded {
             return Ok(None);
         }
-        let outcome = if self.may_act_for(spec.timeout) {
-            let context = self.context(id);
-            let until = self.now() + spec.timeout;
-            let result = before(self.engine.clock.as_ref(), until, tool.call(&context, &call.arguments)).await;
-            self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
-        } else {
-            ToolOutcome::Absent
+        let mut held = None;
+        let outcome = match self.stopped_at_the_last_moment(&call, spec.effect).await {
+            Some(stopped) => {
+                held = stopped.hold;
+                stopped.outcome
+            }
+            None if self.may_act_for(spec.timeout) => {
+                let context = self.context(id);
+                let until = self.now() + spec.timeout;
+                let result = before(self.engine.clock.as_ref(), until, tool.call(&context, &call.arguments)).await;
+                self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
+            }
+            None => not_made(matches!(call.status, CallStatus::Attempted { .. }), "the lease ran low", self.now()),
         };
         info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "called");
         self.record(returned(id, attempt, outcome))?;
@@ -274,7 +322,10 @@ impl Turn<'_> {
             // An outcome that nobody can find out again does not wait for the next write.
             self.flush().await?;
         }
-        Ok(None)
+        match held {
+            Some(reason) => Ok(self.hold(reason).await?.advanced()),
+            None => Ok(None),
+        }
     }
 
     /// Asks a tool whether its call took effect.
@@ -310,6 +361,9 @@ impl Turn<'_> {
         let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
         let spec = tool.spec();
         let attempt = call.status.compensation_attempts() + 1;
+        if let Some(reason) = self.undo_is_held(&call.tool).await {
+            return Ok(self.hold(reason).await?.advanced());
+        }
         if let Some(ended) = self.make_room_for(spec.timeout).await? {
             return Ok(ended);
         }
@@ -317,7 +371,10 @@ impl Turn<'_> {
         if self.flush().await? == Flushed::Reloaded {
             return Ok(None);
         }
-        let outcome = if self.may_act_for(spec.timeout) {
+        let held = self.undo_is_held(&call.tool).await;
+        let outcome = if let Some(reason) = &held {
+            ToolOutcome::Unavailable { message: reason.clone(), retry_at: Some(self.now()) }
+        } else if self.may_act_for(spec.timeout) {
             let context = self.context(id);
             let until = self.now() + spec.timeout;
             let result = before(self.engine.clock.as_ref(), until, tool.compensate(&context, &call.arguments)).await;
@@ -327,7 +384,10 @@ impl Turn<'_> {
         };
         info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "undone");
         self.record(Event::Compensated { call: id, attempt, outcome })?;
-        Ok(None)
+        match held {
+            Some(reason) => Ok(self.hold(reason).await?.advanced()),
+            None => Ok(None),
+        }
     }
 
     /// Makes sure that something which may take `needed` fits into the invocation and the lease. `Some` when it does not:
@@ -361,6 +421,7 @@ impl Turn<'_> {
             trace: self.state.trace,
             call,
             idempotency_key: format!("{}-{call}", self.run),
+            flags: self.flags(),
         }
     }
 

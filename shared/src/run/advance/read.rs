@@ -87,8 +87,8 @@ impl Turn<'_> {
 
     fn reading(&self, id: CallId) -> Option<Reading> {
         let call = self.state.call(id)?.clone();
-        let tool = Arc::clone(self.engine.agent.tool(&call.tool)?);
-        (tool.spec().effect == Effect::Read).then_some(Reading { call, tool })
+        let tool = self.tool_of(&call.tool)?;
+        (tool.spec().effect == Effect::Read && self.may_read(&call)).then_some(Reading { call, tool })
     }
 
     async fn outcome(&self, Reading { call, tool }: &Reading) -> ToolOutcome {
@@ -96,7 +96,9 @@ impl Turn<'_> {
         let context = self.context(call.id);
         let until = self.now() + spec.timeout;
         let result = before(clock, until, tool.call(&context, &call.arguments)).await;
-        if let (Some(Ok(value)), Some(rule)) = (&result, spec.cache) {
+        if let (Some(Ok(value)), Some(rule)) = (&result, spec.cache)
+            && self.may_remember()
+        {
             self.keep(call, value, rule).await;
         }
         self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))

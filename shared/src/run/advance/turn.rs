@@ -1,15 +1,17 @@
 //! One holder's turn with a run: what it has seen, what it has not yet written, and how it ends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, info, warn};
 
 use super::{Advanced, Engine, INLINE_WAIT_MAX, LEAVE_MARGIN};
 use crate::{
     clock::Timestamp,
+    controls::Document,
     ids::RunId,
     journal::{Appended, Head, HeadStatus, JournalError, Lease, RESCUE_AFTER},
     lease::{LEASE_FOR, Leave, Left},
+    prompts::Prompt,
     queue::{DELAY_MAX, Message, Share},
     retry::{Backoff, Retry},
     run::{
@@ -60,6 +62,10 @@ pub(super) struct Turn<'e> {
     pub(super) deadline: Timestamp,
     /// Claims that came to nothing so far, this one included.
     pub(super) strikes: u32,
+    /// The controls as they were last read in this turn.
+    pub(super) controls: Option<Arc<Document>>,
+    /// What the model is asked with.
+    pub(super) prompt: Arc<Prompt>,
     expires: Timestamp,
     pending: Vec<Event>,
     /// Entries written in this turn.
@@ -70,7 +76,21 @@ pub(super) struct Turn<'e> {
 impl<'e> Turn<'e> {
     pub(super) fn new(engine: &'e Engine, head: &Head, lease: Lease, state: RunState, deadline: Timestamp) -> Self {
         let (run, expires, strikes) = (head.run, head.expires, head.strikes);
-        Self { engine, run, lease, state, deadline, strikes, expires, pending: Vec::new(), written: 0, leaves: 0 }
+        let prompt = Arc::new(engine.agent.prompt.clone());
+        Self {
+            engine,
+            run,
+            lease,
+            state,
+            deadline,
+            strikes,
+            controls: None,
+            prompt,
+            expires,
+            pending: Vec::new(),
+            written: 0,
+            leaves: 0,
+        }
     }
 
     fn writer(&self) -> Writer {
@@ -303,7 +323,7 @@ impl<'e> Turn<'e> {
     }
 
     /// Gives the lease back; `None` when somebody interjected, and the turn goes on with what they said.
-    async fn leave(
+    pub(super) async fn leave(
         &mut self,
         status: HeadStatus,
         ready_from: Option<Timestamp>,
@@ -333,7 +353,7 @@ impl<'e> Turn<'e> {
     }
 
     /// A wake-up that is lost is made up for by the due time.
-    async fn wake(&self, delay: Duration) {
+    pub(super) async fn wake(&self, delay: Duration) {
         let message = Message::WakeUp { run: self.run };
         let share = Share::Of(self.state.request.tenant.clone());
         if let Err(error) = self.engine.wake_ups.send(&message, &share, delay).await {

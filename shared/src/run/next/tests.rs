@@ -227,7 +227,7 @@ fn a_used_up_limit_abandons_the_run() {
         (Limits { tokens_max: 15, ..generous }, "15 tokens"),
         (Limits { cost_max_micro_usd: 7, ..generous }, "7 micro-USD"),
     ] {
-        with(limits).decides(2, 1, Next::Abandon(StopReason::LimitReached { limit: word.to_owned() }));
+        with(limits).decides(2, 1, Next::Abandon(StopReason::LimitReached { limit: word.to_owned(), renews_at: None }));
     }
     with(generous).decides(2, 1, Next::Plan);
     let limits = Limits { wall_time_max_seconds: 100, ..generous };
@@ -235,7 +235,7 @@ fn a_used_up_limit_abandons_the_run() {
     Journal::accepted(limits).asked(None).decides(99, 1, Next::Await { until: at(100) }).decides(
         100,
         1,
-        Next::Abandon(StopReason::LimitReached { limit }),
+        Next::Abandon(StopReason::LimitReached { limit, renews_at: None }),
     );
 }
 

@@ -58,8 +58,11 @@ impl RunState {
 
     pub(super) fn judged(&mut self, id: CallId, decision: &Decision, at: Timestamp) -> Result<(), String> {
         let call = self.call_mut(id)?;
-        if call.status != CallStatus::Proposed {
-            return Err(format!("call {id} is judged twice"));
+        match (&call.status, decision) {
+            (CallStatus::Proposed, _) => {}
+            // The policy was tightened since.
+            (CallStatus::Allowed { .. }, Decision::RequireApproval { .. } | Decision::Deny { .. }) => {}
+            _ => return Err(format!("call {id} is judged twice")),
         }
         match decision {
             Decision::Allow { .. } => call.status = CallStatus::Allowed { from: at },
@@ -80,7 +83,9 @@ impl RunState {
         }
         call.approvals = request.id.round;
         call.status = match (request.subject, &call.status) {
-            (Subject::Permission, CallStatus::Proposed) => CallStatus::AwaitingApproval(Box::new(request.clone())),
+            (Subject::Permission, CallStatus::Proposed | CallStatus::Allowed { .. }) => {
+                CallStatus::AwaitingApproval(Box::new(request.clone()))
+            }
             (Subject::Doubt, CallStatus::Attempted { .. } | CallStatus::Uncertain) => {
                 CallStatus::InDoubt(Box::new(request.clone()))
             }

@@ -44,6 +44,10 @@ const POSTPONE: By = By::Code("shared/src/aws/queue.rs", "change_message_visibil
 const JOB: By = By::Code("shared/src/aws/schedule.rs", "update_item", "Jobs");
 const SWEEP: By = By::Code("shared/src/aws/retention.rs", "scan", "ExpiredItems");
 const DELETE: By = By::Code("shared/src/aws/retention.rs", "delete_item", "ExpiredItems");
+const CONTROL: By = By::Code("shared/src/aws/controls.rs", "get_item", "LiveControls");
+const BALANCE: By = By::Code("shared/src/aws/budgets.rs", "get_item", "Accounts");
+const SPEND: By = By::Code("shared/src/aws/budgets.rs", "update_item", "Accounts");
+const PROMPT: By = By::Code("shared/src/aws/prompts.rs", "get_item", "PromptVersions");
 const SECRET: By = By::Code("shared/src/aws/secrets.rs", "get_secret_value", "SecretsManager");
 const LEDGER: &str = "functions/step/src/refund_desk/ledger_in_dynamodb.rs";
 
@@ -58,6 +62,8 @@ pub(super) const CALLS: &[Call] = &[
     call("intake", "dynamodb:UpdateItem", RUNS, INTERJECT),
     call("intake", "dynamodb:Query", RUNS, LOAD),
     call("intake", "dynamodb:GetItem", RUNS, HEAD),
+    call("intake", "dynamodb:GetItem", CONTROLS, CONTROL),
+    call("intake", "dynamodb:GetItem", CONTROLS, BALANCE),
     call("intake", "sqs:SendMessage", QUEUE, WAKE),
     call("step", "dynamodb:PutItem", RUNS, APPEND),
     call("step", "dynamodb:PutItem", IDEMPOTENCY, ACCEPT),
@@ -68,6 +74,10 @@ pub(super) const CALLS: &[Call] = &[
     call("step", "dynamodb:UpdateItem", DESK, By::Code(LEDGER, "transact_write_items", "LedgerInDynamoDb")),
     call("step", "dynamodb:GetItem", MEMORY, By::Code("shared/src/aws/answers.rs", "get_item", "AnswerTable")),
     call("step", "dynamodb:PutItem", MEMORY, By::Code("shared/src/aws/answers.rs", "put_item", "AnswerTable")),
+    call("step", "dynamodb:GetItem", CONTROLS, CONTROL),
+    call("step", "dynamodb:GetItem", CONTROLS, PROMPT),
+    call("step", "dynamodb:GetItem", CONTROLS, BALANCE),
+    call("step", "dynamodb:UpdateItem", CONTROLS, SPEND),
     call("step", "sqs:SendMessage", QUEUE, WAKE),
     call("step", "sqs:ChangeMessageVisibility", QUEUE, POSTPONE),
     call("step", "sqs:ReceiveMessage", QUEUE, By::Lambda),
@@ -104,9 +114,13 @@ pub(super) const EVERY_FUNCTION: &[(&str, &str, By)] = &[
 
 /// Operations that only the `windlass` command comes to, with the caller's own permissions, or that no binary calls yet.
 pub(super) const NOT_IN_FUNCTIONS: &[&str] = &[
+    "shared/src/aws/controls.rs: query",
+    "shared/src/aws/controls.rs: transact_write_items",
     "shared/src/aws/idempotency.rs: delete_item",
     "shared/src/aws/idempotency.rs: put_item",
     "shared/src/aws/idempotency.rs: update_item",
+    "shared/src/aws/prompts.rs: put_item",
+    "shared/src/aws/prompts.rs: query",
     "shared/src/aws/queue.rs: delete_message",
     "shared/src/aws/queue.rs: get_queue_url",
     "shared/src/aws/queue.rs: receive_message",

@@ -17,8 +17,13 @@ use crate::infra_check::{
 
 const ROLE: &str = "AWS::IAM::Role";
 
-/// The controls table holds everybody's switches and budgets; whoever may write to it may do so under these keys only.
-const LEADING_KEYS: [(&str, &str, &str); 1] = [("cleanup", "dynamodb:UpdateItem", "schedule")];
+/// The controls table holds everybody's switches, prompts and accounts; functions may come to these partitions of it only.
+const LEADING_KEYS: [(&str, &str, &[&str]); 4] = [
+    ("intake", "dynamodb:GetItem", &["budget#*", "controls"]),
+    ("step", "dynamodb:GetItem", &["budget#*", "controls", "prompt#*"]),
+    ("step", "dynamodb:UpdateItem", &["budget#*"]),
+    ("cleanup", "dynamodb:UpdateItem", &["schedule"]),
+];
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     let mut taken = BTreeSet::new();
@@ -80,14 +85,15 @@ fn called(function: &str) -> Vec<String> {
 }
 
 fn check_keys(function: &str, role: &str, properties: &Value, findings: &mut Findings) {
-    for (_, action, key) in LEADING_KEYS.iter().filter(|(of, _, _)| *of == function) {
+    for (_, action, wanted) in LEADING_KEYS.iter().filter(|(of, _, _)| *of == function) {
         for (_, _, condition) in
             allowed(properties).into_iter().filter(|(one, on, _)| one == action && on == "${ControlsTable.Arn}")
         {
-            let keys = items(&condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]);
+            let keys = items(&condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]);
             let needs_keys = condition["Null"]["dynamodb:LeadingKeys"] == "false";
-            findings.unless(keys == [&Value::from(*key)] && needs_keys, "permissions", role, || {
-                format!("allows `{action}` on the controls table under other keys than `{key}`")
+            let fits = keys.iter().map(|key| key.as_str()).eq(wanted.iter().map(|key| Some(*key)));
+            findings.unless(fits && needs_keys, "permissions", role, || {
+                format!("allows `{action}` on the controls table under other keys than {wanted:?}")
             });
         }
     }

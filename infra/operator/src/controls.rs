@@ -1,0 +1,193 @@
+//! `windlass controls`: what may happen now.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use windlass::{
+    controls::{
+        Document, Settings,
+        change::{Hand, Made, wake_held},
+        setting::SETTINGS,
+    },
+    ids::Actor,
+};
+
+use crate::{cli::By, console::Console, failure::Failure, ports::Ports, table::Table};
+
+/// The most versions that one listing shows.
+const HISTORY_MAX: u16 = 1_000;
+
+/// `windlass controls`.
+#[derive(Debug, Subcommand)]
+pub enum Controls {
+    /// Show what is not as it is by default
+    #[command(after_help = "Examples:\n  windlass controls show\n  windlass controls show --json")]
+    Show,
+    /// Change settings, for every function at once; runs that a lifted switch held go on
+    #[command(after_help = settings_help())]
+    Set {
+        /// What to change, each as NAME=VALUE
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        settings: Vec<String>,
+        /// Why; it is kept with the change
+        #[arg(long)]
+        why: String,
+        /// Only if this version is in force
+        #[arg(long, value_name = "VERSION")]
+        expect: Option<u64>,
+        /// Show what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Who does it.
+        #[command(flatten)]
+        by: By,
+    },
+    /// List changes, the newest first, with who and why
+    #[command(after_help = "Examples:\n  windlass controls history --limit 50")]
+    History {
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=i64::from(HISTORY_MAX)))]
+        limit: u16,
+    },
+    /// Put the settings of an earlier version in force again, as a new version; 0 is the default
+    #[command(after_help = "Examples:\n  windlass controls revert 7 --why 'the provider is back' --by olga")]
+    Revert {
+        /// The version
+        version: u64,
+        /// Why; it is kept with the change
+        #[arg(long)]
+        why: String,
+        /// Who does it.
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+fn settings_help() -> String {
+    let settings: Vec<String> = SETTINGS.iter().map(|(name, takes)| format!("  {name:<20} {takes}")).collect();
+    format!(
+        "Settings:\n{}\n\nExamples:\n  windlass controls set tool.refund=off --why 'double refunds' --by olga\n  \
+         windlass controls set policy=approve new-runs=off --why 'an incident' --by olga\n  \
+         windlass controls set flag.letters=25% --why 'a first cohort' --by olga",
+        settings.join("\n")
+    )
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// When it fails.
+pub async fn run(command: &Controls, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    match command {
+        Controls::Show => show(&ports.controls.read().await?, json, console),
+        Controls::Set { settings, dry_run: true, .. } => {
+            let before = ports.controls.read().await?;
+            let edited =
+                edit(before.settings.clone(), settings).map_err(windlass::controls::change::ChangeError::from)?;
+            differences(&before.settings, &edited, before.version, 0, json, console)
+        }
+        Controls::Set { settings, why, expect, by, .. } => {
+            let made = hand(ports, &by.by, why).change(*expect, |now| edit(now, settings)).await?;
+            tell(&made, ports, json, console).await
+        }
+        Controls::History { limit } => history(usize::from(*limit), ports, json, console).await,
+        Controls::Revert { version, why, by } => {
+            let made = hand(ports, &by.by, why).revert(*version).await?;
+            tell(&made, ports, json, console).await
+        }
+    }
+}
+
+fn edit(now: Settings, typed: &[String]) -> Result<Settings, windlass::controls::setting::InvalidSetting> {
+    typed.iter().try_fold(now, |settings, one| settings.set(one))
+}
+
+/// Somebody's hand at the controls.
+pub(crate) fn hand<'a>(ports: &'a Ports, by: &'a Actor, why: &'a str) -> Hand<'a> {
+    Hand { controls: ports.controls.as_ref(), clock: ports.clock.as_ref(), random: ports.random.as_ref(), by, why }
+}
+
+/// Says what was changed, and wakes what it may have lifted.
+pub(crate) async fn tell(made: &Made, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let woken = match made.may_lift() {
+        false => 0,
+        // The change holds all the same, and held runs look again by themselves.
+        true => match wake_held(ports.heads.as_ref(), ports.wake_ups.as_ref()).await {
+            Ok(woken) => woken,
+            Err(error) => {
+                console.note(format!("held runs were not woken ({error}); they look again within ten minutes"))?;
+                0
+            }
+        },
+    };
+    differences(&made.before.settings, &made.after.settings, made.after.version, woken, json, console)
+}
+
+fn show(document: &Document, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    if json {
+        return Ok(console.json(document)?);
+    }
+    match &document.change {
+        None => console.note("never changed: everything is on")?,
+        Some(change) => {
+            console.note(format!("version {} by {} at {}: {}", document.version, change.by, change.at, change.why))?;
+        }
+    }
+    let mut table = Table::new(&["SETTING", "VALUE"]);
+    for (name, value) in document.settings.lines() {
+        table.row([name, value]);
+    }
+    Ok(console.text(table.text(console.paint()))?)
+}
+
+fn differences(
+    before: &Settings,
+    after: &Settings,
+    version: u64,
+    woken: usize,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let diff = before.diff(after);
+    if json {
+        let changes: Vec<Value> =
+            diff.iter().map(|(name, from, to)| json!({ "setting": name, "from": from, "to": to })).collect();
+        return Ok(console.json(&json!({ "version": version, "changes": changes, "runs_woken": woken }))?);
+    }
+    for (name, from, to) in &diff {
+        if let Some(from) = from {
+            console.line(format!("- {name}={from}"))?;
+        }
+        if let Some(to) = to {
+            console.line(format!("+ {name}={to}"))?;
+        }
+    }
+    let runs = if woken == 0 { String::new() } else { format!("; {woken} held runs were woken") };
+    Ok(console.note(format!("version {version}{runs}"))?)
+}
+
+async fn history(limit: usize, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let versions = ports.controls.history(limit + 1).await?;
+    if json {
+        let shown: Vec<&Document> = versions.iter().take(limit).collect();
+        return Ok(console.json(&json!({ "versions": shown, "more": versions.len() > limit }))?);
+    }
+    let mut table = Table::new(&["VERSION", "AT", "BY", "CHANGED", "WHY"]);
+    for (place, document) in versions.iter().enumerate().take(limit) {
+        let before = versions.get(place + 1).map(|earlier| earlier.settings.clone()).unwrap_or_default();
+        let changed: Vec<String> = before
+            .diff(&document.settings)
+            .into_iter()
+            .map(|(name, _, to)| format!("{name}={}", to.unwrap_or_else(|| "default".to_owned())))
+            .collect();
+        let (at, by, why) = match &document.change {
+            Some(change) => (change.at.to_string(), change.by.to_string(), change.why.clone()),
+            None => Default::default(),
+        };
+        table.row([document.version.to_string(), at, by, changed.join(" "), why]);
+    }
+    console.text(table.text(console.paint()))?;
+    if versions.len() > limit {
+        console.note(format!("there are more than {limit}; see --limit"))?;
+    }
+    Ok(())
+}

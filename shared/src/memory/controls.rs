@@ -1,0 +1,149 @@
+//! The controls, prompts and accounts.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+
+use super::locked;
+use crate::{
+    audit::AuditRecord,
+    budgets::{Account, Allowance, Balance, BudgetError, Budgets, Reservation, Reserved, Spend},
+    clock::Timestamp,
+    controls::{self, Changed, ControlsError, Document},
+    ids::Task,
+    prompts::{self, PromptError, SavedPrompt},
+};
+
+/// An audit trail that several stores in memory share.
+pub(super) type Trail = Arc<Mutex<BTreeMap<(Timestamp, String), AuditRecord>>>;
+
+/// The controls in memory. They share the audit trail of [`Plans`](super::Plans).
+pub struct Controls {
+    versions: Mutex<Vec<Document>>,
+    trail: Trail,
+}
+
+impl Controls {
+    /// Everything on, and never changed.
+    pub fn new(plans: &super::Plans) -> Self {
+        Self { versions: Mutex::default(), trail: plans.trail() }
+    }
+}
+
+#[async_trait]
+impl controls::Controls for Controls {
+    async fn read(&self) -> Result<Document, ControlsError> {
+        Ok(locked(&self.versions).last().cloned().unwrap_or_default())
+    }
+
+    async fn change(&self, document: &Document, audit: &AuditRecord) -> Result<Changed, ControlsError> {
+        let mut versions = locked(&self.versions);
+        let current = versions.last().map_or(0, |document| document.version);
+        if versions.last() == Some(document) {
+            return Ok(Changed::Done);
+        }
+        if current + 1 != document.version {
+            return Ok(Changed::Conflict);
+        }
+        versions.push(document.clone());
+        locked(&self.trail).insert((audit.at, audit.id.clone()), audit.clone());
+        Ok(Changed::Done)
+    }
+
+    async fn history(&self, limit: usize) -> Result<Vec<Document>, ControlsError> {
+        Ok(locked(&self.versions).iter().rev().take(limit).cloned().collect())
+    }
+
+    async fn version(&self, version: u64) -> Result<Option<Document>, ControlsError> {
+        Ok(locked(&self.versions).iter().find(|document| document.version == version).cloned())
+    }
+}
+
+/// Prompts in memory.
+#[derive(Default)]
+pub struct Prompts {
+    saved: Mutex<BTreeMap<(Task, u32), SavedPrompt>>,
+}
+
+impl Prompts {
+    /// No prompts yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl prompts::Prompts for Prompts {
+    async fn save(&self, prompt: &SavedPrompt) -> Result<bool, PromptError> {
+        let mut saved = locked(&self.saved);
+        let there = saved.entry((prompt.task.clone(), prompt.version)).or_insert_with(|| prompt.clone());
+        Ok(there == prompt)
+    }
+
+    async fn version(&self, task: &Task, version: u32) -> Result<Option<SavedPrompt>, PromptError> {
+        Ok(locked(&self.saved).get(&(task.clone(), version)).cloned())
+    }
+
+    async fn list(&self, task: &Task, limit: usize) -> Result<Vec<SavedPrompt>, PromptError> {
+        let saved = locked(&self.saved);
+        let of_task = saved.range((task.clone(), 0)..=(task.clone(), u32::MAX));
+        Ok(of_task.rev().take(limit).map(|(_, prompt)| prompt.clone()).collect())
+    }
+}
+
+/// Accounts in memory.
+#[derive(Default)]
+pub struct Accounts {
+    balances: Mutex<BTreeMap<Account, Balance>>,
+}
+
+impl Accounts {
+    /// Nothing spent yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl Budgets for Accounts {
+    async fn reserve(
+        &self,
+        reservation: &Reservation,
+        allowance: Allowance,
+        now: Timestamp,
+    ) -> Result<Reserved, BudgetError> {
+        let mut balances = locked(&self.balances);
+        let balance = balances.entry(reservation.account.clone()).or_default();
+        let spent = balance.settled.plus(balance.reserved());
+        if balance.open.contains_key(&reservation.id) {
+            return Ok(Reserved::Done);
+        }
+        if !allowance.fits(spent, reservation.worst) {
+            let orphans: Vec<(String, Spend)> = balance.orphans(now).map(|(id, worst)| (id.clone(), worst)).collect();
+            for (id, worst) in orphans {
+                balance.open.remove(&id);
+                balance.settled = balance.settled.plus(worst);
+            }
+            return Ok(balance.refusal(allowance, reservation.worst));
+        }
+        balance.open.insert(reservation.id.clone(), (reservation.worst, reservation.deadline));
+        Ok(Reserved::Done)
+    }
+
+    async fn settle(&self, reservation: &Reservation, used: Spend) -> Result<bool, BudgetError> {
+        let mut balances = locked(&self.balances);
+        let Some(balance) = balances.get_mut(&reservation.account) else { return Ok(false) };
+        if balance.open.remove(&reservation.id).is_none() {
+            return Ok(false);
+        }
+        balance.settled = balance.settled.plus(used);
+        Ok(true)
+    }
+
+    async fn balance(&self, account: &Account) -> Result<Balance, BudgetError> {
+        Ok(locked(&self.balances).get(account).cloned().unwrap_or_default())
+    }
+}
