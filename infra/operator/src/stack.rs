@@ -174,7 +174,6 @@ fn environment(options: &Options) -> BTreeMap<String, String> {
         ("STEP_QUEUE_URL", "${QUEUE_URL:windlass-step}"),
         ("STEP_DEAD_LETTER_QUEUE_URL", "${QUEUE_URL:windlass-step-dead-letters}"),
         ("APPROVAL_SECRET", APPROVAL_SECRET),
-        ("PUBLIC_URL", "${API_URL}"),
     ];
     let mut environment: BTreeMap<String, String> =
         fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -227,6 +226,7 @@ fn routes() -> Vec<RouteSpec> {
         route("GET", "/runs/{id}/journal", "intake", Authorization::Jwt),
         route("POST", "/runs/{id}/cancel", "intake", Authorization::Jwt),
         route("GET", "/health", "intake", Authorization::None),
+        route("GET", "/ready", "intake", Authorization::None),
         route("GET", "/approvals", "approval", Authorization::Jwt),
         route("GET", "/approvals/{id}", "approval", Authorization::Jwt),
         route("POST", "/approvals/{id}", "approval", Authorization::Jwt),

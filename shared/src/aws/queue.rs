@@ -5,11 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
-    types::{MessageSystemAttributeName, SendMessageBatchRequestEntry},
+    types::{MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry},
 };
 
 use super::errors::Fault;
 use crate::{
+    door::rate::Backlog,
     ids::RunId,
     queue::{
         BATCH_MESSAGES_MAX, DELAY_MAX, DeadMessage, DeadMessages, Message, QueueError, Share, Sleeper, VISIBILITY_MAX,
@@ -44,6 +45,17 @@ impl StepQueue {
         let answer = request.send().await.map_err(|error| Fault::of("SendMessageBatch", &error))?;
         let failed = answer.failed.iter().filter_map(|failed| sleepers.get(failed.id.parse::<usize>().ok()?));
         Ok(failed.map(|sleeper| sleeper.run).collect())
+    }
+}
+
+#[async_trait]
+impl Backlog for StepQueue {
+    async fn waiting(&self) -> Result<u64, QueueError> {
+        let name = QueueAttributeName::ApproximateNumberOfMessages;
+        let request = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone());
+        let answer = request.send().await.map_err(|error| Fault::of("GetQueueAttributes", &error))?;
+        let count = answer.attributes.and_then(|attributes| attributes.get(&name)?.parse().ok());
+        count.ok_or_else(|| QueueError::Refused { message: "GetQueueAttributes: an answer without a count".to_owned() })
     }
 }
 

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use super::locked;
 use crate::{
     clock::{Clock, Timestamp},
+    door::rate::Backlog,
     ids::RunId,
     queue::{DELAY_MAX, DeadMessage, DeadMessages, Message, QueueError, Share, Sleeper, VISIBILITY_MAX, WakeUps},
 };
@@ -162,6 +163,15 @@ fn hide(parcels: &mut [Parcel], receipt: &str, visible_from: Timestamp) -> Resul
     let unknown = || QueueError::Refused { message: "the receipt is not one of a received message".to_owned() };
     parcel.ok_or_else(unknown)?.visible_from = visible_from;
     Ok(())
+}
+
+#[async_trait]
+impl Backlog for Queue {
+    async fn waiting(&self) -> Result<u64, QueueError> {
+        let now = self.clock.now();
+        let waiting = locked(&self.shelves).waiting.iter().filter(|parcel| parcel.visible_from <= now).count();
+        Ok(u64::try_from(waiting).unwrap_or(u64::MAX))
+    }
 }
 
 #[async_trait]

@@ -16,11 +16,14 @@ async fn stores() -> Subject<Stores> {
     let clock = clock();
     let records = memory::Records::new();
     let runs = Arc::new(memory::Runs::new(clock.clone(), &records));
+    let buckets = Arc::new(memory::Buckets::new());
     let plans = Arc::new(memory::Plans::new(clock.clone()));
     let ports = Stores {
         controls: Arc::new(memory::Controls::new(&plans)),
         prompts: Arc::new(memory::Prompts::new()),
         budgets: Arc::new(memory::Accounts::new()),
+        buckets: [buckets.clone(), buckets],
+        requests: runs.clone(),
         journal: runs.clone(),
         leases: runs.clone(),
         heads: runs.clone(),
