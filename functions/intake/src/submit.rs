@@ -7,6 +7,7 @@ use serde_json::Value;
 use windlass::{
     clock::Timestamp,
     door::rate::Standing,
+    idempotency::check_client_key,
     ids::{RunId, Task},
     journal::HeadStatus,
     principal::Principal,
@@ -50,6 +51,9 @@ impl Intake {
         let client_key = idempotency_key(request.header("idempotency-key"))?;
         let Body { task, payload } = request.json(BODY_BYTES_MAX)?;
         let asked = RunRequest { tenant: caller.tenant.clone(), actor: caller.actor.clone(), task, payload };
+        // What is not acceptable takes no token.
+        check_client_key(&client_key)?;
+        asked.check()?;
         let incoming = Incoming { request: asked, source: Source::Http, client_key, trace: request.client_trace() };
         let until = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
         let (taken_on, standings) = match self.admit(caller).await {
