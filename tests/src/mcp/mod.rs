@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use axum::{
@@ -40,6 +41,8 @@ pub struct Did {
     pub header: String,
     /// The header `traceparent`.
     pub trace: String,
+    /// When.
+    pub at: Instant,
 }
 
 /// What goes wrong with one call.
@@ -181,6 +184,7 @@ impl ServerHandler for Shop {
             key: key.clone(),
             header: header("idempotency-key"),
             trace: header("traceparent"),
+            at: Instant::now(),
         };
         let mut inside = self.lock();
         let paid = request.name == "pay" && inside.did.iter().any(|did| did.tool == "pay" && did.key == key);
