@@ -114,6 +114,33 @@ async fn a_version_finishes_what_it_has_when_its_alias_moves_away() {
 }
 
 #[tokio::test]
+async fn no_request_fails_while_the_alias_moves_to_and_fro() {
+    let routes = vec![support::route("POST", "/who", Authorization::None)];
+    let (stack, client) = seeded(StackSpec { routes, ..spec() }).await;
+    publish(&client, "r2").await;
+    let (http, url) = (http(), format!("{}/who", stack.api_url()));
+    let requests = async || {
+        let mut seen = [false; 2];
+        for _ in 0..200 {
+            let answer = http.post(&url).json(&who()).send().await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+            let (version, _): (String, Option<String>) = answer.json().await.expect("two variables");
+            seen[usize::from(version == "2")] = true;
+        }
+        seen
+    };
+    let moves = async {
+        for turn in 0..40 {
+            let (version, other) = if turn % 2 == 0 { ("2", "1") } else { ("1", "2") };
+            route(&client, version, (turn % 3 == 0).then_some((other, 0.5))).await;
+        }
+    };
+    let (one, two, ()) = tokio::join!(requests(), requests(), moves);
+    assert_eq!([one[0] || two[0], one[1] || two[1]], [true, true], "both versions answered");
+    stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_latest_was_finishes_what_it_has_and_ends_when_the_code_changes() {
     let (stack, client) = one_function(echo("echo")).await;
     let directory = tempfile::tempdir().expect("a directory");
