@@ -204,6 +204,19 @@ async fn a_published_version_keeps_its_code_and_environment() {
 }
 
 #[tokio::test]
+async fn a_binary_is_uploaded_and_runs_in_a_folder_of_its_own() {
+    let (stack, client) = one_function(echo("echo")).await;
+    let upload = client.update_function_code().function_name("echo").zip_file(Blob::new(releases::binary_package()));
+    upload.send().await.expect("the code changes");
+    let names = json!({ "env": ["LAMBDA_TASK_ROOT", "_HANDLER"] });
+    let told = payload(&invoke(&client, "echo", names).await);
+    let root = std::path::PathBuf::from(told[0].as_str().expect("a folder"));
+    assert!(root.join("bootstrap").is_file() && told[1] == "bootstrap", "{told}");
+    stack.shutdown().await;
+    assert!(!root.exists(), "what was unpacked goes with the stack");
+}
+
+#[tokio::test]
 async fn the_queue_meets_versions_by_weight() {
     let single = MappingSpec { batch_size_max: 1, concurrency_max: 3, ..mapping("jobs") };
     let spec = StackSpec { queues: vec![queue("jobs", 30)], mappings: vec![single], ..spec() };
