@@ -27,14 +27,15 @@ const SAID_BYTES_MAX: u64 = 16 * 1024;
 /// Starts one process of `function` beside those of the stack, waits for its first poll and ends it. Nothing it writes is kept.
 pub(crate) async fn measure(function: &Function) -> Result<Duration, InvokeError> {
     let failed = |exit: String, said: String| InvokeError::InitFailed {
-        function: function.name.clone(),
+        function: function.surroundings.name.clone(),
         exit,
         last_lines: said.lines().map(str::to_owned).collect(),
     };
     let unable = |error: std::io::Error| failed(error.to_string(), String::new());
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(unable)?;
     let runtime_api = listener.local_addr().map_err(unable)?.to_string();
-    let mut command = Command::new(&function.program);
+    let mut command = Command::new(&function.code.program);
+    command.current_dir(function.code.folder());
     command.env_clear().envs(function.environment("cold-start")).env("AWS_LAMBDA_RUNTIME_API", runtime_api);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let started = Instant::now();

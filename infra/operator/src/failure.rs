@@ -13,8 +13,8 @@ use windlass::{
 };
 
 use crate::{
-    api::ApiError, demo::DemoError, functions::BuildError, infra_check::CheckError, local::LocalError,
-    package::PackageError, redacted, target::TargetError,
+    api::ApiError, bench::BenchError, demo::DemoError, functions::BuildError, infra_check::CheckError,
+    local::LocalError, package::PackageError, redacted, target::TargetError,
 };
 
 /// The exit code of a command that failed.
@@ -88,6 +88,9 @@ pub enum Failure {
     /// Runs cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Something could not be measured.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// A run cannot be written to.
     #[error(transparent)]
     Interject(#[from] InterjectError),

@@ -15,6 +15,12 @@ use windlass_local::{
 /// The functions of the kit.
 pub const FUNCTIONS: [&str; 4] = ["intake", "step", "approval", "cleanup"];
 
+/// The alias that takes the traffic: the API, the queue and the schedules invoke it.
+pub const LIVE: &str = "live";
+
+/// The alias that a deploy moves, for looking at a version before traffic does.
+pub const CANDIDATE: &str = "candidate";
+
 /// The tenant of the local tokens and of the demo.
 pub const TENANT: &str = "acme";
 
@@ -143,6 +149,8 @@ pub fn kit(options: &Options) -> StackSpec {
             concurrency_max: options.step_concurrency_max,
         }],
         schedules: Job::ALL.iter().copied().map(schedule).collect(),
+        aliases: vec![LIVE.to_owned(), CANDIDATE.to_owned()],
+        traffic_alias: LIVE.to_owned(),
         ..StackSpec::empty(AUDIENCE)
     }
 }
