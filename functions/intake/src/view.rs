@@ -169,7 +169,7 @@ impl Shown {
         Shown {
             run_id: head.run,
             trace_id: state.trace,
-            task: state.request.task.clone(),
+            task: redactions.task(&state.request.task),
             actor: state.request.actor.clone(),
             created: state.accepted_at,
             release: head.release,

@@ -35,6 +35,7 @@ pub(crate) async fn measure(function: &Function) -> Result<Duration, InvokeError
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(unable)?;
     let runtime_api = listener.local_addr().map_err(unable)?.to_string();
     let mut command = Command::new(&function.code.program);
+    command.current_dir(function.code.folder());
     command.env_clear().envs(function.environment("cold-start")).env("AWS_LAMBDA_RUNTIME_API", runtime_api);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let started = Instant::now();

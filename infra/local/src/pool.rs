@@ -114,6 +114,11 @@ impl Pool {
         })
     }
 
+    /// Whose processes they are.
+    pub(crate) const fn function(&self) -> &Function {
+        &self.function
+    }
+
     /// Invokes, waits for the answer and says how long the process worked on it. An invocation that was handed over goes on when the
     /// invoker goes away.
     pub(crate) async fn invoke(&self, call: Call, patience: Patience) -> (Answer, Duration) {
@@ -160,11 +165,6 @@ impl Pool {
             }
         }
         self.status()
-    }
-
-    /// What its processes run.
-    pub(crate) fn function(&self) -> &Function {
-        &self.function
     }
 
     pub(crate) fn status(&self) -> FunctionStatus {

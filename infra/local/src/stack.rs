@@ -26,7 +26,7 @@ use crate::{
     function::{FunctionStatus, InvokeError, Surroundings},
     http_api::{self, Front},
     issuer::Issuer,
-    lambda::{Code, Configuration, Functions, Qualifier, Versioned},
+    lambda::{Code, Configuration, Functions, Qualifier, Version, Versioned},
     lambda_api::LambdaApi,
     listener,
     logs::Sink,
@@ -174,16 +174,16 @@ impl Stack {
         starting.join_all().await.into_iter().collect()
     }
 
-    /// How long a fresh process of what traffic meets of a function takes from its start to its first poll. It is ended then; the
-    /// pool knows nothing of it.
+    /// How long a fresh process of a function takes from its start to its first poll. It is ended then; nothing else knows of it.
     ///
     /// # Errors
     /// When there is no such function, or it does not come to poll.
     pub async fn cold_start(&self, function: &str) -> Result<Duration, InvokeError> {
         let unknown = || InvokeError::UnknownFunction { function: function.to_owned() };
-        let all = self.functions.get(function).ok_or_else(unknown)?;
-        let (_, pool) = all.choose(&self.functions.traffic).ok_or_else(unknown)?;
-        cold_start::measure(pool.function()).await
+        let target = self.functions.target(function).ok_or_else(unknown)?;
+        let qualifier = target.qualifier.unwrap_or(Qualifier::Version(Version::Latest));
+        let found = target.function.find(&qualifier).map_err(|_| unknown())?;
+        cold_start::measure(found.revision.pool.function()).await
     }
 
     /// Invokes a function as traffic does, or another version by a name like `step:2`, and waits for what it returns

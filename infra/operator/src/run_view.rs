@@ -51,7 +51,7 @@ fn head_table(head: &Head, history: Option<&History>) -> Table {
     }
     row("tenant", head.tenant.to_string());
     row("actor", head.actor.to_string());
-    row("task", head.task.clone());
+    row("task", redacted::text(&head.task));
     row("release", head.release.to_string());
     row("created", head.created.to_string());
     if let Some(due) = head.due {

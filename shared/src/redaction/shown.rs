@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Pointer, Redaction};
 use crate::{
     agent::redaction::Redaction as OwnRule,
-    ids::{ApprovalId, ToolName},
+    ids::{ApprovalId, NAME_CHARS_MAX, Task, ToolName},
     run::entry::Entry,
 };
 
@@ -112,6 +112,13 @@ impl Redactions {
         self.tool(Some(tool)).answer.value(&rule.of_answer(answer))
     }
 
+    /// A task: whoever asks writes it. A mark within it has no brackets, which names cannot have.
+    pub fn task(&self, task: &Task) -> Task {
+        let shown = Redaction::STRICT.text(task.as_str()).replace(['[', ']'], "");
+        // Marks are made of what a name may have; only a long one has to be cut.
+        shown.chars().take(NAME_CHARS_MAX).collect::<String>().parse().unwrap_or_else(|_| task.clone())
+    }
+
     /// A sentence: an error, a reason, a note.
     pub fn text(&self, text: &str) -> String {
         Redaction::STRICT.text(text).into_owned()
@@ -176,7 +183,10 @@ impl InOrder<'_> {
         let mut shown = Map::new();
         for (name, field) in event {
             let field = match (kind, name.as_str()) {
-                ("accepted", "request") => with(field, "payload", |payload| self.redactions.request(payload)),
+                ("accepted", "request") => {
+                    let field = with(field, "payload", |payload| self.redactions.request(payload));
+                    with(&field, "task", |task| self.task(task))
+                }
                 ("accepted", "trace" | "source" | "limits") | (_, "usage" | "usage_totals") => field.clone(),
                 ("planned", "plan") => self.plan(field),
                 ("approval_requested", "action") => with(field, "arguments", |arguments| {
@@ -199,6 +209,13 @@ impl InOrder<'_> {
             shown.insert(name.clone(), field);
         }
         shown
+    }
+
+    fn task(&self, task: &Value) -> Value {
+        match Task::deserialize(task) {
+            Ok(task) => json!(self.redactions.task(&task)),
+            Err(_) => Redaction::STRICT.value(task),
+        }
     }
 
     /// The call that an event is about, by its number or by that of its approval.

@@ -83,7 +83,7 @@ pub struct RunEvent {
     pub operation: String,
     /// Who asked; a digest when the name itself is personal data.
     pub actor: String,
-    /// What was asked.
+    /// What was asked, redacted.
     pub task: Task,
     /// `accepted`, `waited`, `held`, `responded`, `cancelled`, `abandoned`, `replayed` or `ended`.
     pub status: String,

@@ -292,7 +292,7 @@ impl Narrative {
         RunEvent {
             operation: "invoke_agent".to_owned(),
             actor: self.pseudonym(self.accepted.request.actor.as_str()),
-            task: self.accepted.request.task.clone(),
+            task: Redactions::default().task(&self.accepted.request.task),
             status: status.to_owned(),
             source: None,
             outcome: None,

@@ -59,25 +59,27 @@ async fn every_scenario_is_told_by_the_schema_and_its_run_rebuilt_as_the_journal
     let refund = scenarios.iter().position(|one| one.decision.is_some()).expect("one waits for a person");
     let words = ["runs", "trace", &runs[refund], "--json", "--events"];
     let words: Vec<&str> = words.into_iter().chain(files.iter().map(String::as_str)).collect();
+    let story = rebuilt(&types(&kit, &words).await).join("\n").replace(&runs[refund], "RUN");
+    let policy = story.split_whitespace().find(|word| word.starts_with("cedar-")).expect("a policy").to_owned();
     expect_test::expect![[r#"
         1 accepted
         2 model call 8
-        2 policy cedar-c81fe9a9bea5 on call 1: allow by look-up
-        2 call 1 look_up_order {"order":"A-1002"} attempted by cedar-c81fe9a9bea5
-        3 call 1 look_up_order {"order":"A-1002"} succeeded by cedar-c81fe9a9bea5
+        2 policy POLICY on call 1: allow by look-up
+        2 call 1 look_up_order {"order":"A-1002"} attempted by POLICY
+        3 call 1 look_up_order {"order":"A-1002"} succeeded by POLICY
         3 model call 8
-        3 policy cedar-c81fe9a9bea5 on call 2: require_approval by large-refund
-        3 approval 01M7Y56DB4GKRJZVQP0B1N0GXN-2-1 requested by nobody
-        4 approval 01M7Y56DB4GKRJZVQP0B1N0GXN-2-1 approved by fin
-        5 call 2 refund {"order":"A-1002","amount_cents":129900} attempted by 01M7Y56DB4GKRJZVQP0B1N0GXN-2-1
-        6 call 2 refund {"order":"A-1002","amount_cents":129900} succeeded by 01M7Y56DB4GKRJZVQP0B1N0GXN-2-1
+        3 policy POLICY on call 2: require_approval by large-refund
+        3 approval RUN-2-1 requested by nobody
+        4 approval RUN-2-1 approved by fin
+        5 call 2 refund {"order":"A-1002","amount_cents":129900} attempted by RUN-2-1
+        6 call 2 refund {"order":"A-1002","amount_cents":129900} succeeded by RUN-2-1
         6 model call 8
-        6 policy cedar-c81fe9a9bea5 on call 3: allow by write
-        6 call 3 write_to_customer {"order":"A-1002","text":"Your refund of 129900 cents for order A-1002 is on its way."} attempted by cedar-c81fe9a9bea5
-        7 call 3 write_to_customer {"order":"A-1002","text":"Your refund of 129900 cents for order A-1002 is on its way."} succeeded by cedar-c81fe9a9bea5
+        6 policy POLICY on call 3: allow by write
+        6 call 3 write_to_customer {"order":"A-1002","text":"Your refund of 129900 cents for order A-1002 is on its way."} attempted by POLICY
+        7 call 3 write_to_customer {"order":"A-1002","text":"Your refund of 129900 cents for order A-1002 is on its way."} succeeded by POLICY
         8 model answer 8
         8 responded
-        8 ended completed after 4 steps, 144 tokens"#]].assert_eq(&rebuilt(&types(&kit, &words).await).join("\n"));
+        8 ended completed after 4 steps, 144 tokens"#]].assert_eq(&story.replace(&policy, "POLICY"));
     kit.stack.shutdown().await;
 }
 

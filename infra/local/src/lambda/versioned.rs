@@ -114,7 +114,7 @@ impl Versioned {
     }
 
     /// The pool for one invocation: an alias is decided now.
-    pub(crate) fn choose(&self, qualifier: &Qualifier) -> Option<(Version, Arc<Pool>)> {
+    pub(super) fn choose(&self, qualifier: &Qualifier) -> Option<(Version, Arc<Pool>)> {
         let state = lock(&self.state);
         let version = match qualifier {
             Qualifier::Version(version) => *version,
