@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{
     Advanced,
     spending::{Funds, spend_of},
-    switches::{May, not_made},
+    switches::{May, not_made, of_repetition},
     turn::{Flushed, Interrupted, Turn},
 };
 use crate::{
@@ -305,6 +305,7 @@ impl Turn<'_> {
             return Ok(None);
         }
         let mut held = None;
+        let repeated = matches!(call.status, CallStatus::Attempted { .. });
         let outcome = match self.stopped_at_the_last_moment(&call, spec.effect).await {
             Some(stopped) => {
                 held = stopped.hold;
@@ -314,9 +315,11 @@ impl Turn<'_> {
                 let context = self.context(id);
                 let until = self.now() + spec.timeout;
                 let result = before(self.engine.clock.as_ref(), until, tool.call(&context, &call.arguments)).await;
-                self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
+                let outcome =
+                    self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))));
+                if repeated { of_repetition(outcome) } else { outcome }
             }
-            None => not_made(matches!(call.status, CallStatus::Attempted { .. }), "the lease ran low", self.now()),
+            None => not_made(repeated, "the lease ran low", self.now()),
         };
         info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "called");
         self.record(returned(id, attempt, outcome))?;

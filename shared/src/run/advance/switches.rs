@@ -365,3 +365,13 @@ pub(super) fn not_made(repeated: bool, why: &str, now: Timestamp) -> ToolOutcome
         true => ToolOutcome::Unknown { message: format!("not repeated: {why}"), retry_at: Some(now) },
     }
 }
+
+/// What a repetition's outcome says of the call. An earlier attempt has no outcome and may have taken effect; that this one did not
+/// says nothing about that.
+pub(super) fn of_repetition(outcome: ToolOutcome) -> ToolOutcome {
+    match outcome {
+        ToolOutcome::Refused { message } => ToolOutcome::Unknown { message, retry_at: None },
+        ToolOutcome::Unavailable { message, retry_at } => ToolOutcome::Unknown { message, retry_at },
+        outcome => outcome,
+    }
+}
