@@ -2,12 +2,13 @@
 //!
 //! No secret is in it, only the names of secrets; see [`crate::secrets`].
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     budgets::Allowance,
+    door,
     ids::Release,
     redaction::Redactions,
     run::{accept::Terms, limits::Limits},
@@ -182,8 +183,10 @@ pub struct Http {
     pub tenant_claim: String,
     /// The JWT claim that lists the roles.
     pub roles_claim: String,
-    /// Under which address people reach the API, without a final slash.
-    pub public_url: Option<String>,
+    /// How many runs may be started.
+    pub limits: door::rate::Limits,
+    /// From how much waiting work on fewer are.
+    pub backlog: door::pressure::Bounds,
 }
 
 /// What the function says about itself.
@@ -383,12 +386,25 @@ fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {
 fn http(read: &mut Reader<'_>) -> Option<Http> {
     let tenant_claim = read.text(&variables::TENANT_CLAIM);
     let roles_claim = read.text(&variables::ROLES_CLAIM);
-    let public_url = read.optional(&variables::PUBLIC_URL, Reader::url);
+    let actor = parsed(read, &variables::ACTOR_RATE_LIMIT);
+    let tenant = parsed(read, &variables::TENANT_RATE_LIMIT);
+    let busy = parsed(read, &variables::BACKLOG_BUSY_FROM);
+    let full = parsed(read, &variables::BACKLOG_MAX);
     Some(Http {
         tenant_claim: tenant_claim?,
         roles_claim: roles_claim?,
-        public_url: public_url?.map(|url| url.trim_end_matches('/').to_owned()),
+        limits: door::rate::Limits { tenant: tenant?, actor: actor? },
+        backlog: door::pressure::Bounds { busy: busy?, full: full? },
     })
+}
+
+/// What has a text of its own.
+fn parsed<T: FromStr<Err: fmt::Display>>(read: &mut Reader<'_>, variable: &Variable) -> Option<T> {
+    let parsed = read.text(variable)?.parse::<T>();
+    if let Err(error) = &parsed {
+        read.refuse(variable, error.to_string(), format!("set it to {}", variable.meaning));
+    }
+    parsed.ok()
 }
 
 /// Spans that are sound one by one may not fit together.

@@ -92,11 +92,14 @@ async fn respond(front: &Front, parts: Parts, body: Body, request_id: &str) -> R
     let claims: Option<Claims> = match route.authorization {
         Authorization::None => None,
         Authorization::Jwt => {
-            let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            // Two of them say two things.
+            let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
+            let only = given.next().filter(|_| given.next().is_none());
+            let authorization = only.and_then(|value| value.to_str().ok());
             Some(front.authorizer.claims(authorization, now.as_secs()).map_err(|_| Refusal::Unauthorized)?)
         }
     };
-    let body: Bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Refusal::TooLarge)?;
+    let body: Bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Refusal::of_body(&error))?;
     let event = Event {
         parts: &parts,
         body: &body,
@@ -128,6 +131,7 @@ enum Refusal {
     Unauthorized,
     NotFound,
     TooLarge,
+    Malformed,
     Failed,
     Unavailable,
     TimedOut,
@@ -149,11 +153,20 @@ impl From<InvokeError> for Refusal {
 }
 
 impl Refusal {
+    /// A body is too large, or cannot be read as the request says.
+    fn of_body(error: &axum::Error) -> Self {
+        match std::error::Error::source(error) {
+            Some(source) if source.to_string() == "length limit exceeded" => Self::TooLarge,
+            _ => Self::Malformed,
+        }
+    }
+
     fn response(self) -> Response<Body> {
         let (status, body) = match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, r#"{"message":"Unauthorized"}"#),
             Self::NotFound => (StatusCode::NOT_FOUND, r#"{"message":"Not Found"}"#),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#),
+            Self::Malformed => (StatusCode::BAD_REQUEST, r#"{"message":"Bad Request"}"#),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, r#"{"message":"Service Unavailable"}"#),
             Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, r#"{"message":"Endpoint request timed out"}"#),

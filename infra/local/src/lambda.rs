@@ -10,6 +10,7 @@
 //! processes end when they have been idle for long.
 
 mod alias;
+mod aliases;
 mod asynchronous;
 mod functions;
 mod invoke;
@@ -17,10 +18,12 @@ mod package;
 mod qualifier;
 mod refusal;
 mod revision;
+mod running;
 mod versioned;
 
 pub(crate) use self::{
     alias::{Alias, Weight},
+    aliases::AliasChange,
     asynchronous::invoke_with_retries,
     functions::Functions,
     invoke::{Asked, Target},
@@ -28,5 +31,5 @@ pub(crate) use self::{
     qualifier::{AliasName, Qualifier, Version},
     refusal::Refusal,
     revision::Configuration,
-    versioned::{AliasChange, Published, Versioned},
+    versioned::{Published, Versioned},
 };

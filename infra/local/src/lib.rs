@@ -58,7 +58,7 @@ pub use self::{
     meter::Meter,
     secrets::SecretsError,
     spec::{
-        Authorization, FunctionSpec, Logs, MappingSpec, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec,
+        Authorization, FunctionSpec, Logs, MappingSpec, Order, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec,
         StackSpec, TableSpec,
     },
     stack::{Stack, StackError},

@@ -10,6 +10,8 @@
 //! function's: its versions share them. A process that ends while it is idle is not used; one that ends on the way to its
 //! invocation gives the invocation back. A pool that is retired lets its processes finish what they have.
 
+mod watched;
+
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -21,15 +23,16 @@ use std::{
 use axum::body::Bytes;
 use tokio::{
     sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot, watch},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
+use self::watched::Watched;
 use crate::{
     delivery::{Delivery, WatchedListener},
     function::{Function, FunctionStatus, InvokeError},
     identifier, listener,
-    logs::{LastLines, Readers},
-    process::{self, Answer, Hand, INIT_LIMIT, InitFailure, Invocation, Process},
+    logs::LastLines,
+    process::{Answer, Hand, INIT_LIMIT, InitFailure, Invocation, Process},
     runtime_api::{self, Sandbox},
 };
 
@@ -378,42 +381,6 @@ impl Pool {
     fn remove(&self, process: &Arc<Process>) {
         lock(&self.processes).retain(|other| !Arc::ptr_eq(other, process));
         lock(&self.idle).retain(|idle| !Arc::ptr_eq(&idle.process, process));
-    }
-}
-
-/// A process with what is only needed when it ends.
-struct Watched {
-    process: Arc<Process>,
-    readers: Readers,
-    delivery: Delivery,
-    /// Dropped last, which stops the process's Runtime API.
-    _stop: watch::Sender<bool>,
-}
-
-impl Watched {
-    /// Enforces deadlines, and cleans up when the process has ended.
-    async fn watch_over(self, pool: Weak<Pool>, limit: Duration) {
-        let process = self.process;
-        let mut look_at = process.check(Instant::now(), limit);
-        let status = loop {
-            match timeout_at(look_at, process.ended()).await {
-                Ok(status) => break status,
-                Err(_) => look_at = process.check(Instant::now(), limit),
-            }
-        };
-        if let Some(pool) = pool.upgrade() {
-            pool.remove(&process);
-        }
-        if self.delivery.was_left_unread().await {
-            process.give_back();
-        }
-        self.readers.drain().await;
-        if let Some(failure) = process.bury(&process::describe(status)) {
-            if let Some(pool) = pool.upgrade() {
-                pool.note_failure(failure.clone());
-            }
-            process.report(failure);
-        }
     }
 }
 

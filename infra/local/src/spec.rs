@@ -124,6 +124,18 @@ pub struct QueueSpec {
     pub retention: Duration,
     /// Where messages go that are received too often.
     pub redrive: Option<Redrive>,
+    /// Which message comes next. Of no consequence for a FIFO queue.
+    pub order: Order,
+}
+
+/// Which message of a standard queue comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// What a noisy group sent waits behind what others sent, as SQS has it for messages with groups.
+    #[default]
+    Fair,
+    /// The oldest, whoever sent it, as if no message had a group: for comparison.
+    Arrival,
 }
 
 /// A redrive policy.

@@ -114,6 +114,33 @@ async fn a_version_finishes_what_it_has_when_its_alias_moves_away() {
 }
 
 #[tokio::test]
+async fn no_request_fails_while_the_alias_moves_to_and_fro() {
+    let routes = vec![support::route("POST", "/who", Authorization::None)];
+    let (stack, client) = seeded(StackSpec { routes, ..spec() }).await;
+    publish(&client, "r2").await;
+    let (http, url) = (http(), format!("{}/who", stack.api_url()));
+    let requests = async || {
+        let mut seen = [false; 2];
+        for _ in 0..200 {
+            let answer = http.post(&url).json(&who()).send().await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+            let (version, _): (String, Option<String>) = answer.json().await.expect("two variables");
+            seen[usize::from(version == "2")] = true;
+        }
+        seen
+    };
+    let moves = async {
+        for turn in 0..40 {
+            let (version, other) = if turn % 2 == 0 { ("2", "1") } else { ("1", "2") };
+            route(&client, version, (turn % 3 == 0).then_some((other, 0.5))).await;
+        }
+    };
+    let (one, two, ()) = tokio::join!(requests(), requests(), moves);
+    assert_eq!([one[0] || two[0], one[1] || two[1]], [true, true], "both versions answered");
+    stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_latest_was_finishes_what_it_has_and_ends_when_the_code_changes() {
     let (stack, client) = one_function(echo("echo")).await;
     let directory = tempfile::tempdir().expect("a directory");
@@ -174,6 +201,19 @@ async fn a_published_version_keeps_its_code_and_environment() {
     assert_ne!(versions[1].code_sha256(), versions[2].code_sha256());
     assert_eq!(versions[2].code_sha256(), versions[3].code_sha256());
     stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_binary_is_uploaded_and_runs_in_a_folder_of_its_own() {
+    let (stack, client) = one_function(echo("echo")).await;
+    let upload = client.update_function_code().function_name("echo").zip_file(Blob::new(releases::binary_package()));
+    upload.send().await.expect("the code changes");
+    let names = json!({ "env": ["LAMBDA_TASK_ROOT", "_HANDLER"] });
+    let told = payload(&invoke(&client, "echo", names).await);
+    let root = std::path::PathBuf::from(told[0].as_str().expect("a folder"));
+    assert!(root.join("bootstrap").is_file() && told[1] == "bootstrap", "{told}");
+    stack.shutdown().await;
+    assert!(!root.exists(), "what was unpacked goes with the stack");
 }
 
 #[tokio::test]

@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use tokio::sync::Semaphore;
 
 use super::{
-    alias::{Alias, Weight},
+    alias::Alias,
     package::Code,
     qualifier::{AliasName, Qualifier, Version},
     refusal::Refusal,
@@ -18,7 +17,7 @@ use super::{
 use crate::{
     clock::Clock,
     dice::Dice,
-    function::{Function, FunctionStatus, InvokeError, Surroundings},
+    function::{Function, Surroundings},
     identifier,
     metrics::Metrics,
     pool::Pool,
@@ -34,33 +33,24 @@ pub(crate) struct Versioned {
     pub(super) dice: Arc<dyn Dice>,
     clock: Arc<dyn Clock>,
     surroundings: Surroundings,
-    slots: Arc<Semaphore>,
-    state: Mutex<State>,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) state: Mutex<State>,
     /// Every pool that may have a process, also of what is no version any more.
-    pools: Mutex<Vec<Arc<Pool>>>,
+    pub(super) pools: Mutex<Vec<Arc<Pool>>>,
 }
 
-struct State {
+/// What can change.
+pub(super) struct State {
     latest: Revision,
     versions: BTreeMap<u64, Revision>,
     published_last: u64,
-    aliases: BTreeMap<AliasName, Alias>,
+    pub(super) aliases: BTreeMap<AliasName, Alias>,
 }
 
 /// What a version was published as.
 pub(crate) struct Published {
     pub(crate) version: Version,
     pub(crate) revision: Revision,
-}
-
-/// What `CreateAlias` and `UpdateAlias` may say.
-#[derive(Debug, Default)]
-pub(crate) struct AliasChange {
-    pub(crate) version: Option<Version>,
-    /// `Some(None)` takes the second version away.
-    pub(crate) weight: Option<Option<Weight>>,
-    pub(crate) description: Option<String>,
-    pub(crate) revision_id: Option<String>,
 }
 
 impl Versioned {
@@ -115,7 +105,7 @@ impl Versioned {
         let version = match qualifier {
             Qualifier::Version(version) => *version,
             Qualifier::Alias(name) => {
-                // Lambda says of a missing alias that there is no function, except when an alias is asked for as such.
+                // Lambda says of a missing alias that there is no function, unless it is asked for as an alias.
                 state.aliases.get(name).ok_or_else(|| self.missing(qualifier))?.version
             }
         };
@@ -236,151 +226,13 @@ impl Versioned {
         Ok(())
     }
 
-    pub(crate) fn aliases(&self) -> Vec<(AliasName, Alias)> {
-        lock(&self.state).aliases.iter().map(|(name, alias)| (name.clone(), alias.clone())).collect()
-    }
-
-    pub(crate) fn alias(&self, name: &AliasName) -> Result<Alias, Refusal> {
-        lock(&self.state).aliases.get(name).cloned().ok_or_else(|| self.no_alias(name))
-    }
-
-    pub(crate) fn create_alias(&self, name: AliasName, change: AliasChange) -> Result<Alias, Refusal> {
-        let mut state = lock(&self.state);
-        if state.aliases.contains_key(&name) {
-            return Err(Refusal::AliasExists { arn: self.qualified_arn(name.as_str()) });
-        }
-        let version = change.version.ok_or_else(|| Refusal::invalid("FunctionVersion is missing"))?;
-        let alias = Alias {
-            version,
-            weight: change.weight.flatten(),
-            description: change.description.unwrap_or_default(),
-            revision_id: identifier::uuid(),
-        };
-        self.check_alias(&state, &alias)?;
-        state.aliases.insert(name, alias.clone());
-        Ok(alias)
-    }
-
-    /// ```text
-    /// one ── GetAlias (revision a) ──────────────────── UpdateAlias if a ── refused: it is b by now
-    /// other ───────── GetAlias (a) ── UpdateAlias if a ── done, revision b
-    /// ```
-    pub(crate) fn update_alias(&self, name: &AliasName, change: AliasChange) -> Result<Alias, Refusal> {
-        let mut state = lock(&self.state);
-        let before = state.aliases.get(name).ok_or_else(|| self.no_alias(name))?;
-        if change.revision_id.as_ref().is_some_and(|revision_id| *revision_id != before.revision_id) {
-            return Err(Refusal::Stale);
-        }
-        let alias = Alias {
-            version: change.version.unwrap_or(before.version),
-            weight: change.weight.unwrap_or(before.weight),
-            description: change.description.unwrap_or_else(|| before.description.clone()),
-            revision_id: identifier::uuid(),
-        };
-        self.check_alias(&state, &alias)?;
-        state.aliases.insert(name.clone(), alias.clone());
-        Ok(alias)
-    }
-
-    /// Deleting what is not there is no error, as on Lambda.
-    pub(crate) fn delete_alias(&self, name: &AliasName) {
-        lock(&self.state).aliases.remove(name);
-    }
-
-    fn check_alias(&self, state: &State, alias: &Alias) -> Result<(), Refusal> {
-        for version in std::iter::once(alias.version).chain(alias.weight.map(|weight| weight.version)) {
-            if state.revision(version).is_none() {
-                return Err(self.missing(version));
-            }
-        }
-        let Some(weight) = alias.weight else { return Ok(()) };
-        if alias.version == Version::Latest || weight.version == Version::Latest {
-            return Err(Refusal::invalid("$LATEST is not supported for an alias pointing to more than 1 version"));
-        }
-        if weight.version == alias.version {
-            let version = alias.version;
-            return Err(Refusal::invalid(format!(
-                "Invalid function version {version}. Function version {version} is already included in routing configuration."
-            )));
-        }
-        Ok(())
-    }
-
-    fn missing(&self, qualifier: impl std::fmt::Display) -> Refusal {
+    pub(super) fn missing(&self, qualifier: impl std::fmt::Display) -> Refusal {
         Refusal::NoFunction { arn: self.qualified_arn(qualifier) }
-    }
-
-    fn no_alias(&self, name: &AliasName) -> Refusal {
-        Refusal::NoAlias { arn: self.qualified_arn(name.as_str()) }
-    }
-
-    /// Processes at work.
-    pub(super) fn busy(&self) -> usize {
-        self.concurrency_max.saturating_sub(self.slots.available_permits())
-    }
-
-    /// Resolves when an invocation would find a slot.
-    pub(super) async fn available(&self) -> Result<(), InvokeError> {
-        self.slots.acquire().await.map(drop).map_err(|_| InvokeError::ShuttingDown)
-    }
-
-    /// The pools behind a qualifier, the most likely first.
-    fn pools_behind(&self, qualifier: &Qualifier) -> Vec<Arc<Pool>> {
-        let state = lock(&self.state);
-        let versions: Vec<Version> = match qualifier {
-            Qualifier::Version(version) => vec![*version],
-            Qualifier::Alias(name) => state.aliases.get(name).into_iter().flat_map(Alias::versions).collect(),
-        };
-        versions.into_iter().filter_map(|version| Some(Arc::clone(&state.revision(version)?.pool))).collect()
-    }
-
-    /// Starts a process of each version behind a qualifier that has none; how the first is doing.
-    pub(crate) async fn warm(&self, qualifier: &Qualifier) -> FunctionStatus {
-        let mut statuses = Vec::new();
-        for pool in self.pools_behind(qualifier) {
-            statuses.push(pool.warm().await);
-        }
-        statuses.into_iter().next().unwrap_or(FunctionStatus::Starting)
-    }
-
-    pub(crate) fn status(&self, qualifier: &Qualifier) -> FunctionStatus {
-        self.pools_behind(qualifier).first().map_or(FunctionStatus::Starting, |pool| pool.status())
-    }
-
-    /// The processes behind a qualifier, or all.
-    pub(crate) fn pids(&self, qualifier: Option<&Qualifier>) -> Vec<u32> {
-        let pools = qualifier.map_or_else(|| lock(&self.pools).clone(), |qualifier| self.pools_behind(qualifier));
-        pools.iter().flat_map(|pool| pool.pids()).collect()
-    }
-
-    /// Ends processes that have been idle for long, and forgets pools that are neither a version nor have a process.
-    pub(crate) fn end_idle(&self, limit: Duration) {
-        for pool in lock(&self.pools).iter() {
-            pool.end_idle(limit);
-        }
-        lock(&self.pools).retain(|pool| !pool.is_over());
-    }
-
-    /// Kills every process without waiting for it; nothing is started any more.
-    pub(crate) fn kill(&self) {
-        self.slots.close();
-        for pool in lock(&self.pools).iter() {
-            pool.kill();
-        }
-    }
-
-    /// Kills every process and waits for their end.
-    pub(crate) async fn close(&self) {
-        self.kill();
-        let pools = lock(&self.pools).clone();
-        for pool in pools {
-            pool.close().await;
-        }
     }
 }
 
 impl State {
-    fn revision(&self, version: Version) -> Option<&Revision> {
+    pub(super) fn revision(&self, version: Version) -> Option<&Revision> {
         match version {
             Version::Latest => Some(&self.latest),
             Version::Number(number) => self.versions.get(&number),
@@ -398,6 +250,6 @@ impl Revision {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ use aws_sdk_lambda::{
     types::{AliasRoutingConfiguration, Environment},
 };
 use serde_json::{Value, json};
-use zip::{ZipWriter, write::SimpleFileOptions};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::support::echo_program;
 
@@ -116,6 +116,15 @@ pub fn package(release: &str) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("bootstrap", SimpleFileOptions::default().unix_permissions(0o755)).expect("a file");
     zip.write_all(script.as_bytes()).expect("its content");
+    zip.finish().expect("a zip").into_inner()
+}
+
+/// A package that is the echo program itself, as it is built: larger than any other service takes.
+pub fn binary_package() -> Vec<u8> {
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).unix_permissions(0o755);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file("bootstrap", stored).expect("a file");
+    zip.write_all(&std::fs::read(echo_program()).expect("the program")).expect("its content");
     zip.finish().expect("a zip").into_inner()
 }
 

@@ -40,6 +40,9 @@ const HEAD: By = By::Code("shared/src/aws/heads.rs", "get_item", "Runs");
 const LIST: By = By::Code("shared/src/aws/heads.rs", "query", "Runs");
 const LISTED: By = By::Code("shared/src/aws/heads.rs", "batch_get_item", "Runs");
 const LEASE: By = By::Code("shared/src/aws/lease.rs", "update_item", "Runs");
+const RECORDED: By = By::Code("shared/src/aws/idempotency.rs", "get_item", "Runs");
+const TAKE: By = By::Code("shared/src/aws/buckets.rs", "update_item", "RateBuckets");
+const DEPTH: By = By::Code("shared/src/aws/queue.rs", "get_queue_attributes", "StepQueue");
 const WAKE: By = By::Code("shared/src/aws/queue.rs", "send_message", "StepQueue");
 const WAKE_MANY: By = By::Code("shared/src/aws/queue.rs", "send_message_batch", "StepQueue");
 const POSTPONE: By = By::Code("shared/src/aws/queue.rs", "change_message_visibility", "StepQueue");
@@ -66,6 +69,9 @@ pub(super) const CALLS: &[Call] = &[
     call("intake", "dynamodb:GetItem", RUNS, HEAD),
     call("intake", "dynamodb:GetItem", CONTROLS, CONTROL),
     call("intake", "dynamodb:GetItem", CONTROLS, BALANCE),
+    call("intake", "dynamodb:GetItem", IDEMPOTENCY, RECORDED),
+    call("intake", "dynamodb:UpdateItem", CONTROLS, TAKE),
+    call("intake", "sqs:GetQueueAttributes", QUEUE, DEPTH),
     call("intake", "sqs:SendMessage", QUEUE, WAKE),
     call("step", "dynamodb:PutItem", RUNS, APPEND),
     call("step", "dynamodb:PutItem", IDEMPOTENCY, ACCEPT),

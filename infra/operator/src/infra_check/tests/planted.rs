@@ -156,6 +156,10 @@ planted! {
     // The door.
     a_route_without_a_token:
         set("/Resources/StartRunRoute/Properties/AuthorizationType", json!("NONE")), "routes", "StartRunRoute", "without a token";
+    a_look_at_readiness_that_takes_a_token:
+        set("/Resources/ReadyRoute/Properties/AuthorizationType", json!("JWT")), "routes", "ReadyRoute", "takes a token";
+    rate_buckets_under_every_key:
+        remove("/Resources/IntakeRole/Properties/Policies/0/PolicyDocument/Statement/5/Condition"), "permissions", "IntakeRole", "under other keys";
     a_token_for_any_audience:
         set("/Resources/Authorizer/Properties/JwtConfiguration/Audience", json!([])), "routes", "StartRunRoute", "named audience";
     a_route_that_is_missing:
