@@ -18,7 +18,7 @@ mod model;
 mod read;
 mod variables;
 
-pub use model::{Cassette, InvalidModelName, LastResort, Model, ModelName, Price, Route};
+pub use model::{Cassette, InvalidModelName, LastResort, Model, ModelName, Price, Route, key_names};
 use read::Reader;
 pub use read::{ConfigErrors, ConfigProblem};
 pub use variables::{Fallback, Group, VARIABLES, Variable};
@@ -103,6 +103,8 @@ pub struct Runtime {
     pub environment: Environment,
     /// Which release; entries record it.
     pub release: Release,
+    /// How long one invocation of the step function may take: a function is not told its own timeout before it is invoked.
+    pub step_timeout: Duration,
     /// The name in logs, traces and metrics.
     pub service_name: String,
     /// How much is logged.
@@ -239,8 +241,7 @@ impl Config {
         let dataset_version = read.optional(&variables::EVAL_DATASET_VERSION, Reader::text);
         check_spans(&mut read, storage.as_ref(), policy.as_ref(), limits.as_ref());
         let model = model.zip(runtime.as_ref().zip(limits.as_ref()));
-        let model = model
-            .map(|(parts, (runtime, limits))| model::check(&mut read, parts, runtime.environment, limits.actor_day));
+        let model = model.map(|(parts, (runtime, limits))| model::check(&mut read, parts, runtime, limits.actor_day));
         let parts = (|| {
             let runtime = runtime?;
             let digest = read.digest();
@@ -295,6 +296,7 @@ fn runtime(read: &mut Reader<'_>) -> Option<Runtime> {
     let environments = [Environment::Dev, Environment::Staging, Environment::Production];
     let environment = read.one_of(&variables::ENVIRONMENT, &environments.map(|one| (one.name(), one)));
     let release = read.id(&variables::RELEASE);
+    let step_timeout = read.span(&variables::STEP_TIMEOUT_SECONDS, Duration::from_secs(1), 30..=900);
     let service_name = read.text(&variables::SERVICE_NAME);
     let levels = [
         ("error", LogLevel::Error),
@@ -304,7 +306,13 @@ fn runtime(read: &mut Reader<'_>) -> Option<Runtime> {
         ("trace", LogLevel::Trace),
     ];
     let log_level = read.one_of(&variables::LOG_LEVEL, &levels);
-    Some(Runtime { environment: environment?, release: release?, service_name: service_name?, log_level: log_level? })
+    Some(Runtime {
+        environment: environment?,
+        release: release?,
+        step_timeout: step_timeout?,
+        service_name: service_name?,
+        log_level: log_level?,
+    })
 }
 
 fn storage(read: &mut Reader<'_>) -> Option<Storage> {

@@ -178,7 +178,9 @@ impl Problem {
     /// The document about the request to `path`.
     pub(crate) fn document(&self, path: &str) -> Value {
         let (status, _, title) = self.kind.parts();
-        let mut document = self.extensions.as_ref().clone();
+        // A pointer into a payload holds the payload's own keys.
+        let redacted = |(name, value): (&String, &Value)| (name.clone(), Redaction::STRICT.value(value));
+        let mut document: Map<String, Value> = self.extensions.iter().map(redacted).collect();
         for (name, value) in [
             ("type", json!(self.kind.urn())),
             ("title", json!(title)),

@@ -5,11 +5,7 @@ mod event;
 mod response;
 mod route;
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -23,10 +19,12 @@ use serde_json::Value;
 use self::{event::Event, route::Routes};
 use crate::{
     authorizer::{Authorizer, Claims},
+    clock::Clock,
     function::InvokeError,
     identifier,
     issuer::Issuer,
-    pool::{Patience, Pool},
+    lambda::Functions,
+    pool::Patience,
     spec::{Authorization, RouteSpec},
 };
 
@@ -42,20 +40,20 @@ const SLOT_WAIT: Duration = Duration::from_secs(1);
 /// What the front needs to answer.
 pub(crate) struct Front {
     pub(crate) routes: Routes,
-    pub(crate) pools: HashMap<String, Arc<Pool>>,
+    pub(crate) functions: Arc<Functions>,
     pub(crate) authorizer: Authorizer,
     pub(crate) issuer: Arc<Issuer>,
-    pub(crate) account: String,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Front {
     pub(crate) fn new(
         routes: &[RouteSpec],
-        pools: HashMap<String, Arc<Pool>>,
+        functions: Arc<Functions>,
         issuer: Arc<Issuer>,
-        account: String,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { routes: Routes::new(routes), pools, authorizer: Authorizer::new(Arc::clone(&issuer)), issuer, account }
+        Self { routes: Routes::new(routes), functions, authorizer: Authorizer::new(Arc::clone(&issuer)), issuer, clock }
     }
 }
 
@@ -89,7 +87,7 @@ async fn answer(State(front): State<Arc<Front>>, request: Request<Body>) -> Resp
 }
 
 async fn respond(front: &Front, parts: Parts, body: Body, request_id: &str) -> Result<Response<Body>, Refusal> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = front.clock.since_epoch();
     let (route, parameters) = front.routes.find(&parts.method, parts.uri.path()).ok_or(Refusal::NotFound)?;
     let claims: Option<Claims> = match route.authorization {
         Authorization::None => None,
@@ -109,11 +107,11 @@ async fn respond(front: &Front, parts: Parts, body: Body, request_id: &str) -> R
         parameters: &parameters,
         claims: claims.as_deref(),
         request_id,
-        account: &front.account,
+        account: &front.functions.account,
         time: now,
     };
-    let pool = front.pools.get(&route.function).ok_or(Refusal::Failed)?;
-    let invocation = pool.invoke(event.to_json().ok_or(Refusal::Failed)?, Patience::Until(SLOT_WAIT));
+    let target = front.functions.traffic_target(&route.function).ok_or(Refusal::Failed)?;
+    let invocation = target.invoke(event.to_json().ok_or(Refusal::Failed)?, Patience::Until(SLOT_WAIT));
     match tokio::time::timeout(INTEGRATION_LIMIT, invocation).await {
         Ok(Ok(payload)) => response::from_payload(&payload).ok_or_else(|| {
             tracing::warn!(function = route.function, "the function's response is malformed");

@@ -15,6 +15,12 @@ use windlass_local::{
 /// The functions of the kit.
 pub const FUNCTIONS: [&str; 4] = ["intake", "step", "approval", "cleanup"];
 
+/// The alias that takes the traffic: the API, the queue and the schedules invoke it.
+pub const LIVE: &str = "live";
+
+/// The alias that a deploy moves, for looking at a version before traffic does.
+pub const CANDIDATE: &str = "candidate";
+
 /// The tenant of the local tokens and of the demo.
 pub const TENANT: &str = "acme";
 
@@ -146,6 +152,8 @@ pub fn kit(options: &Options) -> StackSpec {
             concurrency_max: options.step_concurrency_max,
         }],
         schedules: Job::ALL.iter().copied().map(schedule).collect(),
+        aliases: vec![LIVE.to_owned(), CANDIDATE.to_owned()],
+        traffic_alias: LIVE.to_owned(),
         ..StackSpec::empty(AUDIENCE)
     }
 }
@@ -177,6 +185,7 @@ fn environment(options: &Options) -> BTreeMap<String, String> {
     ];
     let mut environment: BTreeMap<String, String> =
         fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    environment.insert("STEP_TIMEOUT_SECONDS".to_owned(), STEP_TIMEOUT.as_secs().to_string());
     environment.extend(options.env.clone());
     environment
 }

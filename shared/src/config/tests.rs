@@ -64,6 +64,21 @@ fn an_empty_environment_is_reported_variable_by_variable() {
 }
 
 #[test]
+fn models_that_do_not_fit_into_an_invocation_are_refused() {
+    let (local, slow) = (("MODEL_BASE_URL", "http://127.0.0.1:1"), ("MODEL_TIMEOUT_SECONDS", "50"));
+    let first = [("MODEL", "openai:a"), local, slow];
+    assert!(Config::parse(with(&first)).is_ok());
+    let two = [&first[..], &[("MODEL_FALLBACK", "bedrock:b")]].concat();
+    let longer = [&two[..], &[("STEP_TIMEOUT_SECONDS", "110")]].concat();
+    assert!(Config::parse(with(&longer)).is_ok());
+    let problems = Config::parse(with(&two)).expect_err("110 s do not fit into 60").to_string();
+    let says = "`MODEL_TIMEOUT_SECONDS` is 50: 2 models with 50 s each and 10 s besides do not fit into the 60 s of an invocation";
+    assert!(problems.contains(says), "{problems}");
+    let script = [slow, ("MODEL_TIMEOUT_SECONDS", "600")];
+    assert!(Config::parse(with(&script[1..])).is_ok(), "a script takes no time");
+}
+
+#[test]
 fn each_bad_value_is_named_with_what_is_wrong_and_one_hint() {
     for (name, value, says) in [
         ("MODEL", "gpt", "is `gpt`; hint: use `script`, `anthropic:NAME`, `openai:NAME` or `bedrock:ID`"),

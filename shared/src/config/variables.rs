@@ -75,6 +75,7 @@ variables! {
 
     ENVIRONMENT: Runtime, Required, "`dev`, `staging` or `production`";
     RELEASE: Runtime, Required, "the release digest, which every entry records";
+    STEP_TIMEOUT_SECONDS: Runtime, Value("60"), "the step function's timeout in seconds (30 to 900)";
     SERVICE_NAME: Runtime, Value("windlass"), "the name in logs, traces and metrics";
     LOG_LEVEL: Runtime, Value("info"), "`error`, `warn`, `info`, `debug` or `trace`";
 

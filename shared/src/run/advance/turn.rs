@@ -64,6 +64,8 @@ pub(super) struct Turn<'e> {
     pub(super) strikes: u32,
     /// The controls as they were last read in this turn.
     pub(super) controls: Option<Arc<Document>>,
+    /// When that was.
+    pub(super) controls_read_at: Timestamp,
     /// What the model is asked with.
     pub(super) prompt: Arc<Prompt>,
     expires: Timestamp,
@@ -85,6 +87,7 @@ impl<'e> Turn<'e> {
             deadline,
             strikes,
             controls: None,
+            controls_read_at: Timestamp::from_millis(0),
             prompt,
             expires,
             pending: Vec::new(),
