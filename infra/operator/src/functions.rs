@@ -84,13 +84,13 @@ pub async fn build() -> Result<PathBuf, BuildError> {
     Ok(folder)
 }
 
-/// The profile that this command was built with, by the folder that it is in; `None` for the default one and for whatever was not
-/// built by cargo in a checkout.
+/// The profile that this command was built with, by the folder that it is in; `None` for the default one and for whatever is not in a
+/// folder of cargo's.
 fn profile() -> Option<String> {
     let executable = std::env::current_exe().ok()?;
-    let folders = executable.ancestors().skip(1).take(2).filter_map(|folder| folder.file_name()?.to_str());
-    let folder = folders.into_iter().find(|name| *name != "deps")?.to_owned();
-    (folder != "debug" && checkout().join("target").join(&folder).is_dir()).then_some(folder)
+    let folder = executable.ancestors().skip(1).find(|folder| !folder.ends_with("deps"))?;
+    let name = folder.file_name()?.to_str().filter(|name| *name != "debug")?;
+    folder.parent()?.join("CACHEDIR.TAG").exists().then(|| name.to_owned())
 }
 
 /// The variables that cargo sets for one package (<https://doc.rust-lang.org/cargo/reference/environment-variables.html>).
