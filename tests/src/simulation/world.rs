@@ -49,7 +49,7 @@ use super::{
     executor::BEGINNING,
     faults::Faults,
     faulty::Faulty,
-    flaws::{Ahead, Books, Flaw, Mislabelled, Stopped, Store},
+    flaws::{Ahead, Books, Flaw, Mislabelled, Store},
 };
 
 /// On which terms runs are taken on here.
@@ -205,20 +205,11 @@ impl World {
         let number = self.clocks.fetch_add(1, Ordering::SeqCst);
         let skew_millis = CLOCK_SKEW_MAX.as_millis() as u64;
         let by = match self.manner.flaw {
-            Some(Flaw::ClockStandsStill) => {
-                return Arc::new(Stopped { clock: self.clock.clone(), at: self.clock.now() });
-            }
             Some(Flaw::ClocksFarApart) => 100 * skew_millis * (number % 2),
             _ if self.manner.skewed => number.wrapping_mul(7_919) % (skew_millis + 1),
             _ => return self.clock.clone(),
         };
         Arc::new(Ahead { clock: self.clock.clone(), by: Duration::from_millis(by) })
-    }
-
-    /// When a process that starts now says to be dead for certain, by its clock.
-    pub(super) fn deadline_of(&self, clock: &dyn Clock) -> Timestamp {
-        let early = self.manner.flaw == Some(Flaw::DeadlineTooEarly);
-        clock.now() + if early { TIMEOUT / 2 } else { TIMEOUT }
     }
 
     fn tools(&self, clock: Arc<dyn Clock>) -> ToolSet {
