@@ -121,7 +121,8 @@ pub struct World {
     books: Arc<Books>,
     secrets: Arc<SecretValues>,
     rotations: AtomicU64,
-    manner: Manner,
+    /// How it is.
+    pub manner: Manner,
     clocks: AtomicU64,
 }
 
@@ -132,12 +133,14 @@ pub struct Manner {
     pub skewed: bool,
     /// Claims in vain after which a run is dead.
     pub strikes_max: u32,
+    /// What one actor may spend in a day.
+    pub allowance: Allowance,
     /// A guarantee that is broken.
     pub flaw: Option<Flaw>,
 }
 
 /// A world as it should be.
-pub const SOUND: Manner = Manner { skewed: false, strikes_max: 5, flaw: None };
+pub const SOUND: Manner = Manner { skewed: false, strikes_max: 5, allowance: ALLOWANCE, flaw: None };
 
 impl World {
     /// A new world with the orders of `scenario`.
@@ -253,7 +256,7 @@ impl World {
                 controls: Arc::new(self.faulty(Arc::clone(&self.controls))),
                 prompts: PromptCache::new(Arc::new(Prompts::new())),
                 budgets: Arc::new(self.faulty(Arc::clone(&self.accounts))),
-                allowance: ALLOWANCE,
+                allowance: self.manner.allowance,
             },
             release: "r1".parse().expect("a release"),
             strikes_max: self.manner.strikes_max,
