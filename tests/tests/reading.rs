@@ -276,3 +276,26 @@ fn an_answer_that_addresses_the_model_is_kept_and_pointed_out() {
     assert_eq!(state.calls[0].suspected, ["/text"]);
     assert!(matches!(&state.calls[0].status, CallStatus::Succeeded { value } if value["text"] != "fine"));
 }
+
+fn switch(world: &World, setting: &'static [&'static str]) {
+    run_to_end(&world.clock, world.operator(setting), deadline(&world.clock));
+}
+
+#[test]
+fn while_memory_writes_are_off_no_answer_is_kept_and_what_was_kept_is_still_good() {
+    let world = world();
+    let read =
+        Slow::new(world.clock.clone(), "read", Effect::Read, Some(CacheRule { kept_for: Duration::from_secs(60) }));
+    let ask = |key: &str, of: &str| run(&world, key, plan(&[("read", of)]), std::slice::from_ref(&read)).1;
+    ask("1", "a");
+    switch(&world, &["memory-writes=off"]);
+    ask("2", "a");
+    assert_eq!(read.calls().len(), 1, "what was kept is not good any more");
+    ask("3", "b");
+    ask("4", "b");
+    assert_eq!(read.calls().len(), 3, "an answer was kept");
+    switch(&world, &["memory-writes=on"]);
+    ask("5", "b");
+    ask("6", "b");
+    assert_eq!(read.calls().len(), 4);
+}

@@ -21,6 +21,7 @@ use windlass_operator::stack::{self, Options};
 use windlass_tests::{
     local_kit::{Kit, binaries},
     mcp::{Did, McpServer},
+    model_server::{Format, ModelServer},
 };
 
 /// Runs under way when a switch is thrown.
@@ -238,5 +239,72 @@ async fn no_runs_are_taken_on_while_new_ones_are_off_and_the_refusal_says_when_t
     assert_eq!(refused.headers.get("retry-after").and_then(|after| after.to_str().ok()), Some("60"));
     switchboard.lift("new-runs=on").await;
     assert_eq!(kit.submit("while", "drill/calls", json!({ "calls": [] })).await.status, 202);
+    kit.stack.shutdown().await;
+}
+
+/// Runs the `windlass` command and reads what it prints as JSON.
+async fn windlass(kit: &Kit, arguments: &[&str]) -> Value {
+    let output = std::process::Command::new(binaries().await.join("windlass"))
+        .args(arguments)
+        .args(["--json", "--endpoint-url", &kit.address.aws])
+        .env("USER", "olga")
+        .output()
+        .expect("the command runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "windlass {arguments:?}: {} {err}{out}", output.status);
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("windlass {arguments:?}: {error}: {out}"))
+}
+
+fn versions(entries: &[windlass::run::entry::Entry]) -> BTreeSet<String> {
+    let events = entries.iter().flat_map(|entry| &entry.events);
+    let planned = events.filter_map(|event| match event {
+        windlass::run::entry::Event::Planned { prompt_version, .. } => Some(prompt_version.clone()),
+        _ => None,
+    });
+    planned.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prompt_in_use_is_what_the_model_is_asked_with_a_run_says_which_and_a_route_to_no_model_holds_it() {
+    let model = ModelServer::start(Format::OpenAi, &[]).await;
+    let options = Options::new(binaries().await).with_model_of(|variable| match variable {
+        "MODEL" => Some("openai:test".to_owned()),
+        "MODEL_BASE_URL" => Some(model.url.clone()),
+        _ => None,
+    });
+    let kit = Kit::start(&options).await;
+    kit.seed("P", 3).await;
+    let refund = async |order: &str| {
+        let answer = kit.submit(order, "refund", json!({ "order": order, "amount_cents": 100 })).await;
+        answer.body["run_id"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+    };
+    let told = |text: &str| model.asked().iter().filter(|asked| asked.body.to_string().contains(text)).count();
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("prompt.txt");
+    std::fs::write(&file, "You work at a desk. Be brief, and kind.").expect("it is written");
+    let file = file.display().to_string();
+    windlass(&kit, &["prompts", "save", "refund", &file, "--note", "kinder"]).await;
+    let first = refund("P-1").await;
+    kit.until(&first, &["completed"], WITHIN).await;
+    assert_eq!(told("Be brief, and kind."), 0, "a saved prompt is not yet in use");
+
+    windlass(&kit, &["prompts", "use", "refund", "1", "--why", "a drill"]).await;
+    let second = refund("P-2").await;
+    kit.until(&second, &["completed"], WITHIN).await;
+    assert_eq!(told("Be brief, and kind."), 4, "every question of the run has it");
+    let (before, now) = (versions(&kit.entries(&first).await), versions(&kit.entries(&second).await));
+    println!("prompt versions recorded: {before:?} before, {now:?} after `windlass prompts use`");
+    assert_eq!(before, BTreeSet::from(["refund-desk-1".to_owned()]));
+    assert!(now.len() == 1 && now.iter().all(|version| version.starts_with("v1@")), "{now:?}");
+
+    windlass(&kit, &["controls", "set", "route.refund.model=openai:other", "--why", "a drill"]).await;
+    let third = refund("P-3").await;
+    let held = kit.until(&third, &["held"], WITHIN).await;
+    println!("held: {}", held["held"]);
+    assert!(held["held"].as_str().is_some_and(|why| why.contains("cannot ask the model `openai:other`")), "{held}");
+    let lifted = windlass(&kit, &["controls", "set", "route.refund.model=none", "--why", "a drill"]).await;
+    assert_eq!(lifted["runs_woken"], 1, "{lifted}");
+    kit.until(&third, &["completed"], WITHIN).await;
     kit.stack.shutdown().await;
 }

@@ -47,11 +47,21 @@ impl Request {
         };
         let traceparent = event.headers.get("traceparent").and_then(|value| value.to_str().ok());
         let trace = traceparent.and_then(TraceId::from_traceparent);
-        let query = event.query_string_parameters.iter();
+        // A parameter that is given twice has no value that anything takes.
+        let mut query: HashMap<String, String> = HashMap::new();
+        for (name, value) in event.query_string_parameters.iter() {
+            query
+                .entry(name.to_owned())
+                .and_modify(|first| {
+                    first.push(',');
+                    first.push_str(value);
+                })
+                .or_insert_with(|| value.to_owned());
+        }
         Request {
             method: context.http.method,
             path,
-            query: query.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            query,
             claims: context.authorizer.and_then(|authorizer| authorizer.jwt).unwrap_or_default().claims,
             headers: event.headers,
             body: event.body.filter(|body| !body.is_empty()),

@@ -66,8 +66,8 @@ pub async fn build() -> Result<PathBuf, BuildError> {
     // Together with this command, which depends on all of them: so every shared crate has the features that it has already been
     // compiled with.
     command.args(["-p", "windlass-operator"]).args(FUNCTIONS.iter().flat_map(|name| ["-p", name]));
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
+    if let Some(profile) = profile() {
+        command.args(["--profile", &profile]);
     }
     let output = command.stderr(Stdio::inherit()).stdin(Stdio::null()).output().await;
     let output = output.map_err(|source| BuildError::NoCargo { cargo, source })?;
@@ -82,6 +82,15 @@ pub async fn build() -> Result<PathBuf, BuildError> {
         folder = executable.parent().map(Path::to_owned).unwrap_or_default();
     }
     Ok(folder)
+}
+
+/// The profile that this command was built with, by the folder that it is in; `None` for the default one and for whatever was not
+/// built by cargo in a checkout.
+fn profile() -> Option<String> {
+    let executable = std::env::current_exe().ok()?;
+    let folders = executable.ancestors().skip(1).take(2).filter_map(|folder| folder.file_name()?.to_str());
+    let folder = folders.into_iter().find(|name| *name != "deps")?.to_owned();
+    (folder != "debug" && checkout().join("target").join(&folder).is_dir()).then_some(folder)
 }
 
 /// The variables that cargo sets for one package (<https://doc.rust-lang.org/cargo/reference/environment-variables.html>).

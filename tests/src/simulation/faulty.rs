@@ -20,7 +20,7 @@ use windlass::{
         Acceptance, Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
     },
     lease::{Claim, Leases, Leave, Left},
-    queue::{Message, QueueError, WakeUps},
+    queue::{Message, QueueError, Share, Sleeper, WakeUps},
     run::entry::{Entry, Seq},
 };
 
@@ -111,7 +111,7 @@ impl<P: Heads + ?Sized> Heads for Faulty<P> {
     async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
         self.faults.around("heads.due", store, self.inner.due(shard, now, limit)).await
     }
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError> {
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
         self.faults.around("heads.postpone_due", store, self.inner.postpone_due(run, seen, to)).await
     }
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
@@ -121,21 +121,21 @@ impl<P: Heads + ?Sized> Heads for Faulty<P> {
 
 #[async_trait]
 impl<P: WakeUps + ?Sized> WakeUps for Faulty<P> {
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError> {
+    async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError> {
         let fault = self.faults.before("wake_ups.send").await;
         let sending = async {
             match fault {
                 Fault::Lose => return Ok(()),
-                Fault::Twice => self.inner.send(message, delay).await?,
+                Fault::Twice => self.inner.send(message, share, delay).await?,
                 _ => {}
             }
             let late = if fault == Fault::Delay { LATE } else { Duration::ZERO };
-            self.inner.send(message, delay + late).await
+            self.inner.send(message, share, delay + late).await
         };
         self.faults.around_with(fault, queue, sending).await
     }
-    async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
-        self.faults.around("wake_ups.send_batch", queue, self.inner.send_batch(runs)).await
+    async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
+        self.faults.around("wake_ups.send_batch", queue, self.inner.send_batch(sleepers)).await
     }
     async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
         self.faults.around("wake_ups.postpone", queue, self.inner.postpone(receipt, span)).await

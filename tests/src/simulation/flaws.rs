@@ -188,7 +188,7 @@ impl Heads for Store {
         self.runs.due(shard, now, limit).await
     }
 
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError> {
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
         let far = Duration::from_secs(365 * 24 * 3600);
         let to = if self.has(Flaw::SweepDropsDue) { to + far } else { to };
         self.runs.postpone_due(run, seen, to).await

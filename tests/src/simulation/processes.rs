@@ -83,7 +83,7 @@ impl World {
             };
             let seq = history.state.seq + 1;
             if let Ok(Interjected::Written) = outside.journal.interject(run, seq, &entry, Expected::Dead).await {
-                outside.wake(run).await;
+                outside.wake(run, &history.state.request.tenant).await;
             }
         })
     }

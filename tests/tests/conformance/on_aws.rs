@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use windlass::{
     aws::{self, clients::Clients},
+    door::rate::Buckets,
     run::stored::Body,
 };
 use windlass_local::{QueueSpec, Redrive, SecretSpec, Stack, StackSpec, TableSpec};
@@ -46,7 +47,7 @@ pub async fn stores() -> Subject<Stores, Stack> {
     let ports = Stores {
         journal: runs.clone(),
         leases: runs.clone(),
-        heads: runs,
+        heads: runs.clone(),
         retention: Arc::new(aws::ExpiredItems::new(
             client.clone(),
             "test-runs",
@@ -60,6 +61,8 @@ pub async fn stores() -> Subject<Stores, Stack> {
         controls: Arc::new(aws::LiveControls::new(client.clone(), "test-controls")),
         prompts: Arc::new(aws::PromptVersions::new(client.clone(), "test-controls")),
         budgets: Arc::new(aws::Accounts::new(client.clone(), "test-controls")),
+        buckets: [0, 1].map(|_| Arc::new(aws::RateBuckets::new(client.clone(), "test-controls")) as Arc<dyn Buckets>),
+        requests: runs.clone(),
         planting: Arc::new(Plants(client)),
         random: SeededRandom::new(1),
         clock,
@@ -101,6 +104,7 @@ async fn queues() -> Subject<Queues, Stack> {
         visibility_timeout: VISIBILITY,
         retention: Duration::from_secs(24 * 3600),
         redrive,
+        order: windlass_local::Order::Fair,
     };
     let redrive = Redrive { dead_letter_queue: "dead".to_owned(), receive_count_max: RECEIVES_MAX };
     let queues = vec![queue("dead", None), queue("step", Some(redrive))];

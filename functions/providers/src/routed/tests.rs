@@ -66,8 +66,12 @@ fn clock() -> Arc<ManualClock> {
 
 /// Asks, moving the clock on whenever everything waits for it.
 async fn ask(routed: &Routed, clock: &ManualClock) -> Result<Answer, ModelError> {
+    ask_routed(routed, clock, None).await
+}
+
+async fn ask_routed(routed: &Routed, clock: &ManualClock, model: Option<&str>) -> Result<Answer, ModelError> {
     let request = request(json!({}));
-    let mut answer = routed.answer(question(&request, &[], &[]));
+    let mut answer = routed.answer(Question { model, ..question(&request, &[], &[]) });
     loop {
         if let std::task::Poll::Ready(answer) = futures::poll!(&mut answer) {
             return answer;
@@ -94,6 +98,16 @@ async fn the_second_answers_while_the_first_does_not_and_the_first_again_once_it
     assert_eq!(second.answered, u64::from(FAILURES_MAX) + 3);
     clock.advance(OPEN_FOR);
     assert_eq!(model_of(ask(&routed, &clock).await), "a");
+}
+
+#[tokio::test]
+async fn a_question_that_is_routed_to_a_model_is_asked_of_it_first_and_of_the_others_after_it() {
+    let clock = clock();
+    let moves = [Move::Answer, Move::Unavailable(Duration::ZERO)];
+    let routed = Routed::new(vec![told("a", &[Move::Answer]), told("b", &moves)], LastResort::Rest, clock.clone());
+    assert!(routed.can_ask("a") && routed.can_ask("b") && !routed.can_ask("c"));
+    assert_eq!(model_of(ask_routed(&routed, &clock, Some("b")).await), "b");
+    assert_eq!(model_of(ask_routed(&routed, &clock, Some("b")).await), "a", "b does not answer any more");
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
-//! `docs/runbook.md` and `docs/deploy.md` are true: what they name exists.
+//! The pages that somebody types from are true: what they name exists.
 
 use std::collections::BTreeSet;
 
 use clap::Parser as _;
 use serde_json::Value;
+use windlass::controls::{Settings, setting::SETTINGS};
 
 use crate::{cli::Cli, functions::checkout, infra_check::Subject};
 
@@ -31,16 +32,20 @@ const FIELDS: [&str; 19] = [
 ];
 
 /// What stands for something of the reader's own, and a value that does instead.
-const PLACEHOLDERS: [(&str, &str); 8] = [
+const PLACEHOLDERS: [(&str, &str); 9] = [
     ("RUN", "01JHD7Z3ZK8V6N5Q4R3S2T1W0X"),
     ("KEY", "run/01JHD7Z3ZK8V6N5Q4R3S2T1W0X"),
     ("PLAN", "01JHD7Z3ZK8V6N5Q4R3S2T1W0X"),
     ("NAME", "olga"),
     ("TENANT", "acme"),
     ("ACTOR", "ada"),
+    ("TASK", "refund"),
     ("FINGERPRINT", "0a1b2c3d4e5f"),
     ("VERSION", "1"),
 ];
+
+/// The pages that somebody types from.
+const PAGES: [&str; 3] = ["runbook.md", "deploy.md", "controls.md"];
 
 fn page(name: &str) -> String {
     std::fs::read_to_string(checkout().join("docs").join(name)).expect(name)
@@ -92,7 +97,7 @@ fn every_field_of_a_runbook_is_there_and_filled() {
 #[test]
 fn every_command_of_the_pages_can_be_typed() {
     let mut typed = 0;
-    for name in ["runbook.md", "deploy.md"] {
+    for name in PAGES {
         let text = page(name);
         for line in code(&text) {
             let line = line.split(" # ").next().unwrap_or(line).replace("cargo run -- ", "windlass ");
@@ -104,6 +109,25 @@ fn every_command_of_the_pages_can_be_typed() {
         }
     }
     assert!(typed >= 20, "{typed}");
+}
+
+#[test]
+fn every_switch_that_the_pages_name_exists_and_every_switch_is_explained() {
+    let mut thrown = 0;
+    for name in PAGES {
+        let text = page(name);
+        for line in code(&text).into_iter().filter(|line| line.starts_with("windlass controls set ")) {
+            for setting in words(line).iter().skip(3).take_while(|word| !word.starts_with("--")) {
+                Settings::default().set(setting).unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
+                thrown += 1;
+            }
+        }
+    }
+    assert!(thrown >= 6, "{thrown}");
+    let explained = page("controls.md");
+    for (setting, _) in SETTINGS {
+        assert!(explained.contains(&format!("`{setting}`")), "controls.md does not explain `{setting}`");
+    }
 }
 
 #[test]
@@ -125,7 +149,7 @@ fn outputs_parameters_variables_and_files_that_the_pages_name_exist() {
     let template = template();
     let (outputs, parameters) = (&template["Outputs"], &template["Parameters"]);
     let variables: BTreeSet<&str> = windlass::config::VARIABLES.iter().map(|variable| variable.name).collect();
-    for name in ["runbook.md", "deploy.md"] {
+    for name in PAGES {
         let text = page(name);
         for call in text.split("$(output ").skip(1) {
             let wanted = call.split(')').next().unwrap_or_default();

@@ -20,7 +20,7 @@ use crate::{
     approval::{Action, ApprovalRequest, Subject, Verdict},
     budgets::Spend,
     clock::{Timestamp, before},
-    ids::{ApprovalId, CallId, Role},
+    ids::{ApprovalId, CallId, Role, ToolName},
     retry::{Backoff, Retry},
     run::{
         entry::{Decision, Event, Plan, PlannedCall, StopReason, ToolOutcome},
@@ -164,8 +164,10 @@ impl Turn<'_> {
             }
             Proposal::Call(calls) => {
                 let first = self.state.calls.len() as u32 + 1;
+                let rule = |tool: &ToolName| self.engine.agent.tool(tool).map(|tool| tool.spec().redaction.clone());
                 let numbered = calls.into_iter().zip(first..).map(|(call, id)| PlannedCall {
                     id: CallId(id),
+                    redaction: rule(&call.tool).unwrap_or_default(),
                     tool: call.tool,
                     arguments: call.arguments,
                 });
