@@ -11,10 +11,13 @@ use crate::{
     ids::{Actor, Tenant},
 };
 
+/// The level of a tenant's bucket, and those of its actors'.
+type OfTenant = (i64, BTreeMap<Actor, i64>);
+
 /// Token buckets in memory.
 #[derive(Default)]
 pub struct Buckets {
-    tenants: Mutex<BTreeMap<Tenant, (i64, BTreeMap<Actor, i64>)>>,
+    tenants: Mutex<BTreeMap<Tenant, OfTenant>>,
 }
 
 impl Buckets {
