@@ -158,7 +158,7 @@ pub enum Command {
     Schedules(Schedules),
     /// Measure what the kit takes on this machine; build with `--release` to compare
     #[command(
-        after_help = "Examples:\n  cargo run --release -- bench\n  windlass bench engine stack\n  windlass bench --quick --json"
+        after_help = "Examples:\n  windlass bench\n  windlass bench engine stack\n  windlass bench --quick --json"
     )]
     Bench(Bench),
     /// What may happen now: kill switches, routes, feature flags

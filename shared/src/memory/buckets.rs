@@ -11,13 +11,17 @@ use crate::{
     ids::{Actor, Tenant},
 };
 
-/// The level of a tenant's bucket, and those of its actors'.
-type OfTenant = (i64, BTreeMap<Actor, i64>);
-
 /// Token buckets in memory.
 #[derive(Default)]
 pub struct Buckets {
     tenants: Mutex<BTreeMap<Tenant, OfTenant>>,
+}
+
+/// When a tenant's buckets are full.
+#[derive(Default)]
+struct OfTenant {
+    own: i64,
+    actors: BTreeMap<Actor, i64>,
 }
 
 impl Buckets {
@@ -31,11 +35,11 @@ impl Buckets {
 impl rate::Buckets for Buckets {
     async fn take(&self, tenant: &Tenant, actor: &Actor, limits: &Limits, now: Timestamp) -> Result<Taken, RateError> {
         let mut tenants = locked(&self.tenants);
-        let (of_tenant, of_actors) = tenants.entry(tenant.clone()).or_default();
-        let of_actor = of_actors.entry(actor.clone()).or_default();
-        let levels = Levels { tenant: *of_tenant, actor: *of_actor };
+        let OfTenant { own, actors } = tenants.entry(tenant.clone()).or_default();
+        let of_actor = actors.entry(actor.clone()).or_default();
+        let levels = Levels { tenant: *own, actor: *of_actor };
         let Some(next) = limits.take(levels, now) else { return Ok(limits.refusal(levels, now)) };
-        (*of_tenant, *of_actor) = (next.tenant, next.actor);
+        (*own, *of_actor) = (next.tenant, next.actor);
         Ok(Taken::Yes(limits.standings(next, now)))
     }
 }

@@ -107,11 +107,6 @@ impl Redactions {
         self.tool(Some(tool)).arguments.value(&rule.of_arguments(arguments))
     }
 
-    /// What a tool answered, likewise.
-    pub fn answer(&self, tool: &ToolName, rule: &OwnRule, answer: &Value) -> Value {
-        self.tool(Some(tool)).answer.value(&rule.of_answer(answer))
-    }
-
     /// A task: whoever asks writes it. A mark within it has no brackets, which names cannot have.
     pub fn task(&self, task: &Task) -> Task {
         let shown = Redaction::STRICT.text(task.as_str()).replace(['[', ']'], "");

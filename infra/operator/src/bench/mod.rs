@@ -10,6 +10,7 @@ use self::figures::{Figure, Report};
 use crate::{console::Console, failure::Failure, functions};
 
 mod batch;
+mod cold_start;
 mod engine;
 mod figures;
 mod growth;
@@ -46,6 +47,8 @@ pub enum Part {
     Batch,
     /// What a step, a claim and a sweep take as runs and tables grow
     Growth,
+    /// From the start of a process to its first poll, beside a function that does nothing
+    ColdStart,
 }
 
 /// The benchmark could not be carried out.
@@ -109,6 +112,7 @@ pub async fn run(bench: &Bench, json: bool, console: &mut Console<'_>) -> Result
             Part::Recovery => load::recovery(&binaries, size).await?,
             Part::Batch => batch::measure(&binaries, size).await?,
             Part::Growth => growth::measure(size).await?,
+            Part::ColdStart => cold_start::measure(&binaries, size).await?,
         };
         report.add(figures);
     }
