@@ -27,6 +27,7 @@ use crate::{
     queue::WakeUps,
 };
 
+mod outcomes;
 mod perform;
 mod read;
 mod spending;

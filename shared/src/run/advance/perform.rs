@@ -2,20 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tracing::{info, warn};
 
 use super::{
     Advanced,
+    outcomes::{bounded, not_made, of_repetition, outcome_word, ran_out_of_time, returned},
     spending::{Funds, spend_of},
-    switches::{May, not_made, of_repetition},
+    switches::May,
     turn::{Flushed, Interrupted, Turn},
 };
 use crate::{
     agent::{
         model::{ANSWER_BYTES_MAX, Answer, CALLS_PER_PLAN_MAX, ModelError, Proposal, Question, Usage},
         policy::{PolicyQuestion, Ruling, judge},
-        tool::{CallContext, Effect, TOOL_ANSWER_BYTES_MAX, ToolError, ToolSpec},
+        tool::{CallContext, Effect, ToolError, ToolSpec},
     },
     approval::{Action, ApprovalRequest, Subject, Verdict},
     budgets::Spend,
@@ -25,7 +26,6 @@ use crate::{
     run::{
         entry::{Decision, Event, Plan, PlannedCall, StopReason, ToolOutcome},
         next,
-        screen::suspected,
         state::{Call, CallStatus, Phase},
     },
 };
@@ -459,43 +459,5 @@ fn with_own_rule(decision: Decision, spec: &ToolSpec) -> Decision {
             Decision::RequireApproval { role: role.clone(), reason }
         }
         (decision, _) => decision,
-    }
-}
-
-/// The event of an outcome, screened: what a tool says is data, and a text in it that addresses the model is pointed out.
-pub(super) fn returned(call: CallId, attempt: u32, outcome: ToolOutcome) -> Event {
-    let suspected = match &outcome {
-        ToolOutcome::Succeeded { value } => suspected(value),
-        ToolOutcome::Refused { message }
-        | ToolOutcome::Unavailable { message, .. }
-        | ToolOutcome::Unknown { message, .. } => suspected(&Value::String(message.clone())),
-        ToolOutcome::Absent => Vec::new(),
-    };
-    if !suspected.is_empty() {
-        warn!(%call, ?suspected, "the answer holds texts that address the model");
-    }
-    Event::ToolReturned { call, attempt, outcome, suspected }
-}
-
-pub(super) fn ran_out_of_time(spec: &ToolSpec) -> ToolError {
-    ToolError::Unknown { message: format!("no answer within {:?}", spec.timeout) }
-}
-
-/// An answer that is too large to keep is replaced by a note: what it reports has happened all the same.
-fn bounded(value: Value) -> Value {
-    let bytes = value.to_string().len();
-    if bytes <= TOOL_ANSWER_BYTES_MAX {
-        return value;
-    }
-    json!({ "omitted": format!("an answer of {bytes} bytes; at most {TOOL_ANSWER_BYTES_MAX} are kept") })
-}
-
-pub(super) const fn outcome_word(outcome: &ToolOutcome) -> &'static str {
-    match outcome {
-        ToolOutcome::Succeeded { .. } => "succeeded",
-        ToolOutcome::Refused { .. } => "refused",
-        ToolOutcome::Unavailable { .. } => "unavailable",
-        ToolOutcome::Unknown { .. } => "unknown",
-        ToolOutcome::Absent => "absent",
     }
 }

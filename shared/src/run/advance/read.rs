@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::{
     Advanced,
-    perform::{outcome_word, ran_out_of_time, returned},
+    outcomes::{outcome_word, ran_out_of_time, returned},
     turn::{Flushed, Interrupted, Turn},
 };
 use crate::{

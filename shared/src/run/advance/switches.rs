@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::{
     Advanced,
+    outcomes::not_made,
     turn::{Flushed, Interrupted, Turn},
 };
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
         policy::{Tightening, tightened},
         tool::{Effect, Tool},
     },
-    clock::Timestamp,
     controls::{
         AgentSwitch, Document,
         gate::{self, Act, Ask},
@@ -355,23 +355,4 @@ pub(super) struct Stopped {
     pub(super) hold: Option<String>,
     /// What is recorded.
     pub(super) outcome: ToolOutcome,
-}
-
-/// What an attempt is recorded as that was not made. When an earlier attempt of the same call may have taken effect, that it
-/// did not happen now says nothing about the call.
-pub(super) fn not_made(repeated: bool, why: &str, now: Timestamp) -> ToolOutcome {
-    match repeated {
-        false => ToolOutcome::Absent,
-        true => ToolOutcome::Unknown { message: format!("not repeated: {why}"), retry_at: Some(now) },
-    }
-}
-
-/// What a repetition's outcome says of the call. An earlier attempt has no outcome and may have taken effect; that this one did not
-/// says nothing about that.
-pub(super) fn of_repetition(outcome: ToolOutcome) -> ToolOutcome {
-    match outcome {
-        ToolOutcome::Refused { message } => ToolOutcome::Unknown { message, retry_at: None },
-        ToolOutcome::Unavailable { message, retry_at } => ToolOutcome::Unknown { message, retry_at },
-        outcome => outcome,
-    }
 }
