@@ -6,5 +6,6 @@ pub mod local_kit;
 pub mod mcp;
 pub mod model_server;
 pub mod planted;
+pub mod python;
 pub mod refund_desk;
 pub mod simulation;

@@ -1,5 +1,4 @@
-//! The same with a server by the official Python SDK, from PyPI into a virtual environment of the test's own; without PyPI the test
-//! says so and ends.
+//! The same with a server by the official Python SDK, from PyPI; without PyPI the test says so and ends.
 
 use std::{
     net::TcpListener,
@@ -12,7 +11,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use windlass_operator::stack::Options;
-use windlass_tests::local_kit::{Kit, binaries};
+use windlass_tests::{
+    local_kit::{Kit, binaries},
+    python,
+};
 
 /// The version that the server is written for.
 const SDK: &str = "mcp==2.3.0";
@@ -37,23 +39,6 @@ impl Drop for PythonServer {
     }
 }
 
-/// Python with the SDK; why not, otherwise.
-fn python(folder: &Path) -> Result<PathBuf, String> {
-    let environment = folder.join("venv");
-    let python = environment.join("bin/python");
-    let run = |program: &Path, arguments: &[&str]| {
-        let ran = Command::new(program).args(arguments).stdout(Stdio::null()).output();
-        match ran {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    };
-    run(Path::new("python3"), &["-m", "venv", &environment.display().to_string()])?;
-    run(&python, &["-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "10", SDK])?;
-    Ok(python)
-}
-
 async fn start(python: &Path, folder: &Path) -> PythonServer {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     let log = folder.join("log");
@@ -74,7 +59,7 @@ async fn start(python: &Path, folder: &Path) -> PythonServer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_by_the_official_python_sdk_is_used_by_configuration_alone() {
     let folder = TempDir::new().expect("a folder");
-    let python = match python(folder.path()) {
+    let python = match python::with("mcp", &[SDK]) {
         Ok(python) => python,
         Err(problem) => {
             println!("skipped: there is no Python with `{SDK}` to be had: {problem}");

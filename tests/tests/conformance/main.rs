@@ -24,6 +24,7 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(BEGINNING))
 }
 
+mod elsewhere;
 mod in_memory;
 mod layout;
 mod on_aws;
