@@ -28,3 +28,4 @@ mod elsewhere;
 mod in_memory;
 mod layout;
 mod on_aws;
+mod powertools;
