@@ -2,6 +2,7 @@
 
 pub mod any_json;
 pub mod conformance;
+pub mod fuzz;
 pub mod live;
 pub mod local_kit;
 pub mod mcp;

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use aws_lambda_events::query_map::QueryMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
@@ -15,7 +16,7 @@ use crate::{Event, Kind, Problem};
 pub struct Request {
     method: Method,
     path: String,
-    query: HashMap<String, String>,
+    query: QueryMap,
     headers: HeaderMap,
     claims: HashMap<String, String>,
     body: Option<String>,
@@ -47,11 +48,10 @@ impl Request {
         };
         let traceparent = event.headers.get("traceparent").and_then(|value| value.to_str().ok());
         let trace = traceparent.and_then(TraceId::from_traceparent);
-        let query = event.query_string_parameters.iter();
         Request {
             method: context.http.method,
             path,
-            query: query.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            query: event.query_string_parameters,
             claims: context.authorizer.and_then(|authorizer| authorizer.jwt).unwrap_or_default().claims,
             headers: event.headers,
             body: event.body.filter(|body| !body.is_empty()),
@@ -93,9 +93,9 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// A query parameter, decoded.
+    /// A query parameter, decoded. (Walking over all of them panics at one without a value.)
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.get(name).map(String::as_str)
+        self.query.first(name)
     }
 
     /// What the authorizer has verified.

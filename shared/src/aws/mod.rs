@@ -26,6 +26,7 @@ mod secrets;
 pub use answers::AnswerTable;
 pub use budgets::Accounts;
 pub use controls::LiveControls;
+pub use head_item::read_head;
 pub use idempotency::Records;
 pub use journal::Runs;
 pub use prompts::PromptVersions;
