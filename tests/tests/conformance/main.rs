@@ -25,6 +25,7 @@ fn clock() -> Arc<ManualClock> {
 }
 
 mod elsewhere;
+mod frozen;
 mod in_memory;
 mod layout;
 mod on_aws;
