@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     ids::{Actor, Random},
+    redaction::cut,
 };
 
 /// How long a line of the audit trail is kept.
@@ -41,7 +42,7 @@ impl AuditRecord {
             by: by.clone(),
             action: action.to_owned(),
             subject: subject.to_owned(),
-            detail: detail.chars().take(DETAIL_CHARS_MAX).collect(),
+            detail: cut(detail, DETAIL_CHARS_MAX).to_owned(),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{fmt, ops::Add, ops::Sub, str::FromStr, time::Duration};
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+use crate::redaction::cut;
+
 /// A moment in UTC with millisecond precision, written as RFC 3339 (`2026-01-31T08:30:00.000Z`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
@@ -85,7 +87,7 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse::<jiff::Timestamp>()
             .map(|moment| Timestamp(moment.as_millisecond()))
-            .map_err(|_| InvalidTimestamp { text: text.chars().take(40).collect() })
+            .map_err(|_| InvalidTimestamp { text: cut(text, 40).to_owned() })
     }
 }
 

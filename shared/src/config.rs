@@ -2,12 +2,13 @@
 //!
 //! No secret is in it, only the names of secrets; see [`crate::secrets`].
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     budgets::Allowance,
+    door,
     ids::Release,
     redaction::Redactions,
     run::{accept::Terms, limits::Limits},
@@ -17,7 +18,7 @@ mod model;
 mod read;
 mod variables;
 
-pub use model::{Cassette, InvalidModelName, LastResort, Model, ModelName, Price, Route};
+pub use model::{Cassette, InvalidModelName, LastResort, Model, ModelName, Price, Route, key_names};
 use read::Reader;
 pub use read::{ConfigErrors, ConfigProblem};
 pub use variables::{Fallback, Group, VARIABLES, Variable};
@@ -102,6 +103,8 @@ pub struct Runtime {
     pub environment: Environment,
     /// Which release; entries record it.
     pub release: Release,
+    /// How long one invocation of the step function may take: a function is not told its own timeout before it is invoked.
+    pub step_timeout: Duration,
     /// The name in logs, traces and metrics.
     pub service_name: String,
     /// How much is logged.
@@ -180,8 +183,10 @@ pub struct Http {
     pub tenant_claim: String,
     /// The JWT claim that lists the roles.
     pub roles_claim: String,
-    /// Under which address people reach the API, without a final slash.
-    pub public_url: Option<String>,
+    /// How many runs may be started.
+    pub limits: door::rate::Limits,
+    /// From how much waiting work on fewer are.
+    pub backlog: door::pressure::Bounds,
 }
 
 /// What the function says about itself.
@@ -236,8 +241,7 @@ impl Config {
         let dataset_version = read.optional(&variables::EVAL_DATASET_VERSION, Reader::text);
         check_spans(&mut read, storage.as_ref(), policy.as_ref(), limits.as_ref());
         let model = model.zip(runtime.as_ref().zip(limits.as_ref()));
-        let model = model
-            .map(|(parts, (runtime, limits))| model::check(&mut read, parts, runtime.environment, limits.actor_day));
+        let model = model.map(|(parts, (runtime, limits))| model::check(&mut read, parts, runtime, limits.actor_day));
         let parts = (|| {
             let runtime = runtime?;
             let digest = read.digest();
@@ -292,6 +296,7 @@ fn runtime(read: &mut Reader<'_>) -> Option<Runtime> {
     let environments = [Environment::Dev, Environment::Staging, Environment::Production];
     let environment = read.one_of(&variables::ENVIRONMENT, &environments.map(|one| (one.name(), one)));
     let release = read.id(&variables::RELEASE);
+    let step_timeout = read.span(&variables::STEP_TIMEOUT_SECONDS, Duration::from_secs(1), 30..=900);
     let service_name = read.text(&variables::SERVICE_NAME);
     let levels = [
         ("error", LogLevel::Error),
@@ -301,7 +306,13 @@ fn runtime(read: &mut Reader<'_>) -> Option<Runtime> {
         ("trace", LogLevel::Trace),
     ];
     let log_level = read.one_of(&variables::LOG_LEVEL, &levels);
-    Some(Runtime { environment: environment?, release: release?, service_name: service_name?, log_level: log_level? })
+    Some(Runtime {
+        environment: environment?,
+        release: release?,
+        step_timeout: step_timeout?,
+        service_name: service_name?,
+        log_level: log_level?,
+    })
 }
 
 fn storage(read: &mut Reader<'_>) -> Option<Storage> {
@@ -375,12 +386,25 @@ fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {
 fn http(read: &mut Reader<'_>) -> Option<Http> {
     let tenant_claim = read.text(&variables::TENANT_CLAIM);
     let roles_claim = read.text(&variables::ROLES_CLAIM);
-    let public_url = read.optional(&variables::PUBLIC_URL, Reader::url);
+    let actor = parsed(read, &variables::ACTOR_RATE_LIMIT);
+    let tenant = parsed(read, &variables::TENANT_RATE_LIMIT);
+    let busy = parsed(read, &variables::BACKLOG_BUSY_FROM);
+    let full = parsed(read, &variables::BACKLOG_MAX);
     Some(Http {
         tenant_claim: tenant_claim?,
         roles_claim: roles_claim?,
-        public_url: public_url?.map(|url| url.trim_end_matches('/').to_owned()),
+        limits: door::rate::Limits { tenant: tenant?, actor: actor? },
+        backlog: door::pressure::Bounds { busy: busy?, full: full? },
     })
+}
+
+/// What has a text of its own.
+fn parsed<T: FromStr<Err: fmt::Display>>(read: &mut Reader<'_>, variable: &Variable) -> Option<T> {
+    let parsed = read.text(variable)?.parse::<T>();
+    if let Err(error) = &parsed {
+        read.refuse(variable, error.to_string(), format!("set it to {}", variable.meaning));
+    }
+    parsed.ok()
 }
 
 /// Spans that are sound one by one may not fit together.

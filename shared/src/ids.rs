@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use ulid::Ulid;
 
-use crate::clock::{Clock, Timestamp};
+use crate::{
+    clock::{Clock, Timestamp},
+    redaction::cut,
+};
 
 /// Where random bits come from, so that tests and simulations can repeat a run exactly.
 pub trait Random: Send + Sync {
@@ -38,7 +41,7 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn new(text: &str, wanted: &'static str) -> Self {
-        Self { text: text.chars().take(64).collect(), wanted }
+        Self { text: cut(text, 64).to_owned(), wanted }
     }
 }
 

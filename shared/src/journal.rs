@@ -409,7 +409,7 @@ pub trait Heads: Send + Sync {
     /// cleanup A: update head due = 10:05 IF due = 10:01 ── moved ──► wakes the run
     /// cleanup B: the same                               ── refused ──► leaves it to A
     /// ```
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError>;
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError>;
 
     /// At most `limit` runs. Read from an index: a moment late.
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError>;

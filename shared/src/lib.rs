@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod controls;
 pub mod dead_letter;
+pub mod door;
 pub mod idempotency;
 pub mod ids;
 pub mod journal;

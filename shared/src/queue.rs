@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     idempotency::InvalidKey,
-    ids::RunId,
+    ids::{RunId, Tenant},
     retry::Retry,
     run::request::{InvalidRequest, RunRequest, Source},
 };
@@ -124,14 +124,52 @@ impl QueueError {
     }
 }
 
+/// In whose share of the queue a message waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Share {
+    /// In this tenant's.
+    Of(Tenant),
+    /// Nobody knows whose message it is: it has a share of its own.
+    Nobodys,
+}
+
+impl Share {
+    /// The name of the share, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Share::Of(tenant) => Some(tenant.as_str()),
+            Share::Nobodys => None,
+        }
+    }
+}
+
+impl From<Option<Tenant>> for Share {
+    fn from(tenant: Option<Tenant>) -> Self {
+        tenant.map_or(Share::Nobodys, Share::Of)
+    }
+}
+
+/// A run to wake, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sleeper {
+    /// The run.
+    pub run: RunId,
+    /// In whose share of the queue the message waits.
+    pub tenant: Tenant,
+}
+
 /// Where wake-ups are sent. Losing, doubling or reordering one is harmless.
+///
+/// Every message waits in its tenant's share of the queue, so that one tenant's backlog does not hold up another's messages: the
+/// tenant is the message's group, which makes a standard queue a fair one
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html>).
 #[async_trait]
 pub trait WakeUps: Send + Sync {
-    /// Sends a message, delivered at the earliest after `delay`; a longer one counts as [`DELAY_MAX`].
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError>;
+    /// Sends a message into a share, delivered at the earliest after `delay`; a longer one counts as [`DELAY_MAX`].
+    async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError>;
 
     /// Wakes up to [`BATCH_MESSAGES_MAX`] runs; says which could not be sent.
-    async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError>;
+    async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError>;
 
     /// Hides a received message for `span` from now; a longer one counts as [`VISIBILITY_MAX`].
     async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;

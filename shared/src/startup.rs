@@ -11,6 +11,7 @@ use crate::{
     clock::{Clock, Timestamp, before},
     config::{self, Config, ConfigErrors},
     ids::Random,
+    redaction::Redaction,
     retry::{Backoff, Retry},
     secrets::{SecretCache, SecretError, Secrets},
 };
@@ -42,13 +43,35 @@ pub struct NotReady {
     pub config: Option<ConfigErrors>,
     /// What is wrong with its secrets.
     pub secrets: Vec<SecretError>,
+    /// What else is wrong, such as an agent that is not whole.
+    pub others: Vec<String>,
+}
+
+impl NotReady {
+    /// Something else than configuration and secrets.
+    pub fn of(problem: impl fmt::Display) -> NotReady {
+        NotReady { config: None, secrets: Vec::new(), others: vec![problem.to_string()] }
+    }
+
+    fn of_secrets(secrets: Vec<SecretError>) -> NotReady {
+        NotReady { config: None, secrets, others: Vec::new() }
+    }
+
+    /// These and those.
+    pub fn and(mut self, more: NotReady) -> NotReady {
+        self.config = self.config.or(more.config);
+        self.secrets.extend(more.secrets);
+        self.others.extend(more.others);
+        self
+    }
 }
 
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let problems = self.config.iter().flat_map(|errors| errors.problems.iter().map(ToString::to_string));
         let secrets = self.secrets.iter().map(|error| format!("{error}; hint: {}", hint(error)));
-        let lines: Vec<String> = problems.chain(secrets).map(|line| format!("\n  {line}")).collect();
+        let others = self.others.iter().map(|problem| problem.replace('\n', "\n    "));
+        let lines: Vec<String> = problems.chain(secrets).chain(others).map(|line| format!("\n  {line}")).collect();
         let count = if lines.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", lines.len()) };
         write!(f, "not started, nothing was polled: {count}{}", lines.concat())
     }
@@ -85,7 +108,9 @@ pub async fn prepare(
     };
     match (config, keys, problem) {
         (Ok(config), Some(approval_keys), None) => Ok(Ready { config, approval_keys }),
-        (config, _, problem) => Err(NotReady { config: config.err(), secrets: problem.into_iter().collect() }),
+        (config, _, problem) => {
+            Err(NotReady { config: config.err(), ..NotReady::of_secrets(problem.into_iter().collect()) })
+        }
     }
 }
 
@@ -103,12 +128,13 @@ pub async fn demand<T>(
     for secret in secrets {
         problems.extend(fetch(secret, clock, random, started + STARTUP_MAX).await.err());
     }
-    if problems.is_empty() { Ok(()) } else { Err(NotReady { config: None, secrets: problems }) }
+    if problems.is_empty() { Ok(()) } else { Err(NotReady::of_secrets(problems)) }
 }
 
 /// Says on standard error why the function does not start; the process is to exit with what this returns.
 pub fn refuse(problems: &NotReady) -> ExitCode {
-    eprintln!("{problems}");
+    // A secret may have been put where its name belongs.
+    eprintln!("{}", Redaction::CREDENTIALS.text(&problems.to_string()));
     ExitCode::FAILURE
 }
 

@@ -19,6 +19,7 @@ use serde_json::Value;
 mod clerk;
 mod formats;
 
+pub use clerk::Said;
 pub use formats::{Format, TOKENS};
 
 /// What goes wrong with one exchange.
@@ -46,6 +47,12 @@ pub enum Fault {
     Slow(Duration),
     /// The right answer, without a word about tokens.
     Uncounted,
+    /// This answer, right or not.
+    Says(Said),
+    /// These words and nothing else, with status 200.
+    Text(String),
+    /// This status, and these words about it.
+    Complains(u16, String),
 }
 
 /// A request as it came in.
@@ -102,6 +109,11 @@ impl ModelServer {
         ModelServer { url, desk, served }
     }
 
+    /// Has one more fault, after those that are left.
+    pub fn then(&self, fault: Fault) {
+        locked(&self.desk.faults).push_back(fault);
+    }
+
     /// From now on only this key is accepted.
     pub fn accept_only(&self, key: &str) {
         *locked(&self.desk.key) = Some(key.to_owned());
@@ -142,6 +154,9 @@ async fn serve(State(desk): State<Arc<Desk>>, uri: Uri, headers: HeaderMap, body
             tokio::time::sleep(span).await;
             answer(200, &reply, &[])
         }
+        Some(Fault::Says(said)) => answer(200, &desk.format.reply(&said), &[]),
+        Some(Fault::Text(words)) => text(200, &words),
+        Some(Fault::Complains(status, words)) => answer(status, &desk.format.error("error", &words), &[]),
         Some(Fault::Uncounted) => {
             let mut reply = reply;
             reply.as_object_mut().expect("an object").remove("usage");

@@ -42,20 +42,46 @@ pub fn planted() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// All of them as fields of an object, and those that are known by their looks within a sentence too.
-pub fn object() -> Map<String, Value> {
+/// All that are known by their looks, in one sentence.
+pub fn sentence() -> String {
     let all = planted();
     let by_looks: Vec<&str> = all.iter().filter(|(key, _)| key.len() == 1).map(|(_, value)| value.as_str()).collect();
-    let mut fields = Map::new();
-    fields.insert("sentence".to_owned(), json!(format!("see {} please", by_looks.join(" , "))));
-    fields.extend(all.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
-    fields
+    format!("see {} please", by_looks.join(" , "))
 }
 
-/// Which of them a text still says, written plainly or as JSON.
+/// All of them as fields of an object, within a sentence, and as JSON within a text.
+pub fn object() -> Map<String, Value> {
+    let fields: Map<String, Value> = planted().into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect();
+    let text = format!("it said {}", json!(fields));
+    let more = [("sentence", json!(sentence())), ("json", json!(json!(fields).to_string())), ("text", json!(text))];
+    more.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(fields.clone()).collect()
+}
+
+/// The most part of a text that may be cut off, so that what is left still says it.
+const TELLING: (usize, usize) = (2, 3);
+
+/// Shorter ones are looked for whole.
+const CUT_FROM_CHARS: usize = 12;
+
+/// Which of them a text still says, written plainly or as JSON, or most of it.
 pub fn found_in(text: &str) -> Vec<String> {
     let all = planted();
     let telling = all.iter().map(|(_, value)| value.trim_start_matches("Bearer ").to_owned());
-    let telling = telling.chain(["hunt-er-two".to_owned(), "MIIEowIBAAKC".to_owned()]);
+    let telling = telling.chain(["hunt-er-two".to_owned(), "MIIEowIBAAKC".to_owned()]).map(most_of);
     telling.filter(|value| text.contains(value.as_str()) || text.contains(&value.replace('\n', "\\n"))).collect()
+}
+
+/// Of those, the ones that open something: what nobody is ever shown.
+pub fn credentials_found_in(text: &str) -> Vec<String> {
+    let personal =
+        ["n", "o", "p", "q", "r", "s", "t", "dateOfBirth", "passport_number", "street", "lastName", "latitude"];
+    let all = planted();
+    let personal: Vec<String> =
+        all.into_iter().filter(|(key, _)| personal.contains(key)).map(|(_, v)| most_of(v)).collect();
+    found_in(text).into_iter().filter(|found| !personal.contains(found)).collect()
+}
+
+fn most_of(value: String) -> String {
+    let chars = value.chars().count();
+    if chars < CUT_FROM_CHARS { value } else { value.chars().take(chars * TELLING.0 / TELLING.1).collect() }
 }

@@ -84,7 +84,7 @@ async fn sixteen_runs_at_once_spend_no_more_than_the_budget_for_five() {
     );
     assert!(served <= budget, "{served} spent of {budget}");
     assert_eq!((balance.settled.micro_usd, balance.open.len()), (served, 0), "the account is as the model counts");
-    assert!(completed >= 1 && completed <= 5 && completed + refusals.len() == RUNS);
+    assert!((1..=5).contains(&completed) && completed + refusals.len() == RUNS);
     for refusal in &refusals {
         let text = refusal.to_string();
         assert!(text.contains("the budget of `ada` for ") && text.contains(&account.renews_at().to_string()), "{text}");

@@ -59,8 +59,8 @@ impl Desk {
         let questions = asked.filter_map(|request| Question::find(history, request.id, now));
         let seen = questions.filter(|question| question.standing == Standing::Open && sees(question, history, caller));
         seen.map(|question| match question.permits(history, caller) {
-            Ok(()) => Shown::of(question).for_decision(None),
-            Err(forbidden) => Shown::of(question).for_information(forbidden.to_string()),
+            Ok(()) => Shown::of(question, &history.state).for_decision(None),
+            Err(forbidden) => Shown::of(question, &history.state).for_information(forbidden.to_string()),
         })
         .collect()
     }

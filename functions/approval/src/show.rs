@@ -28,10 +28,12 @@ impl Desk {
         let shown = match (&question.standing, question.permits(&history, caller)) {
             (Standing::Open, Ok(())) => {
                 let token = self.keys.get().await?.issue(&question.request, &caller.tenant, now);
-                Shown::of(question).for_decision(Some(token.to_string()))
+                Shown::of(question, &history.state).for_decision(Some(token.to_string()))
             }
-            (Standing::Open, Err(forbidden)) => Shown::of(question).for_information(forbidden.to_string()),
-            _ => Shown::of(question).for_the_record(),
+            (Standing::Open, Err(forbidden)) => {
+                Shown::of(question, &history.state).for_information(forbidden.to_string())
+            }
+            _ => Shown::of(question, &history.state).for_the_record(),
         };
         Ok(Reply::json(200, &shown)?.in_trace(history.state.trace))
     }

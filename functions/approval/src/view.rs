@@ -10,6 +10,7 @@ use windlass::{
     clock::Timestamp,
     ids::{Actor, ApprovalId, Role, RunId, ToolName},
     redaction::Redaction,
+    run::state::RunState,
 };
 
 /// One approval.
@@ -45,8 +46,9 @@ struct ShownAction {
 }
 
 impl Shown {
-    pub(crate) fn of(question: Question) -> Shown {
+    pub(crate) fn of(question: Question, state: &RunState) -> Shown {
         let Question { request, standing } = question;
+        let rule = state.call(request.id.call).map(|call| call.redaction.clone()).unwrap_or_default();
         let (decided_by, decided_at) = match &standing {
             Standing::Decided { by, at, .. } => (by.clone(), Some(*at)),
             Standing::Open | Standing::Late | Standing::Closed => (None, None),
@@ -58,7 +60,7 @@ impl Shown {
             subject: request.subject,
             action: ShownAction {
                 tool: request.action.tool,
-                arguments: Redaction::CREDENTIALS.value(&request.action.arguments),
+                arguments: Redaction::CREDENTIALS.value(&rule.of_arguments(&request.action.arguments)),
             },
             digest: request.digest,
             role: request.role,
@@ -74,8 +76,8 @@ impl Shown {
     }
 
     /// For somebody who may decide it, with a token when it is shown alone. They see the exact action, personal data included:
-    /// nobody can answer for what they were not shown. Only credentials are not shown, since reading one decides nothing; the
-    /// digest that the decision is bound to covers them.
+    /// nobody can answer for what they were not shown. Only credentials are not shown, since reading one decides nothing, and
+    /// what the tool's own rule leaves out; the digest that the decision is bound to covers them.
     pub(crate) fn for_decision(self, token: Option<String>) -> Shown {
         Shown { may_decide: true, token, ..self }
     }

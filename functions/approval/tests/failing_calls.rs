@@ -14,7 +14,7 @@ use windlass::{
     ids::{ApprovalId, RunId},
     journal::{Acceptance, Appended, Expected, Interjected, Journal, JournalError, NewRun},
     memory::ManualClock,
-    queue::{Message, QueueError, WakeUps},
+    queue::{Message, QueueError, Share, Sleeper, WakeUps},
     run::entry::{Entry, Event, Seq, Writer},
     secrets::{SecretError, Secrets},
 };
@@ -35,8 +35,8 @@ mock! {
     Queue {}
     #[async_trait]
     impl WakeUps for Queue {
-        async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError>;
-        async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError>;
+        async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError>;
+        async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError>;
         async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
     }
 }
@@ -132,7 +132,7 @@ async fn a_wake_up_that_cannot_be_sent_does_not_lose_the_decision() {
     let (mut journal, mut queue) = (MockJournals::new(), MockQueue::new());
     journal.expect_load().times(1).return_once(move |_, _| Ok(entries));
     journal.expect_interject().times(1).returning(|_, _, _, _| Ok(Interjected::Written));
-    queue.expect_send().times(1).returning(|_, _| Err(QueueError::Refused { message: "denied".to_owned() }));
+    queue.expect_send().times(1).returning(|_, _, _| Err(QueueError::Refused { message: "denied".to_owned() }));
     let answer = asked.send(journal, queue, asked.approving()).await;
     assert_eq!((answer.status, &answer.body["status"]), (200, &json!("approved")), "{}", answer.body);
 }

@@ -17,7 +17,7 @@ use windlass::{
     clock::{Clock, Timestamp},
     ids::Random,
     journal::Heads,
-    queue::{Message, WakeUps},
+    queue::{Message, Share, WakeUps},
     schedule::{
         JobRecords, LastRun,
         retention::Retention,
@@ -114,12 +114,20 @@ impl Cleanup {
 
     async fn start(&self, name: &str, scheduled_for: Timestamp, message: &Message) -> Result<JobRun, JobError> {
         let send = async {
-            match self.wake_ups.send(message, Duration::ZERO).await {
+            match self.wake_ups.send(message, &share(message), Duration::ZERO).await {
                 Ok(()) => Worked { handled: 1, error: None },
                 Err(error) => Worked { handled: 0, error: Some(error.to_string()) },
             }
         };
         run_job(self.records.as_ref(), self.clock.as_ref(), self.random.as_ref(), name, scheduled_for, send).await
+    }
+}
+
+/// In whose share of the queue a request waits.
+fn share(message: &Message) -> Share {
+    match message {
+        Message::Start { request, .. } => Share::Of(request.tenant.clone()),
+        Message::WakeUp { .. } => Share::Nobodys,
     }
 }
 

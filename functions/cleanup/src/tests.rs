@@ -8,7 +8,7 @@ use windlass::{
     clock::{Clock as _, Timestamp},
     ids::RunId,
     memory::{self, ManualClock, Queue, SeededRandom},
-    queue::{Message, QueueError, WakeUps},
+    queue::{Message, QueueError, Share, Sleeper, WakeUps},
     run::request::Source,
     schedule::{LastRun, run_job::JobRun},
 };
@@ -22,8 +22,8 @@ mock! {
     Queue {}
     #[async_trait::async_trait]
     impl WakeUps for Queue {
-        async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError>;
-        async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError>;
+        async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError>;
+        async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError>;
         async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
     }
 }
@@ -91,7 +91,7 @@ async fn a_schedule_starts_one_run_for_a_time_however_that_is_written_and_delive
 async fn a_start_that_cannot_be_sent_fails_the_invocation_and_is_sent_when_tried_again() {
     let mut down = MockQueue::new();
     let mut answers = vec![Ok(()), Err(QueueError::Unavailable { message: "down".to_owned() })];
-    down.expect_send().times(2).returning(move |_, _| answers.pop().unwrap_or(Ok(())));
+    down.expect_send().times(2).returning(move |_, _, _| answers.pop().unwrap_or(Ok(())));
     let (cleanup, ..) = cleanup(Some(down));
     let failed = cleanup.handle(start_run(SCHEDULED)).await.expect_err("the queue is down").to_string();
     assert_eq!(failed, "the job failed after 0: the queue is unavailable: down");

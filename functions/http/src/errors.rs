@@ -154,7 +154,7 @@ impl From<TokenError> for Problem {
     }
 }
 
-fn unavailable(detail: &str) -> Problem {
+pub(crate) fn unavailable(detail: &str) -> Problem {
     Problem::new(Kind::Unavailable, detail).retry_after(RETRY_AFTER)
 }
 

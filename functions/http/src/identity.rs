@@ -10,6 +10,9 @@ use crate::{Kind, Problem, Request};
 /// The most roles of one person.
 const ROLES_MAX: usize = 64;
 
+/// A claim without a value, as it is passed on.
+const NULL: &str = "null";
+
 /// Which claims say what. The actor is always `sub`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
@@ -30,7 +33,9 @@ impl From<&config::Http> for Claims {
 /// # Errors
 /// A 401 when the authorizer's claims are missing or do not name one actor of one tenant.
 pub fn identify(request: &Request, claims: &Claims) -> Result<Principal, Problem> {
-    let of = |name: &str| request.claims().get(name).map(String::as_str).unwrap_or_default();
+    let claim = |name: &str| request.claims().get(name).map(String::as_str);
+    // Claims come as text, and one without a value as `null`: that names nobody.
+    let of = |name: &str| claim(name).filter(|value| *value != NULL).unwrap_or_default();
     let actor = of("sub").parse().map_err(|_| refused("the token's `sub` does not name anybody"))?;
     let tenant =
         of(&claims.tenant).parse().map_err(|_| refused(&format!("the token's `{}` names no tenant", claims.tenant)))?;

@@ -4,6 +4,7 @@
 //! HTTP statuses appear here and in the handlers, nowhere else.
 #![deny(missing_docs)]
 
+pub mod door;
 mod errors;
 mod identity;
 mod problem;

@@ -46,6 +46,12 @@ pub enum Kind {
     Internal,
     /// What the actor may spend today is spent.
     BudgetExhausted,
+    /// The actor's or the tenant's limit is used up for the moment.
+    RateLimited,
+    /// Too much waits to be worked on.
+    Overloaded,
+    /// Something that is needed cannot be reached, by a look at everything.
+    NotReady,
     /// No runs are taken on now.
     NewRunsPaused,
     /// Something that is needed does not answer.
@@ -54,7 +60,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 24] = [
         Kind::Malformed,
         Kind::InvalidId,
         Kind::InvalidKey,
@@ -75,6 +81,9 @@ impl Kind {
         Kind::Internal,
         Kind::BudgetExhausted,
         Kind::NewRunsPaused,
+        Kind::RateLimited,
+        Kind::Overloaded,
+        Kind::NotReady,
         Kind::Unavailable,
     ];
 
@@ -101,6 +110,9 @@ impl Kind {
             Kind::Internal => (500, "internal-error", "Something is wrong on our side"),
             Kind::BudgetExhausted => (429, "budget-exhausted", "The budget for today is used up"),
             Kind::NewRunsPaused => (503, "new-runs-paused", "No new runs are taken on at the moment"),
+            Kind::RateLimited => (429, "rate-limited", "Too many requests"),
+            Kind::Overloaded => (503, "overloaded", "Too much waits to be worked on"),
+            Kind::NotReady => (503, "not-ready", "Something we need cannot be reached"),
             Kind::Unavailable => (503, "unavailable", "Something we need does not answer"),
         }
     }
@@ -166,7 +178,9 @@ impl Problem {
     /// The document about the request to `path`.
     pub(crate) fn document(&self, path: &str) -> Value {
         let (status, _, title) = self.kind.parts();
-        let mut document = self.extensions.as_ref().clone();
+        // A pointer into a payload holds the payload's own keys.
+        let redacted = |(name, value): (&String, &Value)| (name.clone(), Redaction::STRICT.value(value));
+        let mut document: Map<String, Value> = self.extensions.iter().map(redacted).collect();
         for (name, value) in [
             ("type", json!(self.kind.urn())),
             ("title", json!(title)),

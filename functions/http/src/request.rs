@@ -93,9 +93,11 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// A query parameter, decoded. (Walking over all of them panics at one without a value.)
-    pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.first(name)
+    /// A query parameter, decoded; one that is given twice has both values, with a comma, which nothing takes. (Walking over all of them
+    /// panics at one that has none.)
+    pub fn query(&self, name: &str) -> Option<String> {
+        let values = self.query.all(name).filter(|values| !values.is_empty())?;
+        Some(values.join(","))
     }
 
     /// What the authorizer has verified.

@@ -12,10 +12,13 @@ pub(crate) const WAIT_MAX: Duration = Duration::from_secs(25);
 /// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>), or the bare text that most clients send.
 ///
 /// # Errors
-/// When there is none, or its quotes and escapes are not those of a string of RFC 8941, section 3.3.3.
+/// When there is none, there are several, or its quotes and escapes are not those of a string of RFC 8941, section 3.3.3.
 pub(crate) fn idempotency_key(header: Option<&str>) -> Result<String, InvalidKey> {
     let text = header.map(str::trim).filter(|text| !text.is_empty()).ok_or(InvalidKey::Missing)?;
-    let Some(quoted) = text.strip_prefix('"') else { return Ok(text.to_owned()) };
+    let Some(quoted) = text.strip_prefix('"') else {
+        // API Gateway joins repeated headers with commas: two keys are none.
+        return if text.contains(',') { Err(InvalidKey::Unprintable) } else { Ok(text.to_owned()) };
+    };
     let mut key = String::with_capacity(quoted.len());
     let mut chars = quoted.chars();
     loop {
@@ -54,6 +57,9 @@ mod tests {
             (Some(r#""k-1""#), Ok("k-1")),
             (Some(r#""a\"b\\c""#), Ok(r#"a"b\c"#)),
             (Some("  k-1 "), Ok("k-1")),
+            (Some("k-1,k-2"), Err(InvalidKey::Unprintable)),
+            (Some(r#""k-1,k-2""#), Ok("k-1,k-2")),
+            (Some(r#""k-1","k-2""#), Err(InvalidKey::Unprintable)),
             (None, Err(InvalidKey::Missing)),
             (Some(" "), Err(InvalidKey::Missing)),
             (Some(r#""k-1"#), Err(InvalidKey::Unprintable)),

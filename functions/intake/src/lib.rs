@@ -7,15 +7,16 @@
 //! | `GET /runs/{id}/journal` | 200 with its entries, a page at a time |
 //! | `POST /runs/{id}/cancel` | 202, or 409 when it is over |
 //! | `GET /health` | 200, without a look at anything |
+//! | `GET /ready` | 200, or 503 with what cannot be reached |
 #![deny(missing_docs)]
 
 use std::sync::Arc;
 
-use serde_json::json;
 use windlass::{
     budgets::{Allowance, Budgets},
     clock::Clock,
     controls::{Controls, admit::Admission},
+    door::{Door, Requests, readiness::Readiness},
     ids::{Random, Release},
     journal::{Heads, Journal},
     principal::Principal,
@@ -28,6 +29,8 @@ use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Targ
 mod access;
 mod cancel;
 mod header;
+mod health;
+pub mod parts;
 mod show;
 mod submit;
 mod view;
@@ -40,6 +43,12 @@ pub struct Intake {
     pub heads: Arc<dyn Heads>,
     /// Where wake-ups are sent.
     pub wake_ups: Arc<dyn WakeUps>,
+    /// Who is let in.
+    pub door: Door,
+    /// What is known of requests before.
+    pub requests: Arc<dyn Requests>,
+    /// Whether what is needed can be reached.
+    pub readiness: Readiness,
     /// What may happen now.
     pub controls: Arc<dyn Controls>,
     /// What actors have spent.
@@ -70,11 +79,11 @@ impl Intake {
 
     async fn route(&self, request: &Request) -> Result<Reply, Problem> {
         let Target { method, segments, count } = request.target();
-        if (segments[0], count) == ("health", 1) {
-            return match method {
-                "GET" => Reply::json(200, &json!({ "status": "ok", "release": self.release })),
-                _ => Err(not_allowed("GET")),
-            };
+        match (method, segments[0], count) {
+            ("GET", "health", 1) => return self.health(),
+            ("GET", "ready", 1) => return self.ready().await,
+            (_, "health" | "ready", 1) => return Err(not_allowed("GET")),
+            _ => {}
         }
         let caller: Principal = identify(request, &self.claims)?;
         match (method, &segments[..count.min(3)], count) {

@@ -2,11 +2,16 @@
 
 use std::{convert::Infallible, process::ExitCode, sync::Arc};
 
-use intake::Intake;
+use intake::{Intake, parts};
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use windlass::{
-    aws::{Accounts, LiveControls, Runs, SecretsManager, StepQueue, clients::Clients},
+    aws::{Accounts, LiveControls, RateBuckets, Runs, SecretsManager, StepQueue, clients::Clients},
     clock::SystemClock,
+    door::{
+        Door,
+        pressure::Gauge,
+        readiness::{Part, Readiness, SecretPart},
+    },
     ids::SystemRandom,
     startup,
     telemetry::{StandardOutput, Teller},
@@ -19,7 +24,7 @@ async fn main() -> ExitCode {
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(SecretsManager::new(clients.secrets_manager()));
     let lookup = |name: &str| std::env::var(name).ok();
-    let config = match startup::prepare(lookup, secrets, clock.clone(), random.as_ref()).await {
+    let config = match startup::prepare(lookup, secrets.clone(), clock.clone(), random.as_ref()).await {
         Ok(ready) => ready.config,
         Err(problems) => return startup::refuse(&problems),
     };
@@ -27,11 +32,26 @@ async fn main() -> ExitCode {
     let (tables, queue) = (&config.storage, &config.storage.step_queue_url);
     let runs = Runs::new(clients.dynamodb(), &tables.runs_table, &tables.idempotency_table, clock.clone());
     let runs = Arc::new(runs);
+    let queue = Arc::new(StepQueue::new(clients.sqs(), queue));
+    let controls = Arc::new(LiveControls::new(clients.dynamodb(), &tables.controls_table));
+    let parts = parts::all(runs.clone(), runs.clone(), controls.clone(), queue.clone());
+    let secret = SecretPart { secrets, secret: config.policy.approval_secret.clone() };
+    let parts = parts.into_iter().chain([Arc::new(secret) as Arc<dyn Part>]).collect();
+    let door = Door {
+        limits: config.http.limits,
+        buckets: Arc::new(RateBuckets::new(clients.dynamodb(), &tables.controls_table)),
+        gauge: Gauge::new(queue.clone(), clock.clone(), config.http.backlog),
+        clock: clock.clone(),
+        random: random.clone(),
+    };
     let intake = Intake {
         journal: Teller::new(Arc::new(StandardOutput), &config).journal(runs.clone()),
-        heads: runs,
-        wake_ups: Arc::new(StepQueue::new(clients.sqs(), queue)),
-        controls: Arc::new(LiveControls::new(clients.dynamodb(), &tables.controls_table)),
+        heads: runs.clone(),
+        requests: runs,
+        wake_ups: queue,
+        door,
+        readiness: Readiness::new(parts, clock.clone()),
+        controls,
         budgets: Arc::new(Accounts::new(clients.dynamodb(), &tables.controls_table)),
         allowance: config.limits.actor_day,
         clock,

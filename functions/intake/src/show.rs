@@ -26,16 +26,15 @@ impl Intake {
     }
 
     pub(crate) async fn journal(&self, request: &Request, caller: &Principal, run: RunId) -> Result<Reply, Problem> {
-        let from: Seq = match request.query("from").map(str::parse) {
+        let from: Seq = match request.query("from").as_deref().map(str::parse) {
             None => 1,
             Some(Ok(from)) if from > 0 => from,
             Some(_) => return Err(Problem::new(Kind::Malformed, "`from` is not the number of an entry: 1, 2, 3 …")),
         };
         visible(self.heads.as_ref(), caller, run).await?;
-        // Which tool a call is of is said earlier in the journal.
-        let first = if self.redactions.know_tools() { 1 } else { from };
-        let entries = self.redactions.journal(&self.journal.load(run, first).await?);
-        let (entries, next) = page(entries.into_iter().skip((from - first) as usize).collect(), from);
+        // Which tool a call is of, and what of it is not shown, is said earlier in the journal.
+        let entries = self.redactions.journal(&self.journal.load(run, 1).await?);
+        let (entries, next) = page(entries.into_iter().skip(from as usize - 1).collect(), from);
         Reply::json(200, &Page { run_id: run, entries, next })
     }
 }

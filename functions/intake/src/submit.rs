@@ -6,16 +6,23 @@ use serde::Deserialize;
 use serde_json::Value;
 use windlass::{
     clock::Timestamp,
+    door::rate::Standing,
+    idempotency::check_client_key,
     ids::{RunId, Task},
     journal::HeadStatus,
     principal::Principal,
     run::{
         accept::{Incoming, TakenOn, accept},
         outside::History,
+        repeat::repeated,
         request::{PAYLOAD_BYTES_MAX, RunRequest, Source},
     },
 };
-use windlass_http::{Problem, Reply, Request, not_admitted};
+use windlass_http::{
+    Problem, Reply, Request,
+    door::{turned_away, with_limits},
+    not_admitted,
+};
 
 use crate::{
     Intake,
@@ -44,20 +51,31 @@ impl Intake {
         let client_key = idempotency_key(request.header("idempotency-key"))?;
         let Body { task, payload } = request.json(BODY_BYTES_MAX)?;
         let asked = RunRequest { tenant: caller.tenant.clone(), actor: caller.actor.clone(), task, payload };
+        // What is not acceptable takes no token.
+        check_client_key(&client_key)?;
+        asked.check()?;
         let incoming = Incoming { request: asked, source: Source::Http, client_key, trace: request.client_trace() };
-        if let Err(refusal) = self.admission().admit(&caller.tenant, &caller.actor).await {
-            return Err(not_admitted(refusal, self.clock.now()));
-        }
         let until = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
-        let taken_on = accept(&self.outside(), &self.terms, incoming).await?;
+        let (taken_on, standings) = match self.admit(caller).await {
+            Ok(standings) => (accept(&self.outside(), &self.terms, incoming).await?, standings),
+            // It may have been taken on before, and its answer lost.
+            Err(refusal) => (repeated(self.requests.as_ref(), &incoming).await?.ok_or(refusal)?, Vec::new()),
+        };
         if let Some((_, until)) = until {
             self.wait_for(taken_on.run(), until).await;
         }
-        let reply = self.started(taken_on, until.is_some()).await?;
+        let reply = with_limits(self.started(taken_on, until.is_some()).await?, &standings);
         Ok(match until {
             Some((span, _)) => reply.header("preference-applied", format!("wait={}", span.as_secs())),
             None => reply,
         })
+    }
+
+    /// Lets a request in that would start a run.
+    async fn admit(&self, caller: &Principal) -> Result<Vec<Standing>, Problem> {
+        let admitted = self.admission().admit(&caller.tenant, &caller.actor).await;
+        admitted.map_err(|refusal| not_admitted(refusal, self.clock.now()))?;
+        self.door.admit(&caller.tenant, &caller.actor).await.map_err(turned_away)
     }
 
     /// Returns when the run needs nobody to wait any more: it is over, a person is asked, or time is up. A store that does not

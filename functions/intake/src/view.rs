@@ -122,7 +122,7 @@ impl Summary {
     }
 
     pub(crate) fn of(state: &RunState, redactions: &Redactions) -> Summary {
-        let ask = |request| Escalation::of(request, redactions);
+        let ask = |request: &ApprovalRequest| Escalation::of(request, state.call(request.id.call), redactions);
         let escalation: Vec<Escalation> = state.open_approvals().map(ask).collect();
         let (status, response, is_over) = match &state.phase {
             Phase::Finished(outcome) => {
@@ -146,9 +146,10 @@ impl Summary {
 
 impl Escalation {
     /// For whoever asked: whoever decides is shown the exact action by the approval function.
-    fn of(request: &ApprovalRequest, redactions: &Redactions) -> Escalation {
+    fn of(request: &ApprovalRequest, call: Option<&Call>, redactions: &Redactions) -> Escalation {
         let tool = &request.action.tool;
-        let arguments = redactions.arguments(tool, &request.action.arguments);
+        let rule = call.map(|call| call.redaction.clone()).unwrap_or_default();
+        let arguments = redactions.arguments(tool, &rule, &request.action.arguments);
         let action = serde_json::json!({ "tool": tool, "arguments": arguments });
         Escalation {
             id: request.id,
@@ -168,7 +169,7 @@ impl Shown {
         Shown {
             run_id: head.run,
             trace_id: state.trace,
-            task: state.request.task.clone(),
+            task: redactions.task(&state.request.task),
             actor: state.request.actor.clone(),
             created: state.accepted_at,
             release: head.release,
@@ -209,7 +210,7 @@ impl ShownCall {
         ShownCall {
             id: call.id,
             tool: call.tool.clone(),
-            arguments: redactions.arguments(&call.tool, &call.arguments),
+            arguments: redactions.arguments(&call.tool, &call.redaction, &call.arguments),
             status,
             attempts: call.attempts,
             message,

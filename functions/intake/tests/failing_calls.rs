@@ -10,13 +10,13 @@ use serde_json::json;
 use support::{Answer, NOW, Request, intake_with, request, submission};
 use windlass::{
     clock::Timestamp,
-    ids::RunId,
+    ids::{RunId, Tenant},
     journal::{
         Acceptance, Appended, Due, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError, Listing,
         NewRun,
     },
     memory::ManualClock,
-    queue::{Message, QueueError, WakeUps},
+    queue::{Message, QueueError, Share, Sleeper, WakeUps},
     run::entry::{Entry, Seq},
 };
 
@@ -37,7 +37,7 @@ mock! {
     impl Heads for Index {
         async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError>;
         async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError>;
-        async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError>;
+        async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError>;
         async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError>;
     }
 }
@@ -46,8 +46,8 @@ mock! {
     Queue {}
     #[async_trait]
     impl WakeUps for Queue {
-        async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError>;
-        async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError>;
+        async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError>;
+        async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError>;
         async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
     }
 }
@@ -115,7 +115,7 @@ async fn a_wake_up_that_cannot_be_sent_does_not_lose_the_run() {
     let mut ports = Ports::default();
     ports.journal.expect_accept().times(1).returning(|_| Ok(Acceptance::Created));
     let lost = QueueError::Unavailable { message: "timeout".to_owned() };
-    ports.queue.expect_send().times(1).return_once(move |_, _| Err(lost));
+    ports.queue.expect_send().times(1).return_once(move |_, _, _| Err(lost));
     let answer = ports.send(submission("k")).await;
     assert_eq!((answer.status, &answer.body["status"]), (202, &json!("ready")), "{}", answer.body);
 }
@@ -124,7 +124,7 @@ async fn a_wake_up_that_cannot_be_sent_does_not_lose_the_run() {
 async fn a_run_that_was_taken_on_is_not_denied_because_it_cannot_be_watched() {
     let mut ports = Ports::default();
     ports.journal.expect_accept().times(1).returning(|_| Ok(Acceptance::Created));
-    ports.queue.expect_send().times(1).returning(|_, _| Ok(()));
+    ports.queue.expect_send().times(1).returning(|_, _, _| Ok(()));
     ports.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
     let answer = ports.send(submission("k").header("prefer", "wait=0")).await;
     assert_eq!((answer.status, &answer.body["status"]), (202, &json!("ready")), "{}", answer.body);
@@ -134,7 +134,7 @@ async fn a_run_that_was_taken_on_is_not_denied_because_it_cannot_be_watched() {
 async fn a_repetition_whose_run_cannot_be_read_may_be_sent_again() {
     let mut ports = Ports::default();
     ports.journal.expect_accept().times(1).returning(|_| Ok(Acceptance::Repeated { run: head().run }));
-    ports.queue.expect_send().times(1).returning(|_, _| Ok(()));
+    ports.queue.expect_send().times(1).returning(|_, _, _| Ok(()));
     ports.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
     let answer = ports.send(submission("k")).await;
     assert_eq!((answer.status, answer.problem()), (503, "unavailable"));

@@ -25,7 +25,7 @@ use rmcp::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
-use windlass::secrets::SecretCache;
+use windlass::{redaction, secrets::SecretCache};
 
 /// How long connecting may take: a server that takes longer is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -72,7 +72,7 @@ impl RequestError {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(MESSAGE_CHARS_MAX).collect()
+    redaction::cut(text, MESSAGE_CHARS_MAX).to_owned()
 }
 
 /// Headers of one request.

@@ -14,6 +14,7 @@ use tracing::error;
 use windlass::{
     agent::tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
     clock::Clock,
+    redaction::cut,
 };
 
 use crate::{
@@ -120,7 +121,7 @@ fn tool_error(error: RequestError) -> ToolError {
 fn outcome(result: CallToolResult) -> Result<Value, ToolError> {
     if result.is_error == Some(true) {
         let said: Vec<&str> = result.content.iter().filter_map(text_of).collect();
-        let message: String = said.join("\n").chars().take(REFUSAL_CHARS_MAX).collect();
+        let message = cut(&said.join("\n"), REFUSAL_CHARS_MAX).to_owned();
         return Err(ToolError::Refused { message });
     }
     if let Some(structured) = result.structured_content {

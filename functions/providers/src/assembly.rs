@@ -8,6 +8,7 @@ use windlass::{
     clock::Clock,
     config::{self, Cassette, ModelName, Route},
     secrets::Secrets,
+    telemetry::Teller,
 };
 
 use crate::{
@@ -32,6 +33,8 @@ pub struct Ports {
     pub script: Arc<dyn Model>,
     /// For Bedrock without a key of its own.
     pub aws: Option<Aws>,
+    /// Tells what came of requests.
+    pub teller: Option<Arc<Teller>>,
 }
 
 /// As whom and where AWS is asked.
@@ -78,8 +81,12 @@ pub fn assemble(config: &config::Model, ports: &Ports) -> Result<Assembled, Asse
     if let Some(route) = fallback {
         models.push(line(config, route, ports, &mut keys)?);
     }
-    let model = Arc::new(Routed::new(models, config.last_resort, Arc::clone(&ports.clock)));
-    Ok(Assembled { model, keys })
+    let routed = Routed::new(models, config.last_resort, Arc::clone(&ports.clock));
+    let routed = match &ports.teller {
+        Some(teller) => routed.told_by(teller),
+        None => routed,
+    };
+    Ok(Assembled { model: Arc::new(routed), keys })
 }
 
 fn line(

@@ -17,7 +17,10 @@ use std::{
 };
 
 use tracing::{info, warn};
-use windlass::clock::{Clock, Timestamp};
+use windlass::{
+    clock::{Clock, Timestamp},
+    telemetry::{Teller, metrics::ModelNews},
+};
 
 /// Failures in a row after which a model is left alone: more than one turn of one run makes.
 pub const FAILURES_MAX: u32 = 5;
@@ -47,6 +50,7 @@ pub struct Counters {
 pub struct Breaker {
     name: String,
     clock: Arc<dyn Clock>,
+    teller: Option<Arc<Teller>>,
     inner: Mutex<Inner>,
 }
 
@@ -89,26 +93,46 @@ pub struct Permit<'b> {
 impl Breaker {
     /// A closed breaker for the model of that name.
     pub fn new(name: &str, clock: Arc<dyn Clock>) -> Self {
-        Self { name: name.to_owned(), clock, inner: Mutex::default() }
+        Self { name: name.to_owned(), clock, teller: None, inner: Mutex::default() }
+    }
+
+    /// One whose requests and changes are told as metrics.
+    pub fn told_by(self, teller: Arc<Teller>) -> Self {
+        Self { teller: Some(teller), ..self }
+    }
+
+    fn tell(&self, news: impl IntoIterator<Item = ModelNews>) {
+        let Some(teller) = &self.teller else { return };
+        let now = self.clock.now();
+        news.into_iter().for_each(|news| teller.model_news(&self.name, news, now));
     }
 
     /// Whether a request may be made now.
     pub fn admit(&self) -> Admission<'_> {
+        match self.turn_away() {
+            Some(until) => {
+                self.tell([ModelNews::TurnedAway]);
+                Admission::Denied { until }
+            }
+            None => Admission::Granted(Permit { breaker: self, settled: false }),
+        }
+    }
+
+    /// Until when a request is not made; `None` when it is.
+    fn turn_away(&self) -> Option<Timestamp> {
         let now = self.clock.now();
         let mut inner = self.lock();
-        match inner.state {
-            State::Open { until } if now < until => {
-                inner.counters.turned_away += 1;
-                return Admission::Denied { until };
+        let until = match inner.state {
+            State::Open { until } if now < until => until,
+            State::Probing => now + PROBE_FOR,
+            State::Open { .. } => {
+                inner.state = State::Probing;
+                return None;
             }
-            State::Probing => {
-                inner.counters.turned_away += 1;
-                return Admission::Denied { until: now + PROBE_FOR };
-            }
-            State::Open { .. } => inner.state = State::Probing,
-            State::Closed { .. } => {}
-        }
-        Admission::Granted(Permit { breaker: self, settled: false })
+            State::Closed { .. } => return None,
+        };
+        inner.counters.turned_away += 1;
+        Some(until)
     }
 
     /// Until when the model is left alone; `None` when it may be asked.
@@ -132,6 +156,12 @@ impl Breaker {
     }
 
     fn fail(&self, wait: Duration) {
+        let opened = self.count_failure(wait).then_some(ModelNews::Opened);
+        self.tell([ModelNews::Failed].into_iter().chain(opened));
+    }
+
+    /// Whether the breaker opened.
+    fn count_failure(&self, wait: Duration) -> bool {
         let now = self.clock.now();
         let mut inner = self.lock();
         inner.counters.failed += 1;
@@ -142,28 +172,35 @@ impl Breaker {
         let opens_for = if wait.is_zero() && failures >= FAILURES_MAX { OPEN_FOR } else { wait };
         if opens_for.is_zero() {
             inner.state = State::Closed { failures };
-            return;
+            return false;
         }
+        let was_open = matches!(inner.state, State::Open { .. });
         let until = match inner.state {
             State::Open { until } => until.max(now + opens_for),
             State::Closed { .. } | State::Probing => now + opens_for,
         };
-        inner.counters.opened += u64::from(!matches!(inner.state, State::Open { .. }));
+        inner.counters.opened += u64::from(!was_open);
         inner.state = State::Open { until };
         warn!(model = self.name, %until, failures, "the model is left alone");
+        !was_open
     }
 
     /// The model is there.
-    fn close(&self, count: impl FnOnce(&mut Counters)) {
-        let mut inner = self.lock();
-        count(&mut inner.counters);
-        if inner.state == State::Probing {
+    fn close(&self, news: ModelNews, count: impl FnOnce(&mut Counters)) {
+        let was_probing = {
+            let mut inner = self.lock();
+            count(&mut inner.counters);
+            let was_probing = inner.state == State::Probing;
+            // An answer to a request from before the breaker opened says nothing about now.
+            if !matches!(inner.state, State::Open { .. }) {
+                inner.state = State::default();
+            }
+            was_probing
+        };
+        if was_probing {
             info!(model = self.name, "the model is back");
         }
-        // An answer to a request from before the breaker opened says nothing about now.
-        if !matches!(inner.state, State::Open { .. }) {
-            inner.state = State::default();
-        }
+        self.tell([news].into_iter().chain(was_probing.then_some(ModelNews::Closed)));
     }
 }
 
@@ -171,13 +208,13 @@ impl Permit<'_> {
     /// The model answered.
     pub fn answered(mut self) {
         self.settled = true;
-        self.breaker.close(|counters| counters.answered += 1);
+        self.breaker.close(ModelNews::Answered, |counters| counters.answered += 1);
     }
 
     /// The model is there and refuses.
     pub fn refused(mut self) {
         self.settled = true;
-        self.breaker.close(|counters| counters.refused += 1);
+        self.breaker.close(ModelNews::Refused, |counters| counters.refused += 1);
     }
 
     /// There was no answer; the model asked to be left alone for `wait`, which may be zero.
@@ -197,7 +234,11 @@ impl Drop for Permit<'_> {
 
 #[cfg(test)]
 mod tests {
-    use windlass::memory::ManualClock;
+    use windlass::{
+        memory::ManualClock,
+        redaction::Redactions,
+        telemetry::{Collected, Narrator},
+    };
 
     use super::*;
 
@@ -277,6 +318,36 @@ mod tests {
         (0..FAILURES_MAX).for_each(|_| permit(&breaker).failed(Duration::ZERO));
         late.answered();
         assert!(is_open(&breaker));
+    }
+
+    #[test]
+    fn every_request_and_every_change_is_told_as_a_metric() {
+        let (clock, breaker) = breaker();
+        let kept = Arc::new(Collected::default());
+        let narrator = Narrator { environment: "dev", redactions: Arc::new(Redactions::default()) };
+        let teller = Teller::telling(kept.clone(), narrator, "r1".parse().expect("a release"));
+        let breaker = breaker.told_by(teller);
+        (0..FAILURES_MAX).for_each(|_| permit(&breaker).failed(Duration::ZERO));
+        assert!(is_open(&breaker));
+        clock.advance(OPEN_FOR);
+        permit(&breaker).refused();
+        permit(&breaker).answered();
+        let told = kept.lines().into_iter().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
+            let defined = &line["_aws"]["CloudWatchMetrics"][0];
+            let name = defined["Metrics"][0]["Name"].as_str().expect("a name").to_owned();
+            assert_eq!((&line[&name], &line["Model"], &line["Release"]), (&1.0.into(), &"m".into(), &"r1".into()));
+            assert!(!defined["Dimensions"].to_string().contains("Model"), "{defined}");
+            line["Outcome"].as_str().map_or(name.clone(), |outcome| format!("{name} {outcome}"))
+        });
+        let wanted = std::iter::repeat_n("ModelRequests failed", FAILURES_MAX as usize).chain([
+            "BreakerOpened",
+            "ModelRequests turned_away",
+            "ModelRequests refused",
+            "BreakerClosed",
+            "ModelRequests answered",
+        ]);
+        assert_eq!(told.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
     }
 
     #[test]

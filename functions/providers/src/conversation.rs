@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 use windlass::{
     agent::model::Question,
+    redaction,
     run::state::{Call, CallStatus},
 };
 
@@ -186,7 +187,7 @@ pub fn excerpt(text: &str, bytes_max: usize) -> String {
         return text.to_owned();
     }
     let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}…", &text[..end])
+    format!("{}…", redaction::cut(text, text[..end].chars().count()))
 }
 
 /// A block of data. In JSON angle brackets stand only within strings, so they can be written as escapes, and nothing in the data

@@ -10,6 +10,7 @@ use windlass::{
     budgets::Spend,
     clock::{Clock, before},
     config::LastResort,
+    telemetry::Teller,
 };
 
 use crate::breaker::{Admission, Breaker, Counters};
@@ -59,6 +60,12 @@ impl Routed {
         let name = names.join(", else ");
         let line = |model: Arc<dyn Model>| Line { breaker: Breaker::new(model.name(), Arc::clone(&clock)), model };
         Self { name, lines: models.into_iter().map(line).collect(), last_resort, clock }
+    }
+
+    /// With every model's requests and the changes of its breaker told as metrics.
+    pub fn told_by(self, teller: &Arc<Teller>) -> Self {
+        let told = |line: Line| Line { breaker: line.breaker.told_by(Arc::clone(teller)), ..line };
+        Self { lines: self.lines.into_iter().map(told).collect(), ..self }
     }
 
     /// What has come of the requests to each model in this process.

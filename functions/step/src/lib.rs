@@ -25,11 +25,13 @@ use windlass::{
     ids::{InvalidId, Random},
     prompts::Prompt,
     secrets::Secrets,
+    telemetry::Teller,
 };
 use windlass_policy::PolicyErrors;
 use windlass_providers::assembly::{Assembled, AssemblyError, Aws, Ports, assemble};
 
 pub mod handler;
+pub mod ready;
 pub mod refund_desk;
 
 /// The agent is not whole.
@@ -87,7 +89,8 @@ pub fn models(
     clients: &Clients,
     secrets: Arc<dyn Secrets>,
     clock: Arc<dyn Clock>,
+    teller: Arc<Teller>,
 ) -> Result<Assembled, AssemblyError> {
     let aws = clients.identity().map(|(credentials, region)| Aws { credentials, region });
-    assemble(&config.model, &Ports { secrets, clock, script: Arc::new(Script), aws })
+    assemble(&config.model, &Ports { secrets, clock, script: Arc::new(Script), aws, teller: Some(teller) })
 }

@@ -4,59 +4,32 @@ use std::{convert::Infallible, process::ExitCode, sync::Arc};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
-use step::{desk, handler::Handler, models};
+use step::{
+    handler::Handler,
+    ready::{Ready, ready},
+};
 use windlass::{
     aws::{self, clients::Clients},
-    clock::{Clock, SystemClock, Timestamp},
+    clock::{SystemClock, Timestamp},
     ids::SystemRandom,
     prompts::PromptCache,
     run::advance::{Engine, Live},
     startup,
-    telemetry::{StandardOutput, Teller},
 };
-use windlass_mcp::{catalogue::Ports, configured::catalogue};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let clients = Clients::from_environment().await;
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(aws::SecretsManager::new(clients.secrets_manager()));
-    let started = clock.now();
     let lookup = |name: &str| std::env::var(name).ok();
-    let config = match startup::prepare(lookup, secrets.clone(), clock.clone(), random.as_ref()).await {
-        Ok(ready) => ready.config,
+    let Ready { config, agent, teller } = match ready(lookup, &clients, secrets, random.clone()).await {
+        Ok(ready) => ready,
         Err(problems) => return startup::refuse(&problems),
     };
-    let models = match models(&config, &clients, secrets.clone(), clock.clone()) {
-        Ok(models) => models,
-        Err(problem) => {
-            eprintln!("not started, nothing was polled: {problem}");
-            return ExitCode::FAILURE;
-        }
-    };
-    if let Err(problems) = startup::demand(&models.keys, started, clock.as_ref(), random.as_ref()).await {
-        return startup::refuse(&problems);
-    }
-    startup::log(&config);
     let storage = &config.storage;
     let runs =
         Arc::new(aws::Runs::new(clients.dynamodb(), &storage.runs_table, &storage.idempotency_table, clock.clone()));
-    let mcp = match catalogue(&config, &Ports { secrets, clock: clock.clone() }).await {
-        Ok(mcp) => mcp,
-        Err(problems) => {
-            eprintln!("not started, nothing was polled: MCP: {problems}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let agent = match desk(&config, models.model, clients.dynamodb(), random.clone(), mcp.tools) {
-        Ok(agent) => agent,
-        Err(mistake) => {
-            eprintln!("not started, nothing was polled: the agent: {mistake}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let teller = Teller::new(Arc::new(StandardOutput), &config);
-    let clock: Arc<dyn Clock> = clock;
     let (dynamodb, controls) = (clients.dynamodb(), storage.controls_table.as_str());
     let live = Live {
         controls: Arc::new(aws::LiveControls::new(dynamodb.clone(), controls)),
@@ -68,7 +41,7 @@ async fn main() -> ExitCode {
         journal: teller.journal(runs.clone()),
         leases: teller.leases(runs),
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
-        agent: teller.watch(agent, &clock),
+        agent,
         live,
         answers: Arc::new(aws::AnswerTable::new(clients.dynamodb(), &storage.memory_table)),
         clock,

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::json;
 
-/// Answers every request as Secrets Manager answers for the approval keys.
+/// Answers every request as Secrets Manager answers for the approval keys, and knows no other secret.
 fn secrets_manager() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -18,7 +18,13 @@ fn secrets_manager() -> String {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
             let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
+            let read = stream.read(&mut request).unwrap_or(0);
+            if !String::from_utf8_lossy(&request[..read]).contains("windlass/approval-keys") {
+                let body = json!({ "__type": "ResourceNotFoundException", "message": "no such secret" }).to_string();
+                let head = format!("content-type: application/x-amz-json-1.1\r\ncontent-length: {}", body.len());
+                let _ = write!(stream, "HTTP/1.1 400 Bad Request\r\n{head}\r\nconnection: close\r\n\r\n{body}");
+                continue;
+            }
             let keys = r#"{"current":"k1","keys":{"k1":"c2l4dGVlbiBieXRlcyBvciBtb3JlIHRoYW4gc2l4dGVlbiBieXRlcw=="}}"#;
             let body = json!({ "Name": "windlass/approval-keys", "SecretString": keys }).to_string();
             let head = format!("content-type: application/x-amz-json-1.1\r\ncontent-length: {}", body.len());
@@ -29,7 +35,7 @@ fn secrets_manager() -> String {
 }
 
 /// Runs the function until it gives up, beside a Runtime API that nobody may call.
-fn starting(policy: &Path) -> Output {
+fn starting(variables: &[(&str, &str)]) -> Output {
     let runtime_api = TcpListener::bind("127.0.0.1:0").expect("a free port");
     runtime_api.set_nonblocking(true).expect("it can be asked without waiting");
     let output = Command::new(env!("CARGO_BIN_EXE_step"))
@@ -48,7 +54,7 @@ fn starting(policy: &Path) -> Output {
         )
         .envs(["STEP_QUEUE_URL", "STEP_DEAD_LETTER_QUEUE_URL"].map(|name| (name, "http://127.0.0.1:9/0/steps")))
         .env("APPROVAL_SECRET", "windlass/approval-keys")
-        .env("POLICY_FILE", policy)
+        .envs(variables.iter().copied())
         .output()
         .expect("it runs");
     let polled = runtime_api.accept();
@@ -66,13 +72,48 @@ fn a_policy_with_a_mistake_stops_the_start_and_names_file_and_line() {
         ("\n@id(\"x\")\npermit (principal, action == Action::\"drill_crash\", resource);\n", "mistaken.cedar:3: "),
     ] {
         std::fs::write(&file, rules).expect("it is written");
-        let output = starting(&file);
+        let output = starting(&[("POLICY_FILE", &file.display().to_string())]);
         let message = String::from_utf8(output.stderr).expect("text");
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(message.starts_with("not started, nothing was polled"), "{message}");
         assert!(message.contains(says), "{message}");
     }
     std::fs::remove_file(&file).expect("it is there");
-    let message = String::from_utf8(starting(&file).stderr).expect("text");
+    let output = starting(&[("POLICY_FILE", &file.display().to_string())]);
+    let message = String::from_utf8(output.stderr).expect("text");
     assert!(message.contains("mistaken.cedar: cannot be read"), "{message}");
+}
+
+#[test]
+fn a_missing_model_key_is_reported_together_with_everything_else() {
+    let model =
+        [("MODEL", "openai:gpt"), ("MODEL_SECRET", "windlass/model-key"), ("MODEL_FALLBACK_SECRET", "windlass/second")];
+    let prices = ("MODEL_PRICES", r#"{"openai:gpt":{"input":0.5,"output":1.5}}"#);
+    let servers = ("MCP_SERVERS", "not a list");
+    for (more, says) in [
+        // Variables that are wrong.
+        (
+            vec![prices, ("STRIKES_MAX", "many"), ("APPROVAL_SECRET", "windlass/none")],
+            &[
+                "4 problems",
+                "`STRIKES_MAX` is `many`",
+                "secret `windlass/none`",
+                "`windlass/model-key`",
+                "`windlass/second`",
+            ][..],
+        ),
+        // Tool servers that cannot be used.
+        (
+            vec![prices, servers],
+            &["2 problems", "secret `windlass/model-key` does not exist", "MCP: `MCP_SERVERS`: no list"],
+        ),
+    ] {
+        let output = starting(&[&model[..], &more[..]].concat());
+        let message = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.starts_with("not started, nothing was polled: "), "{message}");
+        for part in says {
+            assert!(message.contains(part), "`{part}` is not in: {message}");
+        }
+    }
 }

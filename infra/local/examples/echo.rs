@@ -1,8 +1,8 @@
 //! A function for the tests of the stack: its event says what it does.
 //!
 //! `ECHO_INIT_EXIT` makes it fail before it asks for work. Otherwise the first of these fields decides: `exit` ends the
-//! process with that code, `error` returns an error, `mark` creates a file and goes on, `sleepMs` waits and then goes
-//! on, `env` returns variables, `Records` answers a batch (see [`batch`]), `response` returns its value; anything else
+//! process with that code, `error` returns an error, `print` writes a line and goes on, `mark` creates a file and goes on, `sleepMs`
+//! waits and then goes on, `env` returns variables, `Records` answers a batch (see [`batch`]), `response` returns its value; anything else
 //! is returned as it is.
 
 use std::time::Duration;
@@ -29,6 +29,9 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     if let Some(message) = event.get("error").and_then(Value::as_str) {
         return Err(message.into());
     }
+    if let Some(line) = event.get("print") {
+        println!("{line}");
+    }
     if let Some(path) = event.get("mark").and_then(Value::as_str) {
         std::fs::write(path, "")?;
     }
@@ -36,8 +39,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
     if let Some(names) = event.get("env").and_then(Value::as_array) {
-        let value = |name: &Value| name.as_str().and_then(|name| std::env::var(name).ok());
-        return Ok(names.iter().map(|name| json!(value(name))).collect());
+        return Ok(variables(names));
     }
     if let Some(records) = event.get("Records").and_then(Value::as_array) {
         return batch(records).await;
@@ -58,11 +60,19 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
         if body.get("exit").is_some() {
             std::process::exit(1);
         }
+        if let Some(names) = body.get("env").and_then(Value::as_array) {
+            return Ok(variables(names));
+        }
         if let Some(response) = body.get("response") {
             return Ok(response.clone());
         }
     }
     Ok(event.get("response").cloned().unwrap_or(event))
+}
+
+fn variables(names: &[Value]) -> Value {
+    let value = |name: &Value| name.as_str().and_then(|name| std::env::var(name).ok());
+    names.iter().map(|name| json!(value(name))).collect()
 }
 
 /// Works every message; its body is an order and perhaps the path of a file, which gets a line with the order, the

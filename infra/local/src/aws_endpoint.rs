@@ -1,18 +1,25 @@
-//! The one URL that all AWS clients use. `X-Amz-Target` says which service and operation a request is for.
+//! The one URL that all AWS clients use. `X-Amz-Target` or the path says which service and operation a request is for.
+//!
+//! Whoever reaches it may run programs. So that a web page in a browser on this machine does not, requests with an `Origin` and
+//! those for another host are refused.
 
 use std::sync::Arc;
 
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header},
+    middleware,
+    middleware::Next,
     routing::get,
 };
 use serde_json::json;
 
 use crate::{
+    cloudwatch::{self, CloudWatch},
     dynamodb::{self, Store},
+    lambda_api::{self, LambdaApi},
     meter::{Counts, Meter},
     secrets::Secrets,
     sqs::Queues,
@@ -28,18 +35,39 @@ pub(crate) struct Services {
     pub(crate) queues: Arc<Queues>,
     pub(crate) secrets: Secrets,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) cloudwatch: CloudWatch,
 }
 
-pub(crate) fn router(services: Arc<Services>) -> Router {
+pub(crate) fn router(services: Arc<Services>, lambda: Arc<LambdaApi>) -> Router {
     Router::new()
         .route("/_local/health", get(health))
         .route("/_local/meter", get(meter))
         .fallback(dispatch)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(services)
+        .merge(lambda_api::router(lambda))
+        .layer(middleware::from_fn(refuse_pages))
 }
 
-async fn dispatch(State(services): State<Arc<Services>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+async fn refuse_pages(request: Request, next: Next) -> Response<Body> {
+    let headers = request.headers();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    if headers.contains_key(header::ORIGIN) || !matches!(name, "127.0.0.1" | "localhost") {
+        let mut response = Response::new(Body::from(r#"{"message":"not for web pages"}"#));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        return response;
+    }
+    next.run(request).await
+}
+
+async fn dispatch(State(services): State<Arc<Services>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    if let Some(operation) = cloudwatch::in_path(uri.path()) {
+        return services.cloudwatch.answer_cbor(operation, &headers, &body);
+    }
+    if uri.path().starts_with("/2015-03-31/") {
+        return lambda_api::unknown();
+    }
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     match target.split_once('.') {
         Some(("DynamoDB_20120810", operation)) => {
@@ -47,6 +75,7 @@ async fn dispatch(State(services): State<Arc<Services>>, headers: HeaderMap, bod
         }
         Some(("AmazonSQS", operation)) => services.queues.answer(operation, body).await,
         Some(("secretsmanager", operation)) => services.secrets.answer(operation, &headers, body).await,
+        Some((cloudwatch::TARGET, operation)) => services.cloudwatch.answer_json(operation, &headers, &body),
         _ => unknown(target),
     }
 }

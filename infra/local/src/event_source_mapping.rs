@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    pool::{Patience, Pool},
+    lambda::Target,
+    pool::Patience,
     spec::MappingSpec,
     sqs::{BATCH_MAX, Queues, WAIT_SECONDS_MAX},
 };
@@ -33,12 +34,12 @@ pub(crate) struct Mapping {
     queue_arn: String,
     region: String,
     queues: Arc<Queues>,
-    pool: Arc<Pool>,
+    target: Target,
 }
 
 impl Mapping {
-    pub(crate) fn new(spec: MappingSpec, region: String, queues: Arc<Queues>, pool: Arc<Pool>) -> Self {
-        Self { queue_url: queues.url(&spec.queue), queue_arn: queues.arn(&spec.queue), spec, region, queues, pool }
+    pub(crate) fn new(spec: MappingSpec, region: String, queues: Arc<Queues>, target: Target) -> Self {
+        Self { queue_url: queues.url(&spec.queue), queue_arn: queues.arn(&spec.queue), spec, region, queues, target }
     }
 
     /// Polls until `stop`. It receives only when the mapping may invoke once more and the function has a process to
@@ -48,7 +49,7 @@ impl Mapping {
         loop {
             let polled = async {
                 let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
-                self.pool.available().await.ok()?;
+                self.target.available().await.ok()?;
                 Some((slot, self.batch().await))
             };
             let polled = tokio::select! {
@@ -113,7 +114,7 @@ impl Mapping {
             Err(error) => return tracing::error!(%error, "cannot write an event"),
         };
         let function = &self.spec.function;
-        let outcome = match self.pool.invoke(event, Patience::Endless).await {
+        let outcome = match self.target.invoke(event, Patience::Endless).await {
             Ok(payload) => outcome(&payload, &batch),
             Err(error) => return tracing::warn!(function, %error, messages = batch.len(), "a batch failed"),
         };

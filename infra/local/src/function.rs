@@ -1,29 +1,43 @@
 //! A function as the stack runs it, and the ways in which invoking it can fail.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{logs::Sink, spec::FunctionSpec};
+use crate::{
+    clock::Clock,
+    lambda::{Code, Configuration, Version},
+    logs::Sink,
+    metrics::EmbeddedMetrics,
+};
 
 /// The largest event or response of a synchronous invocation.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// What the pool knows about a function.
+/// What all versions of a function share.
 #[derive(Debug, Clone)]
-pub(crate) struct Function {
+pub(crate) struct Surroundings {
     pub(crate) name: String,
-    pub(crate) program: PathBuf,
-    pub(crate) env: BTreeMap<String, String>,
-    pub(crate) timeout: Duration,
-    pub(crate) memory_mib: u32,
-    pub(crate) concurrency_max: usize,
+    /// Without a qualifier.
     pub(crate) arn: String,
     pub(crate) region: String,
     pub(crate) aws_url: String,
     pub(crate) sink: Sink,
+    pub(crate) metrics: EmbeddedMetrics,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What the pool knows about a version of a function.
+#[derive(Debug, Clone)]
+pub(crate) struct Function {
+    pub(crate) surroundings: Surroundings,
+    pub(crate) version: Version,
+    pub(crate) code: Code,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) timeout: Duration,
+    pub(crate) memory_mib: u32,
 }
 
 impl Function {
@@ -31,22 +45,24 @@ impl Function {
     /// last and win.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>
     pub(crate) fn environment(&self, log_stream: &str) -> Vec<(String, String)> {
-        let task_root = self.program.parent().map(|path| path.display().to_string()).unwrap_or_default();
-        let handler = self.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let task_root = self.code.program.parent().map(|path| path.display().to_string()).unwrap_or_default();
+        let handler = self.code.program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let memory = self.memory_mib.to_string();
-        let group = format!("/aws/lambda/{}", self.name);
+        let Surroundings { name, region, aws_url, .. } = &self.surroundings;
+        let group = format!("/aws/lambda/{name}");
+        let version = self.version.to_string();
         let set = [
-            ("AWS_LAMBDA_FUNCTION_NAME", self.name.as_str()),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_NAME", name.as_str()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", &version),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
             ("AWS_LAMBDA_LOG_GROUP_NAME", &group),
             ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
-            ("AWS_REGION", &self.region),
-            ("AWS_DEFAULT_REGION", &self.region),
+            ("AWS_REGION", region),
+            ("AWS_DEFAULT_REGION", region),
             ("AWS_ACCESS_KEY_ID", "local"),
             ("AWS_SECRET_ACCESS_KEY", "local"),
-            ("AWS_ENDPOINT_URL", &self.aws_url),
+            ("AWS_ENDPOINT_URL", aws_url),
             ("LAMBDA_TASK_ROOT", &task_root),
             ("_HANDLER", &handler),
             ("TZ", ":UTC"),
@@ -57,18 +73,14 @@ impl Function {
 }
 
 impl Function {
-    pub(crate) fn new(spec: FunctionSpec, region: &str, account: &str, aws_url: &str, sink: Sink) -> Self {
+    pub(crate) fn new(surroundings: &Surroundings, configuration: &Configuration, version: Version) -> Self {
         Self {
-            arn: format!("arn:aws:lambda:{region}:{account}:function:{}", spec.name),
-            name: spec.name,
-            program: spec.program,
-            env: spec.env,
-            timeout: spec.timeout,
-            memory_mib: spec.memory_mib,
-            concurrency_max: spec.concurrency_max,
-            region: region.to_owned(),
-            aws_url: aws_url.to_owned(),
-            sink,
+            surroundings: surroundings.clone(),
+            version,
+            code: configuration.code.clone(),
+            env: configuration.env.clone(),
+            timeout: configuration.timeout,
+            memory_mib: configuration.memory_mib,
         }
     }
 }
@@ -96,7 +108,7 @@ pub enum FunctionStatus {
 /// Why an invocation has no result.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum InvokeError {
-    /// The stack has no such function.
+    /// The stack has no such function, or the function no such version or alias.
     #[error("there is no function `{function}`")]
     UnknownFunction {
         /// The name asked for.

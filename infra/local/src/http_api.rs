@@ -5,11 +5,7 @@ mod event;
 mod response;
 mod route;
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -23,10 +19,12 @@ use serde_json::Value;
 use self::{event::Event, route::Routes};
 use crate::{
     authorizer::{Authorizer, Claims},
+    clock::Clock,
     function::InvokeError,
     identifier,
     issuer::Issuer,
-    pool::{Patience, Pool},
+    lambda::Functions,
+    pool::Patience,
     spec::{Authorization, RouteSpec},
 };
 
@@ -42,20 +40,20 @@ const SLOT_WAIT: Duration = Duration::from_secs(1);
 /// What the front needs to answer.
 pub(crate) struct Front {
     pub(crate) routes: Routes,
-    pub(crate) pools: HashMap<String, Arc<Pool>>,
+    pub(crate) functions: Arc<Functions>,
     pub(crate) authorizer: Authorizer,
     pub(crate) issuer: Arc<Issuer>,
-    pub(crate) account: String,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Front {
     pub(crate) fn new(
         routes: &[RouteSpec],
-        pools: HashMap<String, Arc<Pool>>,
+        functions: Arc<Functions>,
         issuer: Arc<Issuer>,
-        account: String,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { routes: Routes::new(routes), pools, authorizer: Authorizer::new(Arc::clone(&issuer)), issuer, account }
+        Self { routes: Routes::new(routes), functions, authorizer: Authorizer::new(Arc::clone(&issuer)), issuer, clock }
     }
 }
 
@@ -89,16 +87,19 @@ async fn answer(State(front): State<Arc<Front>>, request: Request<Body>) -> Resp
 }
 
 async fn respond(front: &Front, parts: Parts, body: Body, request_id: &str) -> Result<Response<Body>, Refusal> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = front.clock.since_epoch();
     let (route, parameters) = front.routes.find(&parts.method, parts.uri.path()).ok_or(Refusal::NotFound)?;
     let claims: Option<Claims> = match route.authorization {
         Authorization::None => None,
         Authorization::Jwt => {
-            let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            // Two of them say two things.
+            let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
+            let only = given.next().filter(|_| given.next().is_none());
+            let authorization = only.and_then(|value| value.to_str().ok());
             Some(front.authorizer.claims(authorization, now.as_secs()).map_err(|_| Refusal::Unauthorized)?)
         }
     };
-    let body: Bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Refusal::TooLarge)?;
+    let body: Bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Refusal::of_body(&error))?;
     let event = Event {
         parts: &parts,
         body: &body,
@@ -106,11 +107,11 @@ async fn respond(front: &Front, parts: Parts, body: Body, request_id: &str) -> R
         parameters: &parameters,
         claims: claims.as_deref(),
         request_id,
-        account: &front.account,
+        account: &front.functions.account,
         time: now,
     };
-    let pool = front.pools.get(&route.function).ok_or(Refusal::Failed)?;
-    let invocation = pool.invoke(event.to_json().ok_or(Refusal::Failed)?, Patience::Until(SLOT_WAIT));
+    let target = front.functions.traffic_target(&route.function).ok_or(Refusal::Failed)?;
+    let invocation = target.invoke(event.to_json().ok_or(Refusal::Failed)?, Patience::Until(SLOT_WAIT));
     match tokio::time::timeout(INTEGRATION_LIMIT, invocation).await {
         Ok(Ok(payload)) => response::from_payload(&payload).ok_or_else(|| {
             tracing::warn!(function = route.function, "the function's response is malformed");
@@ -130,6 +131,7 @@ enum Refusal {
     Unauthorized,
     NotFound,
     TooLarge,
+    Malformed,
     Failed,
     Unavailable,
     TimedOut,
@@ -151,11 +153,20 @@ impl From<InvokeError> for Refusal {
 }
 
 impl Refusal {
+    /// A body is too large, or cannot be read as the request says.
+    fn of_body(error: &axum::Error) -> Self {
+        match std::error::Error::source(error) {
+            Some(source) if source.to_string() == "length limit exceeded" => Self::TooLarge,
+            _ => Self::Malformed,
+        }
+    }
+
     fn response(self) -> Response<Body> {
         let (status, body) = match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, r#"{"message":"Unauthorized"}"#),
             Self::NotFound => (StatusCode::NOT_FOUND, r#"{"message":"Not Found"}"#),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#),
+            Self::Malformed => (StatusCode::BAD_REQUEST, r#"{"message":"Bad Request"}"#),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, r#"{"message":"Service Unavailable"}"#),
             Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, r#"{"message":"Endpoint request timed out"}"#),

@@ -1,10 +1,6 @@
 //! A token issuer of one's own: an OpenID Connect provider reduced to its key, its discovery document and signing.
 
-use std::{
-    io,
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header,
@@ -13,7 +9,7 @@ use jsonwebtoken::{
 use rand::Rng as _;
 use serde_json::{Map, Value, json};
 
-use crate::data_directory;
+use crate::{clock::Clock, data_directory};
 
 /// A PKCS #8 document of a P-256 key up to its 32 secret bytes (RFC 5208, RFC 5915; the public key is left out).
 const PKCS8_PREFIX: [u8; 35] = [
@@ -48,11 +44,17 @@ pub struct Issuer {
     signing: EncodingKey,
     verifying: DecodingKey,
     jwk: Jwk,
+    clock: Arc<dyn Clock>,
 }
 
 impl Issuer {
     /// Reads the key from `file`, or makes one and keeps it there.
-    pub(crate) fn open(url: String, audience: String, file: Option<&Path>) -> Result<Self, IssuerError> {
+    pub(crate) fn open(
+        url: String,
+        audience: String,
+        file: Option<&Path>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IssuerError> {
         let kept = match file.map(std::fs::read) {
             Some(Ok(der)) => Some(der),
             Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(IssuerError::File(error)),
@@ -82,6 +84,7 @@ impl Issuer {
             signing: EncodingKey::from_ec_der(&der),
             verifying: DecodingKey::from_jwk(&jwk).map_err(IssuerError::Key)?,
             jwk,
+            clock,
         })
     }
 
@@ -93,7 +96,7 @@ impl Issuer {
     /// A token for `subject`, valid from now for `ttl`. `claims` are added and win over `iss`, `aud`, `iat` and `exp`,
     /// so that a test can ask for a token that must be refused.
     pub fn token(&self, subject: &str, claims: Map<String, Value>, ttl: Duration) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = self.clock.since_epoch().as_secs();
         let mut all = Map::from_iter([
             ("iss".to_owned(), json!(self.url)),
             ("aud".to_owned(), json!(self.audience)),

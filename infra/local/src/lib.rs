@@ -6,30 +6,39 @@
 //!            └─ Stack::invoke ──────────────┤                                               │ AWS_ENDPOINT_URL
 //!               schedules ──────────────────┤                                               ▼
 //!               event source mappings ──────┘◄── SQS ──────────────── AWS endpoint: DynamoDB · SQS · Secrets Manager
+//!                                                                         · Lambda · CloudWatch
 //! ```
 //!
 //! The functions are the programs that ship, run as Lambda runs them: one invocation at a time, killed when it takes
 //! too long, started again when they die. Nothing listens outside 127.0.0.1, and no signature is checked: who can reach
 //! the ports may do everything.
 //!
-//! Read it in this order: [`StackSpec`] says what a stack is made of, [`Stack`] runs it, `pool` and `process` are
-//! Lambda,
+//! Read it in this order: [`StackSpec`] says what a stack is made of, [`Stack`] runs it, `pool` and `process` are a
+//! version of a function, `lambda` gives functions versions and aliases,
 //! `event_source_mapping` and `scheduler` call it, `http_api` is API Gateway, and `aws_endpoint` is everything that
 //! functions call.
 
+mod alarms;
 mod authorizer;
 mod aws_endpoint;
+mod clock;
+mod cloudwatch;
+mod cold_start;
 mod data_directory;
 mod delivery;
+mod dice;
 mod dynamodb;
 mod event_source_mapping;
 mod function;
 mod http_api;
 mod identifier;
 mod issuer;
+mod lambda;
+mod lambda_api;
 mod listener;
 mod logs;
 mod meter;
+mod metrics;
 mod placeholder;
 mod pool;
 mod process;
@@ -41,13 +50,15 @@ mod sqs;
 mod stack;
 
 pub use self::{
+    clock::{Clock, ManualClock, SystemClock},
+    dice::{Dice, SeededDice},
     dynamodb::StoreError,
     function::{FunctionStatus, InvokeError, PAYLOAD_BYTES_MAX},
     issuer::{Issuer, IssuerError},
     meter::Meter,
     secrets::SecretsError,
     spec::{
-        Authorization, FunctionSpec, Logs, MappingSpec, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec,
+        Authorization, FunctionSpec, Logs, MappingSpec, Order, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec,
         StackSpec, TableSpec,
     },
     stack::{Stack, StackError},

@@ -5,7 +5,6 @@ use std::{
     fs::File,
     io::{self, Write as _},
     path::Path,
-    process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::spec::Logs;
+use crate::{function::Surroundings, metrics::EmbeddedMetrics, spec::Logs};
 
 /// Lines kept per process.
 const LAST_LINES_MAX: usize = 20;
@@ -47,14 +46,6 @@ impl Sink {
         })
     }
 
-    /// What to connect a process's standard output to. Nothing is read from it when nobody would see it.
-    pub(crate) fn standard_output(&self) -> Stdio {
-        match self {
-            Self::Nothing => Stdio::null(),
-            _ => Stdio::piped(),
-        }
-    }
-
     /// Writes whole lines.
     fn write(&self, lines: &[u8]) {
         let written = match self {
@@ -82,11 +73,26 @@ fn append(directory: &Path, function: &str) -> io::Result<File> {
 
 /// The last lines of one process.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LastLines(Arc<Mutex<VecDeque<String>>>);
+pub(crate) struct LastLines(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    lines: VecDeque<String>,
+    copy: Option<LastLines>,
+}
 
 impl LastLines {
+    /// From now on, what is kept here is kept there as well.
+    pub(crate) fn copy_to(&self, other: Option<LastLines>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).copy = other;
+    }
+
     pub(crate) fn push(&self, line: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(copy) = &kept.copy {
+            copy.push(line);
+        }
+        let lines = &mut kept.lines;
         if lines.len() == LAST_LINES_MAX {
             lines.pop_front();
         }
@@ -98,7 +104,7 @@ impl LastLines {
     }
 
     pub(crate) fn to_vec(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lines.iter().cloned().collect()
     }
 }
 
@@ -107,13 +113,15 @@ impl LastLines {
 pub(crate) struct Readers(Vec<JoinHandle<()>>);
 
 impl Readers {
-    pub(crate) fn start(child: &mut Child, sink: &Sink, last_lines: &LastLines) -> Self {
+    /// Metrics are read from standard output only, where the telemetry of functions goes.
+    pub(crate) fn start(child: &mut Child, of: &Surroundings, last_lines: &LastLines) -> Self {
         let mut tasks = Vec::new();
         if let Some(output) = child.stdout.take() {
-            tasks.push(tokio::spawn(copy(output, sink.clone(), last_lines.clone())));
+            let metrics = Some(of.metrics.clone());
+            tasks.push(tokio::spawn(copy(output, of.sink.clone(), last_lines.clone(), metrics)));
         }
         if let Some(output) = child.stderr.take() {
-            tasks.push(tokio::spawn(copy(output, sink.clone(), last_lines.clone())));
+            tasks.push(tokio::spawn(copy(output, of.sink.clone(), last_lines.clone(), None)));
         }
         Self(tasks)
     }
@@ -128,7 +136,7 @@ impl Readers {
     }
 }
 
-async fn copy(mut from: impl AsyncRead + Unpin, sink: Sink, last_lines: LastLines) {
+async fn copy(mut from: impl AsyncRead + Unpin, sink: Sink, last_lines: LastLines, metrics: Option<EmbeddedMetrics>) {
     let mut pending: Vec<u8> = Vec::with_capacity(CHUNK_BYTES);
     loop {
         let read = from.read_buf(&mut pending).await;
@@ -146,6 +154,9 @@ async fn copy(mut from: impl AsyncRead + Unpin, sink: Sink, last_lines: LastLine
             sink.write(&pending[..whole]);
             for line in pending[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 last_lines.push(&String::from_utf8_lossy(line));
+                if let Some(metrics) = &metrics {
+                    metrics.read(line);
+                }
             }
             pending.drain(..whole);
         }
@@ -175,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn output_without_a_final_line_break_is_kept() {
         let lines = LastLines::default();
-        copy(&b"first\n\nlast"[..], Sink::Nothing, lines.clone()).await;
+        copy(&b"first\n\nlast"[..], Sink::Nothing, lines.clone(), None).await;
         assert_eq!(lines.to_vec(), ["first", "last"]);
     }
 }

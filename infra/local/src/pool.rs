@@ -1,4 +1,4 @@
-//! The processes of one function.
+//! The processes of one version of a function.
 //!
 //! ```text
 //! invoke ── slot (at most concurrency_max) ── idle process, or a new one ── hand over ── answer
@@ -6,29 +6,33 @@
 //! process ── /next: idle ◄── the slot is free again ── /next ◄── /response ◄──┘
 //! ```
 //!
-//! A slot is kept until the process asks for work again, so there are never more processes than slots. A process that
-//! ends while it is idle is not used; one that ends on the way to its invocation gives the invocation back.
+//! A slot is kept until the process asks for work again, so there are never more processes at work than slots. The slots are the
+//! function's: its versions share them. A process that ends while it is idle is not used; one that ends on the way to its
+//! invocation gives the invocation back. A pool that is retired lets its processes finish what they have.
+
+mod watched;
 
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use axum::body::Bytes;
 use tokio::{
     sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot, watch},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
+use self::watched::Watched;
 use crate::{
     delivery::{Delivery, WatchedListener},
-    function::{Function, FunctionStatus, InvokeError, PAYLOAD_BYTES_MAX},
+    function::{Function, FunctionStatus, InvokeError},
     identifier, listener,
-    logs::Readers,
-    process::{self, Answer, Hand, INIT_LIMIT, InitFailure, Invocation, Process},
+    logs::LastLines,
+    process::{Answer, Hand, INIT_LIMIT, InitFailure, Invocation, Process},
     runtime_api::{self, Sandbox},
 };
 
@@ -53,10 +57,21 @@ pub(crate) enum Patience {
     Endless,
 }
 
+/// What is asked of a process.
+pub(crate) struct Call {
+    pub(crate) request_id: String,
+    pub(crate) event: Bytes,
+    /// The function as it was asked for, with the alias or version.
+    pub(crate) arn: String,
+    /// Where to copy what the process writes meanwhile.
+    pub(crate) tail: Option<LastLines>,
+}
+
 /// A process that waits for work.
 struct Idle {
     process: Arc<Process>,
     hand: Hand,
+    since: Instant,
 }
 
 /// What went wrong at the last start.
@@ -67,7 +82,7 @@ struct Starts {
     allowed_at: Option<Instant>,
 }
 
-/// The processes of one function.
+/// The processes of one version.
 pub(crate) struct Pool {
     function: Function,
     slots: Arc<Semaphore>,
@@ -79,13 +94,14 @@ pub(crate) struct Pool {
     starts: Mutex<Starts>,
     polls: AtomicU64,
     closed: AtomicBool,
+    retired: AtomicBool,
     me: Weak<Pool>,
 }
 
 impl Pool {
-    pub(crate) fn new(function: Function) -> Arc<Self> {
+    pub(crate) fn new(function: Function, slots: Arc<Semaphore>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            slots: Arc::new(Semaphore::new(function.concurrency_max.clamp(1, Semaphore::MAX_PERMITS))),
+            slots,
             function,
             idle: Mutex::default(),
             offered: Notify::new(),
@@ -93,19 +109,26 @@ impl Pool {
             starts: Mutex::default(),
             polls: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             me: me.clone(),
         })
     }
 
-    pub(crate) fn function(&self) -> &Function {
+    /// Whose processes they are.
+    pub(crate) const fn function(&self) -> &Function {
         &self.function
     }
 
-    /// Invokes and waits for the answer. An invocation that was handed over goes on when the invoker goes away.
-    pub(crate) async fn invoke(&self, event: Bytes, patience: Patience) -> Answer {
-        if event.len() > PAYLOAD_BYTES_MAX {
-            return Err(InvokeError::PayloadTooLarge { bytes: event.len() });
+    /// Invokes, waits for the answer and says how long the process worked on it. An invocation that was handed over goes on when the
+    /// invoker goes away.
+    pub(crate) async fn invoke(&self, call: Call, patience: Patience) -> (Answer, Duration) {
+        match self.hand_over(&call, patience).await {
+            Ok(worked) => worked,
+            Err(error) => (Err(error), Duration::ZERO),
         }
+    }
+
+    async fn hand_over(&self, call: &Call, patience: Patience) -> Result<(Answer, Duration), InvokeError> {
         for _ in 0..HANDOVERS_MAX {
             let slot = self.slot(patience).await?;
             let hand = match self.find_idle().await {
@@ -113,21 +136,17 @@ impl Pool {
                 None => self.start(patience).await?,
             };
             let (answer, answered) = oneshot::channel();
-            if hand.send(self.invocation(event.clone(), answer, slot)).is_ok()
+            let began = Instant::now();
+            if hand.send(self.invocation(call, answer, slot)).is_ok()
                 && let Ok(answer) = answered.await
             {
-                return answer;
+                return Ok((answer, began.elapsed()));
             }
         }
         Err(InvokeError::Exited {
             exit: "every process died before it took the invocation".into(),
             last_lines: Vec::new(),
         })
-    }
-
-    /// Resolves when an invocation would find a slot.
-    pub(crate) async fn available(&self) -> Result<(), InvokeError> {
-        self.slot(Patience::Endless).await.map(drop)
     }
 
     /// Starts a process if there is none, and waits until it asks for work or fails to.
@@ -139,7 +158,7 @@ impl Pool {
             match self.spawn(starter).await {
                 Ok(process) => {
                     if let Ok(Ok(Ok(hand))) = timeout(INIT_LIMIT * 2, started).await {
-                        lock(&self.idle).push(Idle { process, hand });
+                        self.keep(process, hand);
                     }
                 }
                 Err(failure) => self.note_failure(failure),
@@ -170,11 +189,48 @@ impl Pool {
             process.polled();
         }
         if let Some(hand) = process.present(hand) {
-            lock(&self.idle).push(Idle { process: Arc::clone(process), hand });
+            self.keep(Arc::clone(process), hand);
             self.offered.notify_waiters();
         }
         // Only now, so that whoever gets the slot finds this process.
         process.finish();
+    }
+
+    /// Keeps a process for the next invocation, unless there will be none.
+    fn keep(&self, process: Arc<Process>, hand: Hand) {
+        let mut idle = lock(&self.idle);
+        // Looked at under the lock that `retire` takes, so that no process is kept after it.
+        if self.retired.load(Ordering::Acquire) {
+            process.kill();
+            return;
+        }
+        idle.push(Idle { process, hand, since: Instant::now() });
+    }
+
+    /// Ends idle processes, and each other one when it has finished what it has. Invocations that chose this pool before are still
+    /// worked.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        for idle in lock(&self.idle).drain(..) {
+            idle.process.kill();
+        }
+    }
+
+    /// Whether the pool is retired and has no process left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.retired.load(Ordering::Acquire) && lock(&self.processes).is_empty()
+    }
+
+    /// Ends processes that have been idle for `limit`.
+    pub(crate) fn end_idle(&self, limit: Duration) {
+        let now = Instant::now();
+        lock(&self.idle).retain(|idle| {
+            let stays = now.saturating_duration_since(idle.since) < limit;
+            if !stays {
+                idle.process.kill();
+            }
+            stays
+        });
     }
 
     /// Kills every process; nothing is started any more.
@@ -189,7 +245,6 @@ impl Pool {
     /// Kills every process without waiting for it; nothing is started any more.
     pub(crate) fn kill(&self) {
         self.closed.store(true, Ordering::Release);
-        self.slots.close();
         for process in lock(&self.processes).iter() {
             process.kill();
         }
@@ -201,7 +256,7 @@ impl Pool {
             Patience::Endless => slot.await,
             Patience::Until(limit) => timeout(limit, slot)
                 .await
-                .map_err(|_| InvokeError::TooManyRequests { function: self.function.name.clone() })?,
+                .map_err(|_| InvokeError::TooManyRequests { function: self.function.surroundings.name.clone() })?,
         };
         slot.map_err(|_| InvokeError::ShuttingDown)
     }
@@ -222,7 +277,7 @@ impl Pool {
 
     fn take_idle(&self) -> Option<Hand> {
         let mut idle = lock(&self.idle);
-        while let Some(Idle { process, hand }) = idle.pop() {
+        while let Some(Idle { process, hand, .. }) = idle.pop() {
             if !hand.is_closed() && process.is_alive() {
                 return Some(hand);
             }
@@ -230,11 +285,13 @@ impl Pool {
         None
     }
 
-    fn invocation(&self, event: Bytes, answer: oneshot::Sender<Answer>, slot: OwnedSemaphorePermit) -> Invocation {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    fn invocation(&self, call: &Call, answer: oneshot::Sender<Answer>, slot: OwnedSemaphorePermit) -> Invocation {
+        let now = self.function.surroundings.clock.since_epoch();
         Invocation {
-            request_id: identifier::uuid(),
-            event,
+            request_id: call.request_id.clone(),
+            event: call.event.clone(),
+            arn: call.arn.clone(),
+            tail: call.tail.clone(),
             deadline: Instant::now() + self.function.timeout,
             deadline_epoch_ms: (now + self.function.timeout).as_millis(),
             trace: identifier::trace_header(now.as_secs()),
@@ -278,7 +335,7 @@ impl Pool {
     }
 
     fn init_failed(&self, InitFailure { exit, last_lines }: InitFailure) -> InvokeError {
-        InvokeError::InitFailed { function: self.function.name.clone(), exit, last_lines }
+        InvokeError::InitFailed { function: self.function.surroundings.name.clone(), exit, last_lines }
     }
 
     fn note_failure(&self, failure: InitFailure) {
@@ -292,7 +349,7 @@ impl Pool {
     /// Starts a process with its own Runtime API, and a task that watches over it.
     async fn spawn(&self, starter: oneshot::Sender<Result<Hand, InitFailure>>) -> Result<Arc<Process>, InitFailure> {
         let failed = |error: std::io::Error| InitFailure {
-            exit: format!("cannot start `{}`: {error}", self.function.program.display()),
+            exit: format!("cannot start `{}`: {error}", self.function.code.program.display()),
             last_lines: Vec::new(),
         };
         let Some(pool) = self.me.upgrade().filter(|_| !self.closed.load(Ordering::Acquire)) else {
@@ -324,42 +381,6 @@ impl Pool {
     fn remove(&self, process: &Arc<Process>) {
         lock(&self.processes).retain(|other| !Arc::ptr_eq(other, process));
         lock(&self.idle).retain(|idle| !Arc::ptr_eq(&idle.process, process));
-    }
-}
-
-/// A process with what is only needed when it ends.
-struct Watched {
-    process: Arc<Process>,
-    readers: Readers,
-    delivery: Delivery,
-    /// Dropped last, which stops the process's Runtime API.
-    _stop: watch::Sender<bool>,
-}
-
-impl Watched {
-    /// Enforces deadlines, and cleans up when the process has ended.
-    async fn watch_over(self, pool: Weak<Pool>, limit: Duration) {
-        let process = self.process;
-        let mut look_at = process.check(Instant::now(), limit);
-        let status = loop {
-            match timeout_at(look_at, process.ended()).await {
-                Ok(status) => break status,
-                Err(_) => look_at = process.check(Instant::now(), limit),
-            }
-        };
-        if let Some(pool) = pool.upgrade() {
-            pool.remove(&process);
-        }
-        if self.delivery.was_left_unread().await {
-            process.give_back();
-        }
-        self.readers.drain().await;
-        if let Some(failure) = process.bury(&process::describe(status)) {
-            if let Some(pool) = pool.upgrade() {
-                pool.note_failure(failure.clone());
-            }
-            process.report(failure);
-        }
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) type Answer = Result<Bytes, InvokeError>;
 pub(crate) struct Invocation {
     pub(crate) request_id: String,
     pub(crate) event: Bytes,
+    pub(crate) arn: String,
+    pub(crate) tail: Option<LastLines>,
     pub(crate) deadline: Instant,
     pub(crate) deadline_epoch_ms: u128,
     pub(crate) trace: String,
@@ -82,21 +84,22 @@ impl Process {
         log_stream: &str,
         starter: oneshot::Sender<Result<Hand, InitFailure>>,
     ) -> io::Result<(Self, Readers)> {
-        let mut command = Command::new(&function.program);
+        let mut command = Command::new(&function.code.program);
         command.env_clear();
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
         command
             .envs(function.environment(log_stream))
+            .current_dir(function.code.folder())
             .env("AWS_LAMBDA_RUNTIME_API", runtime_api)
             .stdin(Stdio::null())
-            .stdout(function.sink.standard_output())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn()?;
         let last_lines = LastLines::default();
-        let readers = Readers::start(&mut child, &function.sink, &last_lines);
+        let readers = Readers::start(&mut child, &function.surroundings, &last_lines);
         let process = Self {
             pid: child.id().unwrap_or_default(),
             started: Instant::now(),
@@ -178,9 +181,10 @@ impl Process {
 
     /// The process has been handed an invocation; what it needs to know is returned.
     pub(crate) fn accept(&self, invocation: Invocation) -> Handed {
-        let Invocation { request_id, event, deadline, deadline_epoch_ms, trace, answer, slot } = invocation;
+        let Invocation { request_id, event, arn, tail, deadline, deadline_epoch_ms, trace, answer, slot } = invocation;
+        self.last_lines.copy_to(tail);
         *lock(&self.current) = Some(Current { request_id: request_id.clone(), deadline, answer: Some(answer), slot });
-        Handed { request_id, event, deadline_epoch_ms, trace }
+        Handed { request_id, event, arn, deadline_epoch_ms, trace }
     }
 
     /// Answers the current invocation. False if `request_id` is not the current one or was answered before.
@@ -261,6 +265,7 @@ impl Process {
 pub(crate) struct Handed {
     pub(crate) request_id: String,
     pub(crate) event: Bytes,
+    pub(crate) arn: String,
     pub(crate) deadline_epoch_ms: u128,
     pub(crate) trace: String,
 }

@@ -73,7 +73,7 @@ async fn next(State(sandbox): State<Arc<Sandbox>>) -> Response<Body> {
     for (name, value) in [
         ("lambda-runtime-aws-request-id", handed.request_id.as_str()),
         ("lambda-runtime-deadline-ms", &deadline),
-        ("lambda-runtime-invoked-function-arn", &sandbox.pool.function().arn),
+        ("lambda-runtime-invoked-function-arn", &handed.arn),
         ("lambda-runtime-trace-id", &handed.trace),
     ] {
         if let Ok(value) = HeaderValue::from_str(value) {

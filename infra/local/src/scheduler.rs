@@ -11,21 +11,16 @@ use tokio::{
 };
 
 use crate::{
+    clock::{self, Clock},
     function::InvokeError,
     identifier,
-    pool::{Patience, Pool},
+    lambda::{self, Target},
+    pool::Patience,
     spec::ScheduleSpec,
 };
 
 /// Firings of one schedule at once; a further one is skipped.
 const OVERLAP_MAX: usize = 2;
-
-/// Retries of a failed asynchronous invocation.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
-const RETRIES_MAX: u32 = 2;
-
-/// The wait before the first retry; it doubles. Lambda waits a minute, which helps nobody on one machine.
-const RETRY_WAIT: Duration = Duration::from_millis(200);
 
 const SCHEDULED_TIME: &str = "<aws.scheduler.scheduled-time>";
 const EXECUTION_ID: &str = "<aws.scheduler.execution-id>";
@@ -33,7 +28,8 @@ const EXECUTION_ID: &str = "<aws.scheduler.execution-id>";
 /// One schedule.
 pub(crate) struct Schedule {
     pub(crate) spec: ScheduleSpec,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) target: Target,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Schedule {
@@ -57,7 +53,9 @@ impl Schedule {
             };
             let schedule = Arc::clone(&self);
             tokio::spawn(async move {
-                schedule.fire_with_retries().await;
+                if let Ok(event) = schedule.event() {
+                    lambda::invoke_with_retries(&schedule.target, &event).await;
+                }
                 drop(slot);
             });
         }
@@ -65,24 +63,11 @@ impl Schedule {
 
     /// Invokes once and returns what the function returned.
     pub(crate) async fn fire(&self) -> Result<Bytes, InvokeError> {
-        self.pool.invoke(self.event()?, Patience::Endless).await
-    }
-
-    async fn fire_with_retries(&self) {
-        let Ok(event) = self.event() else { return };
-        for attempt in 0..=RETRIES_MAX {
-            match self.pool.invoke(event.clone(), Patience::Endless).await {
-                Ok(_) | Err(InvokeError::ShuttingDown) => return,
-                Err(error) => tracing::warn!(schedule = self.spec.name, attempt, %error, "a firing failed"),
-            }
-            if attempt < RETRIES_MAX {
-                tokio::time::sleep(RETRY_WAIT * 2u32.pow(attempt)).await;
-            }
-        }
+        self.target.invoke(self.event()?, Patience::Endless).await
     }
 
     fn event(&self) -> Result<Bytes, InvokeError> {
-        let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let time = clock::written_to_the_second(self.clock.since_epoch());
         let event = filled(&self.spec.input, &time, &identifier::uuid());
         serde_json::to_vec(&event)
             .map(Bytes::from)

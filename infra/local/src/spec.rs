@@ -1,8 +1,16 @@
 //! What a stack is made of. Everything the stack knows about the kit is in here.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
+
+use crate::{
+    clock::{Clock, SystemClock},
+    dice::{Dice, SeededDice},
+};
+
+/// How long a process stays without work. Lambda ends them after some minutes, without saying how many.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// A whole stack: functions, tables, queues, secrets, routes, mappings and schedules.
 ///
@@ -39,10 +47,21 @@ pub struct StackSpec {
     pub audience: String,
     /// Where function output goes.
     pub logs: Logs,
+    /// Aliases that every function has from the start, all on version 1, which is published from its spec.
+    pub aliases: Vec<String>,
+    /// What routes, mappings and schedules invoke: one of `aliases`.
+    pub traffic_alias: String,
+    /// How long a process may be idle before it is ended.
+    pub idle_limit: Duration,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Decides which version behind a weighted alias an invocation meets.
+    pub dice: Arc<dyn Dice>,
 }
 
 impl StackSpec {
-    /// An empty stack in memory: account `000000000000` in `us-east-1`, any free ports, no output kept.
+    /// An empty stack in memory: account `000000000000` in `us-east-1`, any free ports, no output kept, the alias `live` for all
+    /// traffic.
     pub fn empty(audience: impl Into<String>) -> Self {
         Self {
             data: None,
@@ -59,6 +78,11 @@ impl StackSpec {
             schedules: Vec::new(),
             audience: audience.into(),
             logs: Logs::Discard,
+            aliases: vec!["live".into()],
+            traffic_alias: "live".into(),
+            idle_limit: IDLE_LIMIT,
+            clock: Arc::new(SystemClock),
+            dice: Arc::new(SeededDice::unknown()),
         }
     }
 }
@@ -76,7 +100,7 @@ pub struct FunctionSpec {
     pub timeout: Duration,
     /// Reported to the function; not enforced. MiB.
     pub memory_mib: u32,
-    /// Reserved concurrency: how many processes may run at once, at least 1.
+    /// Reserved concurrency: how many processes of all versions may work at once, at least 1.
     pub concurrency_max: usize,
 }
 
@@ -100,6 +124,18 @@ pub struct QueueSpec {
     pub retention: Duration,
     /// Where messages go that are received too often.
     pub redrive: Option<Redrive>,
+    /// Which message comes next. Of no consequence for a FIFO queue.
+    pub order: Order,
+}
+
+/// Which message of a standard queue comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// What a noisy group sent waits behind what others sent, as SQS has it for messages with groups.
+    #[default]
+    Fair,
+    /// The oldest, whoever sent it, as if no message had a group: for comparison.
+    Arrival,
 }
 
 /// A redrive policy.
@@ -184,6 +220,6 @@ pub enum Logs {
     Inherit,
     /// Appended to `<function>.log` in this directory, as written.
     Directory(PathBuf),
-    /// Nowhere. Standard error is still read, to explain a failed start.
+    /// Nowhere. Output is still read, to explain a failed start and for its metrics.
     Discard,
 }

@@ -18,7 +18,7 @@ async fn a_function_gets_its_event_and_its_context() {
     assert_eq!(stack.status("echo"), FunctionStatus::Starting);
     assert_eq!(stack.invoke("echo", json!({ "a": [1, "é"] })).await.expect("a result"), json!({ "a": [1, "é"] }));
     let context = stack.invoke("echo", json!({ "context": true })).await.expect("a result");
-    assert_eq!(context["arn"], "arn:aws:lambda:us-east-1:000000000000:function:echo");
+    assert_eq!(context["arn"], "arn:aws:lambda:us-east-1:000000000000:function:echo:live");
     assert_eq!(context["requestId"].as_str().map(str::len), Some(36));
     assert!(context["trace"].as_str().is_some_and(|trace| trace.starts_with("Root=1-")));
     assert_eq!(stack.processes("echo"), [u32::try_from(context["pid"].as_u64().expect("a pid")).expect("a pid")]);

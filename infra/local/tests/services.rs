@@ -103,6 +103,40 @@ async fn messages_are_sent_received_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_standard_queue_takes_message_groups_and_says_of_which_a_message_is() {
+    use aws_sdk_sqs::types::MessageSystemAttributeName as Name;
+    let stack = Stack::start(with_services()).await.expect("the stack starts");
+    let (client, url) = (sqs(&stack.aws_url()), stack.queue_url("jobs"));
+    let send = |group: &str| client.send_message().queue_url(&url).message_body("hello").message_group_id(group);
+    send("acme").send().await.expect("a send");
+    let receive = client.receive_message().queue_url(&url).wait_time_seconds(1);
+    let received = receive.message_system_attribute_names(Name::MessageGroupId).send().await.expect("a receive");
+    let attributes = received.messages()[0].attributes().expect("attributes");
+    assert_eq!(attributes.get(&Name::MessageGroupId).map(String::as_str), Some("acme"));
+    assert_eq!(attributes.len(), 1, "only what was asked for");
+    send("not a group").send().await.expect_err("a group has no spaces");
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_delayed_message_comes_when_it_was_said_and_a_long_poll_is_woken() {
+    let stack = Stack::start(with_services()).await.expect("the stack starts");
+    let (client, url) = (sqs(&stack.aws_url()), stack.queue_url("jobs"));
+    let begun = std::time::Instant::now();
+    client.send_message().queue_url(&url).message_body("later").delay_seconds(1).send().await.expect("a send");
+    let received = client.receive_message().queue_url(&url).wait_time_seconds(5).send().await.expect("a receive");
+    assert_eq!(received.messages()[0].body(), Some("later"));
+    let took = begun.elapsed().as_millis();
+    assert!((1_000..1_500).contains(&took), "{took} ms");
+    let (received, _) = tokio::join!(
+        async { client.receive_message().queue_url(&url).wait_time_seconds(5).send().await.expect("a receive") },
+        async { client.send_message().queue_url(&url).message_body("now").send().await.expect("a send") },
+    );
+    assert_eq!(received.messages()[0].body(), Some("now"));
+    stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn tables_and_secrets_survive_a_restart_and_only_their_owner_can_read_them() {
     let directory = tempfile::tempdir().expect("a directory");
     let data = directory.path().join("data");

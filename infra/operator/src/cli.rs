@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{controls::Controls, prompts::Prompts};
+use crate::{bench::Bench, controls::Controls, prompts::Prompts};
 use windlass::{
     clock::Timestamp,
     dead_letter::replay::{FAILURES_DEFAULT, RATE_DEFAULT, RATE_MAX},
@@ -156,6 +156,11 @@ pub enum Command {
     /// The jobs of the cleanup function
     #[command(subcommand)]
     Schedules(Schedules),
+    /// Measure what the kit takes on this machine; build with `--release` to compare
+    #[command(
+        after_help = "Examples:\n  windlass bench\n  windlass bench engine stack\n  windlass bench --quick --json"
+    )]
+    Bench(Bench),
     /// What may happen now: kill switches, routes, feature flags
     #[command(subcommand)]
     Controls(Controls),

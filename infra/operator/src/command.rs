@@ -4,7 +4,7 @@ use windlass::ids::Release;
 
 use crate::{
     api::{Api, HttpApi},
-    approvals,
+    approvals, bench,
     cli::{Cli, Command, DeadLetters, Local, Options, Runs, Schedules},
     console::{Console, Paint},
     controls::{self, Controls},
@@ -28,6 +28,7 @@ pub async fn run(cli: &Cli, release: Release, console: &mut Console<'_>) -> Resu
     match &cli.command {
         Command::Demo { yes } => play(*yes, cli.options.json, console).await,
         Command::Local(local) => stay(local, &cli.options, console).await,
+        Command::Bench(wanted) => bench::run(wanted, cli.options.json, console).await,
         Command::Infra(command) => infra::run(command, cli.options.json, console),
         Command::Package(wanted) => package::run(wanted, cli.options.json, console),
         Command::Approvals(wanted) => {
@@ -136,7 +137,7 @@ pub fn explain(failure: &Failure, console: &mut Console<'_>) -> u8 {
         Paint::Plain => ("", ""),
     };
     // There is nowhere to say that standard error cannot be written.
-    let _ = console.note(format!("{red}error:{reset} {failure}"));
+    let _ = console.note(format!("{red}error:{reset} {}", failure.said()));
     if let Some(hint) = failure.hint() {
         let _ = console.note(format!("hint: {hint}"));
     }

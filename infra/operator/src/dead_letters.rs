@@ -21,6 +21,7 @@ use crate::{
     console::Console,
     failure::Failure,
     ports::Ports,
+    redacted,
     table::{Table, cut},
 };
 
@@ -43,7 +44,7 @@ pub async fn run(command: &DeadLetters, ports: &Ports, json: bool, console: &mut
         DeadLetters::Discard { key, reason, by } => {
             let body = discard(ports.dead_messages.as_ref(), trail(ports, &by.by), key, reason).await?;
             match json {
-                true => console.json(&json!({ "discarded": key, "body": body }))?,
+                true => console.json(&json!({ "discarded": key, "body": redacted::text(&body) }))?,
                 false => console.line(format!("discarded {key}; its text is in the audit trail"))?,
             }
             Ok(())
@@ -235,12 +236,14 @@ fn status_words(status: &ItemStatus) -> String {
         ItemStatus::Pending => "pending".to_owned(),
         ItemStatus::Replayed { .. } => "replayed".to_owned(),
         ItemStatus::Recovered => "recovered".to_owned(),
-        ItemStatus::Failed { message } => format!("failed: {message}"),
+        ItemStatus::Failed { message } => format!("failed: {}", redacted::text(message)),
     }
 }
 
 async fn audit(limit: usize, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let records = ports.plans.audit_trail(limit).await?;
+    let mut records = ports.plans.audit_trail(limit).await?;
+    // Reasons were typed by people, and a discarded message is quoted.
+    records.iter_mut().for_each(|record| record.detail = redacted::text(&record.detail));
     if json {
         return Ok(console.json(&json!({ "audit": records }))?);
     }

@@ -13,8 +13,8 @@ use windlass::{
 };
 
 use crate::{
-    api::ApiError, demo::DemoError, functions::BuildError, infra_check::CheckError, local::LocalError,
-    package::PackageError, target::TargetError,
+    api::ApiError, bench::BenchError, demo::DemoError, functions::BuildError, infra_check::CheckError,
+    local::LocalError, package::PackageError, redacted, target::TargetError,
 };
 
 /// The exit code of a command that failed.
@@ -88,6 +88,9 @@ pub enum Failure {
     /// Runs cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Something could not be measured.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// A run cannot be written to.
     #[error(transparent)]
     Interject(#[from] InterjectError),
@@ -210,6 +213,16 @@ impl Failure {
                 None => return None,
             },
         })
+    }
+
+    /// What went wrong, without credentials and personal data: errors quote what stores and functions said. Where something is
+    /// that cannot be reached is said as it is.
+    pub fn said(&self) -> String {
+        let said = self.to_string();
+        match self {
+            Failure::Target(_) | Failure::Api(ApiError::Unreachable { .. }) => said,
+            _ => redacted::text(&said),
+        }
     }
 
     fn retry(&self) -> Option<Retry> {

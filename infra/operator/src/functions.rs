@@ -10,6 +10,9 @@ use tokio::process::Command;
 
 use crate::stack::FUNCTIONS;
 
+/// A function that does nothing.
+const BARE: &str = "bare";
+
 /// The function binaries could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -52,6 +55,28 @@ pub fn checkout() -> PathBuf {
 /// # Errors
 /// When they cannot be built.
 pub async fn build() -> Result<PathBuf, BuildError> {
+    // Together with this command, which depends on all of them: so every shared crate has the features that it has already been
+    // compiled with.
+    let packages = ["windlass-operator"].into_iter().chain(FUNCTIONS).flat_map(|name| ["-p", name]);
+    let messages = cargo_build(packages).await?;
+    let mut folder = PathBuf::new();
+    for function in FUNCTIONS {
+        folder = named(&messages, function)?.parent().map(Path::to_owned).unwrap_or_default();
+    }
+    Ok(folder)
+}
+
+/// Builds a function that does nothing, for comparison, and says where it is.
+///
+/// # Errors
+/// When it cannot be built.
+pub async fn build_bare() -> Result<PathBuf, BuildError> {
+    let messages = cargo_build(["-p", "cleanup", "--example", BARE]).await?;
+    named(&messages, BARE)
+}
+
+/// Builds what the arguments say; what cargo printed of it.
+async fn cargo_build(arguments: impl IntoIterator<Item = &str>) -> Result<String, BuildError> {
     let root = checkout();
     if !root.join("functions").is_dir() {
         return Err(BuildError::NoCheckout { root: root.display().to_string() });
@@ -63,25 +88,30 @@ pub async fn build() -> Result<PathBuf, BuildError> {
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_about_a_package(&name.to_string_lossy())) {
         command.env_remove(name);
     }
-    // Together with this command, which depends on all of them: so every shared crate has the features that it has already been
-    // compiled with.
-    command.args(["-p", "windlass-operator"]).args(FUNCTIONS.iter().flat_map(|name| ["-p", name]));
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
+    command.args(arguments);
+    if let Some(profile) = profile() {
+        command.args(["--profile", &profile]);
     }
     let output = command.stderr(Stdio::inherit()).stdin(Stdio::null()).output().await;
     let output = output.map_err(|source| BuildError::NoCargo { cargo, source })?;
     if !output.status.success() {
         return Err(BuildError::Failed { status: output.status.to_string() });
     }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let mut folder = PathBuf::new();
-    for function in FUNCTIONS {
-        let executable = messages.lines().filter_map(|line| executable(line, function)).next_back();
-        let executable = executable.ok_or(BuildError::Unnamed { function })?;
-        folder = executable.parent().map(Path::to_owned).unwrap_or_default();
-    }
-    Ok(folder)
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn named(messages: &str, binary: &'static str) -> Result<PathBuf, BuildError> {
+    let executable = messages.lines().filter_map(|line| executable(line, binary)).next_back();
+    executable.ok_or(BuildError::Unnamed { function: binary })
+}
+
+/// The profile that this command was built with, by the folder that it is in; `None` for the default one and for whatever is not in a
+/// folder of cargo's.
+fn profile() -> Option<String> {
+    let executable = std::env::current_exe().ok()?;
+    let folder = executable.ancestors().skip(1).find(|folder| !folder.ends_with("deps"))?;
+    let name = folder.file_name()?.to_str().filter(|name| *name != "debug")?;
+    folder.parent()?.join("CACHEDIR.TAG").exists().then(|| name.to_owned())
 }
 
 /// The variables that cargo sets for one package (<https://doc.rust-lang.org/cargo/reference/environment-variables.html>).
@@ -102,6 +132,6 @@ fn executable(line: &str, function: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
     let is_it = message["reason"] == "compiler-artifact"
         && message["target"]["name"] == function
-        && message["target"]["kind"][0] == "bin";
+        && (message["target"]["kind"][0] == "bin" || message["target"]["kind"][0] == "example");
     message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
 }

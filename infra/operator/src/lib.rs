@@ -6,6 +6,7 @@ use windlass::ids::Release;
 pub mod api;
 pub mod approvals;
 pub mod aws_endpoint;
+pub mod bench;
 pub mod cli;
 pub mod command;
 mod compare;

@@ -10,7 +10,7 @@ use crate::{
     aws_endpoint::{AwsEndpoint, EndpointError},
     functions::{BuildError, checkout},
     scenario::{self, ScenarioError},
-    stack::{Options, TENANT, kit},
+    stack::{LIVE, Options, TENANT, kit},
 };
 
 /// How long the local tokens are good for: a working day.
@@ -171,6 +171,10 @@ pub enum Json {
 fn write_for_people(out: &mut dyn Write, address: &Address) -> std::io::Result<()> {
     writeln!(out, "HTTP API      {}", address.api)?;
     writeln!(out, "AWS endpoint  {}   (any AWS client: AWS_ENDPOINT_URL={})", address.aws, address.aws)?;
+    writeln!(
+        out,
+        "Versions      traffic goes to the alias `{LIVE}` of each function; `aws lambda` moves it: docs/local.md"
+    )?;
     writeln!(out)?;
     writeln!(out, "export WINDLASS_API_URL={}", address.api)?;
     writeln!(out, "export SUBMITTER={}", address.tokens.submitter)?;

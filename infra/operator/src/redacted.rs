@@ -3,7 +3,7 @@
 //! Whoever types is an operator of the table and could read it; but what a terminal shows ends up in tickets and chats.
 
 use windlass::{
-    redaction::Redactions,
+    redaction::{Redaction, Redactions},
     run::{
         entry::Entry,
         outside::History,
@@ -24,4 +24,9 @@ pub(crate) fn history(history: History) -> Result<History, Failure> {
     let state = RunState::fold(&entries)
         .map_err(|error: IllegalEntry| Failure::NotRedacted(serde::de::Error::custom(error)))?;
     Ok(History { entries, state })
+}
+
+/// A text that somebody or something else wrote.
+pub(crate) fn text(text: &str) -> String {
+    Redaction::STRICT.text(text).into_owned()
 }

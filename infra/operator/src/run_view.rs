@@ -47,11 +47,11 @@ fn head_table(head: &Head, history: Option<&History>) -> Table {
     row("run", head.run.to_string());
     row("status", head.status.word().to_owned());
     if let Some(cause) = cause(&head.status) {
-        row("cause", cause.to_owned());
+        row("cause", cause);
     }
     row("tenant", head.tenant.to_string());
     row("actor", head.actor.to_string());
-    row("task", head.task.clone());
+    row("task", redacted::text(&head.task));
     row("release", head.release.to_string());
     row("created", head.created.to_string());
     if let Some(due) = head.due {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use windlass::{
     ids::{Actor, RunId},
     journal::{Head, HeadStatus, JournalError, Listing},
+    redaction::Redactions,
     run::{
         cancel::{Cancellation, cancel},
         entry::{Entry, Seq},
@@ -69,11 +70,11 @@ async fn list(wanted: &ListRuns, ports: &Ports, json: bool, console: &mut Consol
             head.status.word().to_owned(),
             head.tenant.to_string(),
             head.actor.to_string(),
-            head.task.clone(),
+            redacted::text(&head.task),
             head.created.to_string(),
             head.due.map_or_else(|| "-".to_owned(), |due| due.to_string()),
             head.epoch.to_string(),
-            cause(&head.status).unwrap_or_default().to_owned(),
+            cause(&head.status).unwrap_or_default(),
         ]);
     }
     match table.is_empty() {
@@ -87,10 +88,10 @@ async fn list(wanted: &ListRuns, ports: &Ports, json: bool, console: &mut Consol
 }
 
 /// Why a run is in trouble, or held.
-pub(crate) fn cause(status: &HeadStatus) -> Option<&str> {
+pub(crate) fn cause(status: &HeadStatus) -> Option<String> {
     match status {
-        HeadStatus::Dead { cause, .. } => Some(cause),
-        HeadStatus::Unreadable { problem } | HeadStatus::Held { reason: problem } => Some(problem),
+        HeadStatus::Dead { cause, .. } => Some(redacted::text(cause)),
+        HeadStatus::Unreadable { problem } | HeadStatus::Held { reason: problem } => Some(redacted::text(problem)),
         HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::AwaitingApproval | HeadStatus::Finished { .. } => None,
     }
 }
@@ -109,7 +110,7 @@ pub(crate) fn head_json(head: &Head) -> Value {
         "fingerprint": fingerprint,
         "tenant": head.tenant,
         "actor": head.actor,
-        "task": head.task,
+        "task": redacted::text(&head.task),
         "release": head.release,
         "created": head.created,
         "due": head.due,
@@ -149,10 +150,13 @@ async fn cancel_run(
 async fn watch(run: RunId, seconds: u64, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
     let give_up_at = ports.clock.now() + Duration::from_secs(seconds);
     let mut next: Seq = 1;
+    let redactions = Redactions::default();
+    let mut shown = redactions.in_order();
     loop {
         // The head first: what it says is over has its last entry in the journal.
         let head = ports.heads.head(run).await?.ok_or(Failure::MissingRun { run })?;
-        for entry in redacted::entries(&ports.journal.load(run, next).await?)? {
+        for entry in ports.journal.load(run, next).await? {
+            let entry = serde_json::from_value(shown.entry(&entry))?;
             write_entry(next, &entry, json, console)?;
             next += 1;
         }

@@ -17,6 +17,7 @@ use crate::{
     console::Console,
     failure::Failure,
     ports::Ports,
+    redacted,
     table::{Table, cut},
 };
 
@@ -85,7 +86,7 @@ fn words(standing: &Standing) -> (&'static str, String) {
         Standing::NeverRan => ("never ran", String::new()),
         Standing::Running { until } => ("running", format!("until {until} at most")),
         Standing::OnTime => ("on time", String::new()),
-        Standing::Failed { error } => ("failed", cut(error, ERROR_CHARS_MAX)),
+        Standing::Failed { error } => ("failed", cut(&redacted::text(error), ERROR_CHARS_MAX)),
         Standing::Missed { late } => ("missed", format!("{} s late", late.as_secs())),
     }
 }

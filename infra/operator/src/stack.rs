@@ -8,12 +8,18 @@ use windlass::{
     schedule::Job,
 };
 use windlass_local::{
-    Authorization, FunctionSpec, Logs, MappingSpec, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec, StackSpec,
-    TableSpec,
+    Authorization, FunctionSpec, Logs, MappingSpec, Order, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec,
+    StackSpec, TableSpec,
 };
 
 /// The functions of the kit.
 pub const FUNCTIONS: [&str; 4] = ["intake", "step", "approval", "cleanup"];
+
+/// The alias that takes the traffic: the API, the queue and the schedules invoke it.
+pub const LIVE: &str = "live";
+
+/// The alias that a deploy moves, for looking at a version before traffic does.
+pub const CANDIDATE: &str = "candidate";
 
 /// The tenant of the local tokens and of the demo.
 pub const TENANT: &str = "acme";
@@ -70,6 +76,8 @@ pub struct Options {
     pub aws_port: Option<u16>,
     /// Variables to set or replace, for all functions.
     pub env: BTreeMap<String, String>,
+    /// Which message of a queue comes next.
+    pub queue_order: Order,
     /// Processes of the step function at once.
     pub step_concurrency_max: usize,
     /// Whether the approval keys exist from the start.
@@ -88,6 +96,7 @@ impl Options {
             api_port: None,
             aws_port: None,
             env: BTreeMap::new(),
+            queue_order: Order::Fair,
             step_concurrency_max: 4,
             approval_keys: Some(approval_keys(&windlass::ids::SystemRandom)),
             secrets: BTreeMap::new(),
@@ -127,7 +136,7 @@ pub fn kit(options: &Options) -> StackSpec {
         logs: options.logs.clone(),
         functions: FUNCTIONS.iter().map(|name| function(name, options)).collect(),
         tables: tables(),
-        queues: queues(),
+        queues: queues(options.queue_order),
         secrets: options
             .approval_keys
             .iter()
@@ -143,6 +152,8 @@ pub fn kit(options: &Options) -> StackSpec {
             concurrency_max: options.step_concurrency_max,
         }],
         schedules: Job::ALL.iter().copied().map(schedule).collect(),
+        aliases: vec![LIVE.to_owned(), CANDIDATE.to_owned()],
+        traffic_alias: LIVE.to_owned(),
         ..StackSpec::empty(AUDIENCE)
     }
 }
@@ -171,10 +182,10 @@ fn environment(options: &Options) -> BTreeMap<String, String> {
         ("STEP_QUEUE_URL", "${QUEUE_URL:windlass-step}"),
         ("STEP_DEAD_LETTER_QUEUE_URL", "${QUEUE_URL:windlass-step-dead-letters}"),
         ("APPROVAL_SECRET", APPROVAL_SECRET),
-        ("PUBLIC_URL", "${API_URL}"),
     ];
     let mut environment: BTreeMap<String, String> =
         fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    environment.insert("STEP_TIMEOUT_SECONDS".to_owned(), STEP_TIMEOUT.as_secs().to_string());
     environment.extend(options.env.clone());
     environment
 }
@@ -198,13 +209,14 @@ fn tables() -> Vec<TableSpec> {
     tables
 }
 
-fn queues() -> Vec<QueueSpec> {
+fn queues(order: Order) -> Vec<QueueSpec> {
     let fortnight = Duration::from_secs(14 * 24 * 3600);
     let queue = |name: &str, redrive| QueueSpec {
         name: name.to_owned(),
         visibility_timeout: VISIBILITY,
         retention: fortnight,
         redrive,
+        order,
     };
     let redrive = Redrive { dead_letter_queue: STEP_DEAD_LETTERS.to_owned(), receive_count_max: RECEIVES_MAX };
     vec![queue(STEP_DEAD_LETTERS, None), queue(STEP_QUEUE, Some(redrive))]
@@ -223,6 +235,7 @@ fn routes() -> Vec<RouteSpec> {
         route("GET", "/runs/{id}/journal", "intake", Authorization::Jwt),
         route("POST", "/runs/{id}/cancel", "intake", Authorization::Jwt),
         route("GET", "/health", "intake", Authorization::None),
+        route("GET", "/ready", "intake", Authorization::None),
         route("GET", "/approvals", "approval", Authorization::Jwt),
         route("GET", "/approvals/{id}", "approval", Authorization::Jwt),
         route("POST", "/approvals/{id}", "approval", Authorization::Jwt),

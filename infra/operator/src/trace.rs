@@ -157,7 +157,7 @@ fn cells(body: &Body) -> (&'static str, String, Option<u64>, String) {
             ("memory", memory.retention_class.clone(), None, what)
         }
         Body::Policy(policy) => {
-            let what = format!("{} (call {}): {}", policy.tool, policy.call, policy.reason_code);
+            let what = format!("{} (call {}) by {}: {}", policy.tool, policy.call, policy.reason_code, policy.reason);
             ("policy", policy.decision.clone(), None, what)
         }
         Body::Approval(approval) => {

@@ -2,13 +2,15 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What stands where something was.
 pub const REDACTED: &str = "[redacted]";
 
 /// A JSON pointer (RFC 6901) whose segment `*` stands for every field or item.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Pointer(Vec<String>);
 
 /// The text is not a JSON pointer.
@@ -37,6 +39,19 @@ impl fmt::Display for Pointer {
     }
 }
 
+impl TryFrom<String> for Pointer {
+    type Error = InvalidPointer;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Pointer> for String {
+    fn from(pointer: Pointer) -> String {
+        pointer.to_string()
+    }
+}
+
 impl Pointer {
     /// Puts [`REDACTED`] in the places it points to.
     fn redact(&self, value: &mut Value) {
@@ -62,15 +77,25 @@ fn redact_below(value: &mut Value, segments: &[String]) {
 }
 
 /// What of a tool's arguments and answers is left out wherever a call is logged, traced or shown.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+///
+/// A plan records it with each call: whoever reads the journal holds to it, without knowing the tool.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Redaction {
     /// Places in the arguments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<Pointer>,
     /// Places in the answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub answer: Vec<Pointer>,
 }
 
 impl Redaction {
+    /// Whether it leaves nothing out.
+    pub const fn is_empty(&self) -> bool {
+        self.arguments.is_empty() && self.answer.is_empty()
+    }
+
     /// Arguments as they may be shown.
     pub fn of_arguments(&self, arguments: &Value) -> Value {
         redacted(arguments, &self.arguments)

@@ -9,6 +9,7 @@ use crate::{
     ids::{Actor, ApprovalId, Role},
     journal::JournalError,
     principal::Principal,
+    redaction::cut,
     retry::Retry,
     run::{
         entry::Event,
@@ -192,7 +193,7 @@ pub async fn decide(
         .interject(answer.approval.run, |history, now| match refuse(history, &known, principal, answer, now) {
             Some(refusal) => Proposal::Leave(refusal),
             None => {
-                let note = answer.note.as_ref().map(|text| text.chars().take(NOTE_CHARS_MAX).collect());
+                let note = answer.note.as_ref().map(|text| cut(text, NOTE_CHARS_MAX).to_owned());
                 let (approval, verdict, by) = (answer.approval, answer.verdict, Some(principal.actor.clone()));
                 Proposal::Append(Event::ApprovalDecided { approval, verdict, by, note }, Decided::Recorded)
             }

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::{
 };
 
 use crate::{
-    budgets::BudgetError, controls::ControlsError, dead_letter::PlanError, idempotency::RecordError,
-    journal::JournalError, prompts::PromptError, queue::QueueError, schedule::ScheduleError,
+    budgets::BudgetError, controls::ControlsError, dead_letter::PlanError, door::rate::RateError,
+    idempotency::RecordError, journal::JournalError, prompts::PromptError, queue::QueueError, schedule::ScheduleError,
 };
 
 /// Codes under which an operation that was refused may succeed later: throttling
@@ -102,7 +102,17 @@ macro_rules! fault_as {
         }
     )*};
 }
-fault_as!(BudgetError, ControlsError, PromptError, JournalError, RecordError, ScheduleError, PlanError, QueueError);
+fault_as!(
+    BudgetError,
+    ControlsError,
+    PromptError,
+    JournalError,
+    RecordError,
+    ScheduleError,
+    PlanError,
+    QueueError,
+    RateError
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,10 @@
 //! Finding runs on DynamoDB.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::KeysAndAttributes};
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{KeysAndAttributes, ReturnValue},
+};
 
 use super::{
     Runs,
@@ -13,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    ids::RunId,
+    ids::{RunId, Tenant},
     journal::{Due, Head, Heads, Inbox, JournalError, Listing},
 };
 
@@ -52,14 +55,18 @@ impl Heads for Runs {
         Ok(keys.iter().filter_map(read_due).collect())
     }
 
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError> {
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
         let request = self
             .update_head(run)
             .update_expression("SET due_at = :to")
             .condition_expression(DUE_AS_SEEN)
             .expression_attribute_values(":seen", millis(seen))
-            .expression_attribute_values(":to", millis(to));
-        Ok(matches!(update(request).await?, Updated::Yes(_)))
+            .expression_attribute_values(":to", millis(to))
+            .return_values(ReturnValue::AllNew);
+        match update(request).await? {
+            Updated::Yes(head) => Ok(Some(read_head(head.unwrap_or_default())?.tenant)),
+            Updated::No(_) => Ok(None),
+        }
     }
 
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Runs,
     attributes::{millis, seconds, text},
     errors::Fault,
     head_item::Item,
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    door::Requests,
     idempotency::{Begun, IdempotencyRecords, Key, PayloadHash, RecordError, Turn},
     ids::RunId,
     journal::{Acceptance, JournalError, NewRun},
@@ -53,6 +55,20 @@ impl Records {
 
     fn update_record(&self, key: &Key) -> UpdateItemFluentBuilder {
         self.client.update_item().table_name(&self.table).key("id", text(key.as_str()))
+    }
+}
+
+#[async_trait]
+impl Requests for Runs {
+    async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Acceptance>, JournalError> {
+        let request = self.client.get_item().table_name(&self.idempotency_table).key("id", text(key.as_str()));
+        let answer = request.consistent_read(true).send().await.map_err(|error| Fault::of("GetItem", &error))?;
+        let Some(item) = answer.item else { return Ok(None) };
+        let record = RecordItem::read(item).map_err(|message| JournalError::Refused { message })?;
+        if record.is_free(self.clock.now()) {
+            return Ok(None);
+        }
+        record.acceptance(hash).map(Some)
     }
 }
 
@@ -131,6 +147,12 @@ impl RecordItem {
     /// A record without a hash was written where payloads are not validated.
     fn is_for_another(&self, hash: &PayloadHash) -> bool {
         self.validation.as_deref().is_some_and(|validation| validation != hash.as_str())
+    }
+
+    /// Whether it counts as absent: what [`FREE`] says.
+    fn is_free(&self, now: Timestamp) -> bool {
+        let out_of_time = self.in_progress_expiration.is_some_and(|until| until < now.as_millis());
+        self.expiration < now.as_seconds() || (self.status == IN_PROGRESS && out_of_time)
     }
 
     fn stage(self, hash: &PayloadHash, owner: &str) -> Result<Begun, RecordError> {

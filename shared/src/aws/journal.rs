@@ -48,7 +48,7 @@ pub struct Runs {
     pub(super) client: Client,
     pub(super) table: String,
     pub(super) clock: Arc<dyn Clock>,
-    idempotency_table: String,
+    pub(super) idempotency_table: String,
 }
 
 impl Runs {

@@ -8,6 +8,7 @@ pub mod tables;
 
 mod answers;
 mod attributes;
+mod buckets;
 mod budgets;
 mod controls;
 mod errors;
@@ -24,6 +25,7 @@ mod schedule;
 mod secrets;
 
 pub use answers::AnswerTable;
+pub use buckets::RateBuckets;
 pub use budgets::Accounts;
 pub use controls::LiveControls;
 pub use head_item::read_head;

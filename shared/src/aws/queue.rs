@@ -5,13 +5,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
-    types::{MessageSystemAttributeName, SendMessageBatchRequestEntry},
+    types::{MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry},
 };
 
 use super::errors::Fault;
 use crate::{
+    door::rate::Backlog,
     ids::RunId,
-    queue::{BATCH_MESSAGES_MAX, DELAY_MAX, DeadMessage, DeadMessages, Message, QueueError, VISIBILITY_MAX, WakeUps},
+    queue::{
+        BATCH_MESSAGES_MAX, DELAY_MAX, DeadMessage, DeadMessages, Message, QueueError, Share, Sleeper, VISIBILITY_MAX,
+        WakeUps,
+    },
 };
 
 /// How long a receive waits for a message. Any wait asks all of SQS's servers, no wait only some
@@ -31,30 +35,44 @@ impl StepQueue {
         Self { client, url: url.to_owned() }
     }
 
-    async fn wake(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
+    async fn wake(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
         let mut request = self.client.send_message_batch().queue_url(&self.url);
-        for (index, run) in runs.iter().enumerate() {
+        for (index, Sleeper { run, tenant }) in sleepers.iter().enumerate() {
             let body = Message::WakeUp { run: *run }.body();
-            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body).build();
-            request = request.entries(entry.map_err(Fault::refused)?);
+            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+            request = request.entries(entry.message_group_id(tenant.as_str()).build().map_err(Fault::refused)?);
         }
         let answer = request.send().await.map_err(|error| Fault::of("SendMessageBatch", &error))?;
-        let failed = answer.failed.iter().filter_map(|failed| runs.get(failed.id.parse::<usize>().ok()?));
-        Ok(failed.copied().collect())
+        let failed = answer.failed.iter().filter_map(|failed| sleepers.get(failed.id.parse::<usize>().ok()?));
+        Ok(failed.map(|sleeper| sleeper.run).collect())
+    }
+}
+
+#[async_trait]
+impl Backlog for StepQueue {
+    async fn waiting(&self) -> Result<u64, QueueError> {
+        let name = QueueAttributeName::ApproximateNumberOfMessages;
+        let request = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone());
+        let answer = request.send().await.map_err(|error| Fault::of("GetQueueAttributes", &error))?;
+        let count = answer.attributes.and_then(|attributes| attributes.get(&name)?.parse().ok());
+        count.ok_or_else(|| QueueError::Refused { message: "GetQueueAttributes: an answer without a count".to_owned() })
     }
 }
 
 #[async_trait]
 impl WakeUps for StepQueue {
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError> {
+    async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError> {
         let request = self.client.send_message().queue_url(&self.url).message_body(message.body());
+        // A tenant's name is a group's: at most 128 letters, digits and punctuation
+        // (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html).
+        let request = request.set_message_group_id(share.name().map(ToOwned::to_owned));
         let sent = request.delay_seconds(whole_seconds(delay.min(DELAY_MAX))).send().await;
         sent.map(|_| ()).map_err(|error| Fault::of("SendMessage", &error).into())
     }
 
-    async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
+    async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
         let mut failed = Vec::new();
-        for some in runs.chunks(BATCH_MESSAGES_MAX) {
+        for some in sleepers.chunks(BATCH_MESSAGES_MAX) {
             failed.extend(self.wake(some).await?);
         }
         Ok(failed)

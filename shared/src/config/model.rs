@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr, 
 
 use serde::Deserialize;
 
-use super::{Environment, read::Reader, variables};
+use super::{Environment, Runtime, read::Reader, variables};
 use crate::budgets::Allowance;
 
 /// The model provider.
@@ -169,9 +169,23 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<Unchecked> {
     })
 }
 
+/// What an invocation needs besides its models' answers: to claim a run, read its journal, write and leave, and for a script as
+/// the fallback. A question that never fits would be handed on from one invocation to the next until the run is dead.
+const AROUND_A_QUESTION: Duration = Duration::from_secs(10);
+
 /// What is sound one by one may not fit together.
-pub(super) fn check(read: &mut Reader<'_>, parts: Unchecked, environment: Environment, budget: Allowance) -> Model {
+pub(super) fn check(read: &mut Reader<'_>, parts: Unchecked, runtime: &Runtime, budget: Allowance) -> Model {
     let Unchecked { first, fallback, last_resort, timeout, output_tokens_max, prices, cassette } = parts;
+    let environment = runtime.environment;
+    let asked = [Some(&first.model), fallback.as_ref().map(|way| &way.model)];
+    let asked = asked.into_iter().flatten().filter(|model| **model != ModelName::Script).count() as u32;
+    if asked > 0 && timeout * asked + AROUND_A_QUESTION > runtime.step_timeout {
+        let (each, around, has) = (timeout.as_secs(), AROUND_A_QUESTION.as_secs(), runtime.step_timeout.as_secs());
+        let problem = format!(
+            "is {each}: {asked} models with {each} s each and {around} s besides do not fit into the {has} s of an invocation"
+        );
+        read.refuse(&variables::MODEL_TIMEOUT_SECONDS, problem, "lower it, or raise the step function's timeout");
+    }
     if cassette.is_some() && environment == Environment::Production {
         read.refuse(&variables::MODEL_CASSETTE, "is set in production", "remove it");
     }
@@ -182,6 +196,16 @@ pub(super) fn check(read: &mut Reader<'_>, parts: Unchecked, environment: Enviro
     let fallback =
         fallback.map(|way| rules.route(way, &variables::MODEL_FALLBACK_BASE_URL, &variables::MODEL_FALLBACK_SECRET));
     Model { first, fallback, last_resort, timeout, output_tokens_max, cassette }
+}
+
+/// The names of the secrets with providers' keys, as far as `lookup` has usable ones, whatever else is wrong.
+pub fn key_names(lookup: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut read = Reader::new(lookup);
+    if let Some(Some(Cassette::Replay(_))) = read.optional(&variables::MODEL_CASSETTE, Reader::cassette) {
+        return Vec::new();
+    }
+    let names = [&variables::MODEL_SECRET, &variables::MODEL_FALLBACK_SECRET];
+    names.into_iter().filter_map(|name| read.optional(name, Reader::secret_name).flatten()).collect()
 }
 
 /// What must hold between the variables of a route.

@@ -7,6 +7,7 @@ use super::{
     model::{self, Cassette, ModelName, Price},
     variables::{Fallback, Variable},
 };
+use crate::redaction::{Redaction, cut};
 
 /// One thing that is wrong with one variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,6 +238,8 @@ impl<'a> Reader<'a> {
 }
 
 fn quoted(text: &str) -> String {
-    let shown: String = text.chars().take(QUOTED_CHARS_MAX).collect();
+    // A secret may have been put where its name belongs.
+    let text = Redaction::CREDENTIALS.text(text);
+    let shown = cut(&text, QUOTED_CHARS_MAX);
     if shown.len() < text.len() { format!("`{shown}…`") } else { format!("`{shown}`") }
 }

@@ -46,7 +46,11 @@ fn the_required_variables_are_enough() {
     assert_eq!(config.limits.run, Limits::default());
     assert_eq!(config.storage.run_retention, 90 * DAY);
     assert_eq!(config.policy.approval_expires_after, 3 * DAY);
-    assert_eq!((config.http.tenant_claim.as_str(), config.http.public_url), ("tenant", None));
+    assert_eq!(config.http.tenant_claim, "tenant");
+    assert!(
+        matches!(config.http.limits.tenant, crate::door::rate::Limit::Rate(_)),
+        "limits are off only when that is said"
+    );
 }
 
 #[test]
@@ -57,6 +61,21 @@ fn an_empty_environment_is_reported_variable_by_variable() {
         VARIABLES.iter().filter(|variable| variable.default == Fallback::Required).map(|one| one.name).collect();
     assert_eq!(named, wanted);
     assert!(errors.to_string().contains("`RUNS_TABLE` is required and not set; hint: set it to the name"), "{errors}");
+}
+
+#[test]
+fn models_that_do_not_fit_into_an_invocation_are_refused() {
+    let (local, slow) = (("MODEL_BASE_URL", "http://127.0.0.1:1"), ("MODEL_TIMEOUT_SECONDS", "50"));
+    let first = [("MODEL", "openai:a"), local, slow];
+    assert!(Config::parse(with(&first)).is_ok());
+    let two = [&first[..], &[("MODEL_FALLBACK", "bedrock:b")]].concat();
+    let longer = [&two[..], &[("STEP_TIMEOUT_SECONDS", "110")]].concat();
+    assert!(Config::parse(with(&longer)).is_ok());
+    let problems = Config::parse(with(&two)).expect_err("110 s do not fit into 60").to_string();
+    let says = "`MODEL_TIMEOUT_SECONDS` is 50: 2 models with 50 s each and 10 s besides do not fit into the 60 s of an invocation";
+    assert!(problems.contains(says), "{problems}");
+    let script = [slow, ("MODEL_TIMEOUT_SECONDS", "600")];
+    assert!(Config::parse(with(&script[1..])).is_ok(), "a script takes no time");
 }
 
 #[test]
@@ -104,8 +123,11 @@ fn each_bad_value_is_named_with_what_is_wrong_and_one_hint() {
         ("WALL_TIME_MAX_SECONDS", "2592001", "out of range"),
         ("STRIKES_MAX", "21", "out of range; hint: use 1 to 20"),
         ("TENANT_CLAIM", "", "is empty"),
-        ("PUBLIC_URL", "", "is empty; hint: set it, or remove it"),
-        ("PUBLIC_URL", "ftp://x", "is not a URL"),
+        ("POLICY_FILE", "", "is empty; hint: set it, or remove it"),
+        ("STEP_QUEUE_URL", "ftp://x", "is not a URL"),
+        ("TENANT_RATE_LIMIT", "60/10", "is not a limit"),
+        ("ACTOR_RATE_LIMIT", "none", "is not a limit"),
+        ("BACKLOG_MAX", "0", "is not a bound"),
         ("LOG_FORMAT", "xml", "is `xml`; hint: use `json`, `text`"),
         ("EVAL_DATASET_VERSION", "", "is empty"),
     ] {
@@ -153,7 +175,7 @@ fn every_problem_is_reported_at_once() {
 
 #[test]
 fn what_may_be_a_secret_in_the_wrong_place_is_not_quoted() {
-    for name in ["APPROVAL_SECRET", "RUNS_TABLE", "STEP_QUEUE_URL", "RELEASE", "PUBLIC_URL"] {
+    for name in ["APPROVAL_SECRET", "RUNS_TABLE", "STEP_QUEUE_URL", "RELEASE", "MODEL_BASE_URL"] {
         let errors = Config::parse(with(&[(name, "hunter2 #hunter2")])).expect_err(name);
         assert!(!errors.to_string().contains("hunter2"), "{errors}");
     }
@@ -196,7 +218,7 @@ fn equal_configurations_have_equal_digests_and_others_do_not() {
     let digest = |changes: &[(&str, &str)]| Config::parse(with(changes)).expect("it is whole").summary().digest.clone();
     assert_eq!(digest(&[]), digest(&[("STEPS_MAX", "64")]));
     assert_ne!(digest(&[]), digest(&[("STEPS_MAX", "65")]));
-    assert_ne!(digest(&[]), digest(&[("PUBLIC_URL", "https://example.com")]));
+    assert_ne!(digest(&[]), digest(&[("TENANT_CLAIM", "org")]));
     let config = Config::parse(required).expect("it is whole");
     assert!(config.summary().to_string().starts_with("release r1 in dev, configuration "));
 }

@@ -75,6 +75,7 @@ variables! {
 
     ENVIRONMENT: Runtime, Required, "`dev`, `staging` or `production`";
     RELEASE: Runtime, Required, "the release digest, which every entry records";
+    STEP_TIMEOUT_SECONDS: Runtime, Value("60"), "the step function's timeout in seconds (30 to 900)";
     SERVICE_NAME: Runtime, Value("windlass"), "the name in logs, traces and metrics";
     LOG_LEVEL: Runtime, Value("info"), "`error`, `warn`, `info`, `debug` or `trace`";
 
@@ -108,7 +109,10 @@ variables! {
 
     TENANT_CLAIM: Http, Value("tenant"), "the JWT claim that names the tenant";
     ROLES_CLAIM: Http, Value("roles"), "the JWT claim that lists the roles";
-    PUBLIC_URL: Http, None, "the address under which people reach the API";
+    ACTOR_RATE_LIMIT: Http, Value("600/60:60"), "how many runs one actor may start: `600/60:60` is 600 in 60 seconds, 60 of them at once; or `off`";
+    TENANT_RATE_LIMIT: Http, Value("3000/60:150"), "the same for all actors of a tenant together, or `off`";
+    BACKLOG_BUSY_FROM: Http, Value("1000"), "from how many waiting messages on a tenant waits that has used up half of its limit, or `off`";
+    BACKLOG_MAX: Http, Value("10000"), "from how many waiting messages on no runs are started, or `off`";
 
     LOG_FORMAT: Observability, Value("json"), "`json` or `text`";
     SHOWN_FIELDS: Observability, Value("{}"), "JSON pointers to the personal data that is needed, such as `{\"request\":[\"/email\"],\"tools\":{\"refund\":{\"answer\":[\"/iban\"]}}}`";

@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     ids::{Actor, Random},
     journal::{DUE_SHARDS, Heads, JournalError, Listing},
-    queue::{QueueError, WakeUps},
+    queue::{QueueError, Sleeper, WakeUps},
     retry::Retry,
 };
 
@@ -198,8 +198,9 @@ pub async fn wake_held(heads: &dyn Heads, wake_ups: &dyn WakeUps) -> Result<usiz
     let mut woken = 0;
     for shard in 0..DUE_SHARDS {
         let held = heads.list(&Listing::Held { shard }, WAKE_MAX).await?;
-        let runs: Vec<_> = held.iter().map(|head| head.run).collect();
-        for some in runs.chunks(crate::queue::BATCH_MESSAGES_MAX) {
+        let sleepers: Vec<Sleeper> =
+            held.into_iter().map(|head| Sleeper { run: head.run, tenant: head.tenant }).collect();
+        for some in sleepers.chunks(crate::queue::BATCH_MESSAGES_MAX) {
             woken += some.len() - wake_ups.send_batch(some).await?.len();
         }
     }

@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     journal::{Head, HeadStatus},
     queue::{DeadMessage, Message},
+    redaction,
 };
 
 /// The most characters of a cause that count and are kept.
@@ -57,7 +58,7 @@ pub fn fingerprint(cause: &str) -> String {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(CAUSE_CHARS_MAX).collect()
+    redaction::cut(text, CAUSE_CHARS_MAX).to_owned()
 }
 
 /// `text` in lower case with single spaces, quoted values as `""` and words with a digit in them as `#`.

@@ -7,6 +7,7 @@ use crate::{
     clock::Timestamp,
     journal::{Heads, JournalError, Listing},
     queue::{BATCH_MESSAGES_MAX, DeadMessage, DeadMessages, QueueError},
+    redaction::Redaction,
     retry::Retry,
 };
 
@@ -66,7 +67,13 @@ pub async fn list(messages: &dyn DeadMessages, heads: &dyn Heads) -> Result<Dead
             _ => cause::fingerprint(&cause.text),
         };
         let origin = Origin::Run { run: head.run, release: head.release.to_string() };
-        Some(DeadLetter { origin, cause: cause.text, fingerprint, at: head.created, replayable: cause.replayable })
+        Some(DeadLetter {
+            origin,
+            cause: shown(&cause.text),
+            fingerprint,
+            at: head.created,
+            replayable: cause.replayable,
+        })
     }));
     letters.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.origin.key().cmp(&b.origin.key())));
     Ok(Dead { letters, more })
@@ -74,14 +81,20 @@ pub async fn list(messages: &dyn DeadMessages, heads: &dyn Heads) -> Result<Dead
 
 fn of_message(message: &DeadMessage) -> DeadLetter {
     let cause = cause::of_message(message);
-    let body = message.body.chars().take(BODY_SHOWN_CHARS).collect();
+    // What is cut off may be what says that the rest must not be shown: redacted first.
+    let body = shown(&message.body).chars().take(BODY_SHOWN_CHARS).collect();
     DeadLetter {
         origin: Origin::Message { id: message.id.clone(), body, receive_count: message.receive_count },
         fingerprint: cause::fingerprint(&cause.text),
-        cause: cause.text,
+        cause: shown(&cause.text),
         at: Timestamp::from_millis(message.sent_millis),
         replayable: cause.replayable,
     }
+}
+
+/// A text without credentials and personal data: what is listed ends up in tickets and chats.
+fn shown(text: &str) -> String {
+    Redaction::STRICT.text(text).into_owned()
 }
 
 /// Looks at up to [`MESSAGES_MAX`] messages and puts every one back; whether there may be more.

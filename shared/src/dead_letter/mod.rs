@@ -30,7 +30,7 @@ pub const PLAN_ITEMS_MAX: usize = 500;
 pub struct DeadLetter {
     /// What it is.
     pub origin: Origin,
-    /// Why it is here.
+    /// Why it is here, redacted.
     pub cause: String,
     /// Equal for equal causes.
     pub fingerprint: String,
@@ -48,7 +48,7 @@ pub enum Origin {
     Message {
         /// The queue's id of it.
         id: String,
-        /// Its first [`BODY_SHOWN_CHARS`] characters.
+        /// Its first [`BODY_SHOWN_CHARS`] characters, redacted.
         body: String,
         /// How often it was received, looks at the dead-letter queue included.
         receive_count: u32,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::replay::Replay;
 use crate::{
-    ids::RunId,
+    ids::{RunId, Tenant},
     journal::{Expected, Interjected, JournalError},
-    queue::{DeadMessage, InvalidMessage, Message, QueueError},
+    queue::{DeadMessage, InvalidMessage, Message, QueueError, Share},
     retry::Retry,
     run::{
         entry::{Entry, Event, StopReason, Writer},
@@ -73,7 +73,8 @@ impl Replay<'_> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            if let Err(error) = self.wake_ups.send(&Message::WakeUp { run }, Duration::ZERO).await {
+            let share = Share::from(tenant_of(&entries));
+            if let Err(error) = self.wake_ups.send(&Message::WakeUp { run }, &share, Duration::ZERO).await {
                 tracing::warn!(%run, %error, "the wake-up was not sent; the due index will find the run");
             }
             return Ok(());
@@ -85,7 +86,12 @@ impl Replay<'_> {
     /// wake-up carries nothing, and a request has its idempotency key. The run to watch, where the message names one.
     pub(super) async fn send_again(&self, message: &DeadMessage) -> Result<Option<RunId>, ReviveError> {
         let parsed = Message::parse(&message.body)?;
-        self.wake_ups.send(&parsed, Duration::ZERO).await?;
+        let share = Share::from(match &parsed {
+            // A run that nobody knows any more is woken all the same: the step function acknowledges the message.
+            Message::WakeUp { run } => self.heads.head(*run).await.ok().flatten().map(|head| head.tenant),
+            Message::Start { request, .. } => Some(request.tenant.clone()),
+        });
+        self.wake_ups.send(&parsed, &share, Duration::ZERO).await?;
         self.messages.delete(&message.receipt).await?;
         Ok(match parsed {
             Message::WakeUp { run } => Some(run),
@@ -95,6 +101,14 @@ impl Replay<'_> {
 
     async fn wait(&self, attempt: u32) {
         self.trail.clock.sleep_until(self.trail.clock.now() + ATTEMPT_WAIT * attempt).await;
+    }
+}
+
+/// Whose run it is, by its first entry.
+fn tenant_of(entries: &[Entry]) -> Option<Tenant> {
+    match entries.first()?.events.first()? {
+        Event::Accepted(accepted) => Some(accepted.request.tenant.clone()),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Runs, locked, runs::Row};
 use crate::{
     clock::Timestamp,
-    ids::RunId,
+    ids::{RunId, Tenant},
     journal::{Due, Head, Heads, Inbox, JournalError, Listing, due_shard},
 };
 
@@ -29,11 +29,11 @@ impl Heads for Runs {
         Ok(due)
     }
 
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError> {
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
         let mut tables = locked(&self.tables);
-        let Some(row) = tables.heads.get_mut(&run).filter(|row| row.head.due == Some(seen)) else { return Ok(false) };
+        let Some(row) = tables.heads.get_mut(&run).filter(|row| row.head.due == Some(seen)) else { return Ok(None) };
         row.head.due = Some(to);
-        Ok(true)
+        Ok(Some(row.head.tenant.clone()))
     }
 
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {

@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod answers;
+mod buckets;
 mod clock;
 mod controls;
 mod heads;
@@ -21,6 +22,7 @@ mod secrets;
 mod sources;
 
 pub use answers::Answers;
+pub use buckets::Buckets;
 pub use clock::ManualClock;
 pub use controls::{Accounts, Controls, Prompts};
 pub use jobs::Jobs;

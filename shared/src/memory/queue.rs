@@ -1,6 +1,7 @@
 //! The step queue with its dead letters.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,11 +11,18 @@ use async_trait::async_trait;
 use super::locked;
 use crate::{
     clock::{Clock, Timestamp},
+    door::rate::Backlog,
     ids::RunId,
-    queue::{DELAY_MAX, DeadMessage, DeadMessages, Message, QueueError, VISIBILITY_MAX, WakeUps},
+    queue::{DELAY_MAX, DeadMessage, DeadMessages, Message, QueueError, Share, Sleeper, VISIBILITY_MAX, WakeUps},
 };
 
-/// A queue in memory: delays, visibility timeouts, receive counts, and dead letters after too many receives.
+/// How many messages a tenant has in flight before it can be a noisy neighbour, and more than which part of all that are
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html>).
+const NOISY_FROM: usize = 30;
+const NOISY_SHARE: f64 = 0.1;
+
+/// A queue in memory: delays, visibility timeouts, receive counts, dead letters after too many receives, and shares as SQS's fair
+/// queues have them: what others sent is received before what a tenant sent that has much in flight.
 pub struct Queue {
     clock: Arc<dyn Clock>,
     visibility: Duration,
@@ -32,6 +40,7 @@ struct Shelves {
 struct Parcel {
     id: String,
     body: String,
+    share: Share,
     sent: Timestamp,
     visible_from: Timestamp,
     receive_count: u32,
@@ -61,23 +70,38 @@ impl Queue {
 
     /// Puts any text on the queue, as somebody else with access to it might.
     pub fn send_body(&self, body: &str, delay: Duration) {
+        self.send_to(body, &Share::Nobodys, delay);
+    }
+
+    fn send_to(&self, body: &str, share: &Share, delay: Duration) {
         let now = self.clock.now();
         let mut shelves = locked(&self.shelves);
         shelves.ids += 1;
         let id = format!("message-{}", shelves.ids);
         let visible_from = now + delay.min(DELAY_MAX);
-        shelves.waiting.push(Parcel { id, body: body.to_owned(), sent: now, visible_from, receive_count: 0 });
+        shelves.waiting.push(Parcel {
+            id,
+            body: body.to_owned(),
+            share: share.clone(),
+            sent: now,
+            visible_from,
+            receive_count: 0,
+        });
     }
 
-    /// Up to `limit` messages that can be seen, oldest first; they are hidden for the visibility timeout.
+    /// Up to `limit` messages that can be seen, those of quiet tenants first and the oldest of them first; they are hidden for the
+    /// visibility timeout.
     pub fn receive(&self, limit: usize) -> Vec<Received> {
         let now = self.clock.now();
         let mut shelves = locked(&self.shelves);
         let worn = |parcel: &mut Parcel| parcel.visible_from <= now && parcel.receive_count >= self.receives_max;
         let given_up: Vec<Parcel> = shelves.waiting.extract_if(.., worn).collect();
         shelves.dead.extend(given_up);
-        let seen = shelves.waiting.iter_mut().filter(|parcel| parcel.visible_from <= now).take(limit);
-        seen.map(|parcel| parcel.hand_out(now + self.visibility)).collect()
+        let noisy = noisy(&shelves.waiting, now);
+        let mut seen: Vec<&mut Parcel> =
+            shelves.waiting.iter_mut().filter(|parcel| parcel.visible_from <= now).collect();
+        seen.sort_by_key(|parcel| noisy.contains(&parcel.share));
+        seen.into_iter().take(limit).map(|parcel| parcel.hand_out(now + self.visibility)).collect()
     }
 
     /// Takes a received message off the queue; nothing happens when it has been received again since.
@@ -115,6 +139,24 @@ impl Parcel {
     }
 }
 
+/// The tenants that have much in flight.
+fn noisy(parcels: &[Parcel], now: Timestamp) -> Vec<Share> {
+    let mut all = 0_u32;
+    let mut in_flight: BTreeMap<&str, usize> = BTreeMap::new();
+    for parcel in parcels.iter().filter(|parcel| parcel.visible_from > now && parcel.receive_count > 0) {
+        all += 1;
+        if let Some(share) = parcel.share.name() {
+            *in_flight.entry(share).or_default() += 1;
+        }
+    }
+    let much = |own: usize| own >= NOISY_FROM && own as f64 > NOISY_SHARE * f64::from(all);
+    in_flight
+        .into_iter()
+        .filter(|(_, own)| much(*own))
+        .filter_map(|(share, _)| Some(Share::Of(share.parse().ok()?)))
+        .collect()
+}
+
 /// Shows the message with this receipt at `visible_from`.
 fn hide(parcels: &mut [Parcel], receipt: &str, visible_from: Timestamp) -> Result<(), QueueError> {
     let parcel = parcels.iter_mut().find(|parcel| parcel.receive_count > 0 && parcel.receipt() == receipt);
@@ -124,15 +166,24 @@ fn hide(parcels: &mut [Parcel], receipt: &str, visible_from: Timestamp) -> Resul
 }
 
 #[async_trait]
+impl Backlog for Queue {
+    async fn waiting(&self) -> Result<u64, QueueError> {
+        let now = self.clock.now();
+        let waiting = locked(&self.shelves).waiting.iter().filter(|parcel| parcel.visible_from <= now).count();
+        Ok(u64::try_from(waiting).unwrap_or(u64::MAX))
+    }
+}
+
+#[async_trait]
 impl WakeUps for Queue {
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError> {
-        self.send_body(&message.body(), delay);
+    async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError> {
+        self.send_to(&message.body(), share, delay);
         Ok(())
     }
 
-    async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
-        for run in runs {
-            self.send_body(&Message::WakeUp { run: *run }.body(), Duration::ZERO);
+    async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
+        for Sleeper { run, tenant } in sleepers {
+            self.send_to(&Message::WakeUp { run: *run }.body(), &Share::Of(tenant.clone()), Duration::ZERO);
         }
         Ok(Vec::new())
     }

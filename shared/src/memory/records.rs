@@ -61,13 +61,13 @@ impl Record {
         self.expires.has_expired(now) || out_of_time
     }
 
-    pub(super) fn acceptance(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
+    pub(super) fn acceptance(&self, key: &Key, hash: &PayloadHash) -> Result<Acceptance, JournalError> {
         match &self.stage {
-            _ if self.validation != new.payload_hash => Ok(Acceptance::Mismatch),
+            _ if self.validation != *hash => Ok(Acceptance::Mismatch),
             Stage::InProgress { .. } => Ok(Acceptance::InProgress),
             Stage::Accepted { run } => Ok(Acceptance::Repeated { run: *run }),
             Stage::Completed { .. } => {
-                let message = format!("idempotency record `{}` names no run", new.key.as_str());
+                let message = format!("idempotency record `{}` names no run", key.as_str());
                 Err(JournalError::Refused { message })
             }
         }

@@ -10,6 +10,8 @@ use async_trait::async_trait;
 use super::{Records, locked, records::Record};
 use crate::{
     clock::{Clock, Timestamp},
+    door::Requests,
+    idempotency::{Key, PayloadHash},
     ids::RunId,
     journal::{
         Acceptance, Appended, ENTRIES_MAX, Expected, Head, HeadStatus, Inbox, Interjected, Journal, JournalError,
@@ -84,6 +86,15 @@ impl Tables {
 }
 
 #[async_trait]
+impl Requests for Runs {
+    async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Acceptance>, JournalError> {
+        let records = self.records.lock();
+        let live = records.get(key.as_str()).filter(|record| !record.is_free(self.clock.now()));
+        live.map(|record| record.acceptance(key, hash)).transpose()
+    }
+}
+
+#[async_trait]
 impl Journal for Runs {
     async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
         let stored = Stored::encode(&new.entry)?;
@@ -91,7 +102,7 @@ impl Journal for Runs {
         let mut tables = locked(&self.tables);
         let mut records = self.records.lock();
         if let Some(record) = records.get(new.key.as_str()).filter(|record| !record.is_free(new.entry.at)) {
-            return record.acceptance(new);
+            return record.acceptance(&new.key, &new.payload_hash);
         }
         if tables.heads.contains_key(&new.run) || tables.entries.contains_key(&(new.run, 1)) {
             return Err(JournalError::Refused { message: format!("there is a run `{}` already", new.run) });

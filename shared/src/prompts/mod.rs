@@ -161,7 +161,7 @@ fn number_of(name: &str) -> Option<u32> {
 type Versions = BTreeMap<(Task, u32), Arc<Prompt>>;
 
 /// Prompts that this process has read. A version never changes, so what is here is never stale: how fresh the *choice* is, the
-/// controls say, and they are read before each question.
+/// controls say, and they are read anew every second.
 #[derive(Clone)]
 pub struct PromptCache {
     store: Arc<dyn Prompts>,

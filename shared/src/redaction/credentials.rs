@@ -30,6 +30,8 @@ const PREFIXES: &[(&str, usize, Kind)] = &[
     ("xoxs-", 10, Kind::SlackToken),
     ("xapp-", 10, Kind::SlackToken),
     ("hooks.slack.com/services/", 20, Kind::SlackToken),
+    // <https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html>
+    ("ABSK", 40, Kind::AwsSecretKey),
     ("AIza", 35, Kind::GoogleKey),
     ("ya29.", 20, Kind::GoogleKey),
     ("GOCSPX-", 20, Kind::GoogleKey),

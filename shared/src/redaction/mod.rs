@@ -24,10 +24,19 @@ mod shown;
 
 pub use kind::{Class, Kind};
 pub use pointer::{InvalidPointer, Pointer};
-pub use shown::{InvalidRedactions, Redactions, ToolRedaction};
+pub use shown::{InOrder, InvalidRedactions, Redactions, ToolRedaction};
 
 /// How deep values are looked into; what is deeper is taken out whole. Payloads are at most 32 levels deep.
 const DEPTH_MAX: usize = 64;
+
+/// The first `chars_max` characters of a text, or fewer: of something that must not be shown no part is left over, since a part
+/// has no pattern by which it would be known later.
+pub fn cut(text: &str, chars_max: usize) -> &str {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => scan::whole(text, end),
+        None => text,
+    }
+}
 
 /// What may be shown of one value.
 ///
@@ -57,16 +66,9 @@ impl Redaction {
         Redaction { allowed: pointers.into_iter().collect(), ..Redaction::STRICT }
     }
 
-    /// With the pointers of both.
-    pub fn and(mut self, other: &Redaction) -> Redaction {
-        self.allowed.extend(other.allowed.iter().cloned());
-        self.least = self.least.max(other.least);
-        self
-    }
-
-    /// `text` with marks in the place of what it must not say.
+    /// `text` with marks in the place of what it must not say. One that is JSON is redacted as what it says, so that keys count.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        scan::replace(text, self.least)
+        self.string(text, &mut Vec::new(), self.least)
     }
 
     /// `value` with marks in the place of what it must not say.
@@ -90,13 +92,27 @@ impl Redaction {
                 });
                 Value::Array(items.collect())
             }
-            Value::String(text) => Value::String(scan::replace(text, least).into_owned()),
+            Value::String(text) => Value::String(self.string(text, path, least).into_owned()),
             Value::Number(number) => match scan::number(&number.to_string(), least) {
                 Some(kind) => Value::String(kind.mark()),
                 None => value.clone(),
             },
             Value::Null | Value::Bool(_) => value.clone(),
         }
+    }
+
+    fn string<'t>(&self, text: &'t str, path: &mut Vec<String>, least: Class) -> Cow<'t, str> {
+        let is_json = text.trim_start().starts_with(['{', '[']);
+        if let Some(inner) = is_json.then(|| serde_json::from_str::<Value>(text).ok()).flatten() {
+            // No pointer points into a text.
+            path.push("(text)".to_owned());
+            let shown = self.walk(&inner, path, least);
+            path.pop();
+            if shown != inner {
+                return Cow::Owned(shown.to_string());
+            }
+        }
+        scan::replace(text, least)
     }
 
     fn object(&self, fields: &Map<String, Value>, path: &mut Vec<String>, least: Class) -> Value {

@@ -60,24 +60,12 @@ pub(super) fn replace(text: &str, least: Class) -> Cow<'_, str> {
 
 fn replace_once(text: &str, least: Class) -> Cow<'_, str> {
     let mut shown: Option<String> = None;
-    let (mut at, mut copied) = (0, 0);
-    while at < text.len() {
-        if let Some(mark) = mark_at(text, at) {
-            at = mark;
-            continue;
-        }
-        // Where something was taken out, a word ends: what is glued to a number may be the next number.
-        let is_cut = shown.is_some() && at == copied;
-        let word = can_start_word(text, at) && (is_cut || !is_within_word(text, at));
-        match word.then(|| found(text, at, least)).flatten() {
-            Some(found) => {
-                let shown = shown.get_or_insert_with(String::new);
-                shown.push_str(&text[copied..found.from]);
-                shown.push_str(&found.kind.mark());
-                (at, copied) = (found.end, found.end);
-            }
-            None => at += text[at..].chars().next().map_or(1, char::len_utf8),
-        }
+    let mut copied = 0;
+    while let Some(found) = next(text, copied, least) {
+        let shown = shown.get_or_insert_with(String::new);
+        shown.push_str(&text[copied..found.from]);
+        shown.push_str(&found.kind.mark());
+        copied = found.end;
     }
     match shown {
         None => Cow::Borrowed(text),
@@ -86,6 +74,37 @@ fn replace_once(text: &str, least: Class) -> Cow<'_, str> {
             Cow::Owned(shown)
         }
     }
+}
+
+/// The beginning of `text` up to the byte `end`, or to where something begins that reaches it: what follows may be what it is
+/// known by.
+pub(super) fn whole(text: &str, end: usize) -> &str {
+    let mut at = 0;
+    while let Some(found) = next(text, at, Class::Personal).filter(|found| found.from < end) {
+        if found.end >= end {
+            return &text[..found.from];
+        }
+        at = found.end;
+    }
+    &text[..end]
+}
+
+/// The first of `least` or worse from the byte `from` on, where the last one ended.
+fn next(text: &str, from: usize, least: Class) -> Option<Found> {
+    let mut at = from;
+    while at < text.len() {
+        if let Some(mark) = mark_at(text, at) {
+            at = mark;
+            continue;
+        }
+        // Where something was taken out, a word ends: what is glued to a number may be the next number.
+        let word = can_start_word(text, at) && (at == from || !is_within_word(text, at));
+        if let Some(found) = word.then(|| found(text, at, least)).flatten() {
+            return Some(found);
+        }
+        at += text[at..].chars().next().map_or(1, char::len_utf8);
+    }
+    None
 }
 
 /// What a number is, if it must not be shown.
@@ -115,7 +134,7 @@ fn is_within_word(text: &str, at: usize) -> bool {
     text[..at].chars().next_back().is_some_and(|before| before.is_alphanumeric() || before == '_')
 }
 
-/// `password=hunter2`, `"api_key": "abc"`, `pin: 1234` in running text.
+/// `password=hunter2`, `"api_key": "abc"`, `pin: 1234` in running text; `"lastName":"Hopper"` where JSON is part of a text.
 fn key_and_value(text: &str, at: usize) -> Option<Found> {
     let is_key = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     let length = text.as_bytes()[at..].iter().take(KEY_BYTES_MAX).take_while(|b| is_key(b)).count();
@@ -129,14 +148,18 @@ fn key_and_value(text: &str, at: usize) -> Option<Found> {
     if value.starts_with(MARK) || value.starts_with('{') || text[at..from].contains('\n') {
         return None;
     }
+    let is_data = text[..from].ends_with('"');
     let stops = |c: char| match kind {
-        Kind::Cookie => matches!(c, '\n' | '"'),
+        // A quoted value ends where its quotation does.
+        _ if is_data => matches!(c, '"' | '\\' | '\n'),
+        Kind::Cookie => matches!(c, '\n'),
         _ => c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | ',' | ';' | '&' | '}' | ']' | ')' | '<'),
     };
     let end = from + value.find(stops).unwrap_or(value.len());
     // What is under a personal key in running text is often an ordinary word (`address: unknown`): patterns find the rest.
     let digits = text[from..end].bytes().filter(u8::is_ascii_digit).count();
-    (kind.class() == Class::Credential || digits >= PERSONAL_DIGITS_MIN).then_some(Found { from, end, kind })
+    let says = is_data || kind.class() == Class::Credential || digits >= PERSONAL_DIGITS_MIN;
+    says.then_some(Found { from, end, kind })
 }
 
 /// What is in brackets and quotes; a mark keeps its own bracket.

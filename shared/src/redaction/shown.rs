@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Pointer, Redaction};
-use crate::{ids::ToolName, run::entry::Entry};
+use crate::{
+    agent::redaction::Redaction as OwnRule,
+    ids::{ApprovalId, NAME_CHARS_MAX, Task, ToolName},
+    run::entry::Entry,
+};
 
 /// Fields of events that name who and what, in the words of the kit: they are what a journal is for, and every reader may see
 /// the run they belong to.
@@ -88,15 +92,6 @@ impl Redactions {
         })
     }
 
-    /// With what a tool says of itself.
-    pub fn with_tool(mut self, name: ToolName, rule: &ToolRedaction) -> Redactions {
-        let known = self.tools.remove(&name).unwrap_or_default();
-        let arguments = known.arguments.and(&rule.arguments);
-        let answer = known.answer.and(&rule.answer);
-        self.tools.insert(name, ToolRedaction { arguments, answer });
-        self
-    }
-
     /// A request's payload.
     pub fn request(&self, payload: &Value) -> Value {
         self.request.value(payload)
@@ -107,14 +102,16 @@ impl Redactions {
         self.response.value(response)
     }
 
-    /// A call's arguments.
-    pub fn arguments(&self, tool: &ToolName, arguments: &Value) -> Value {
-        self.tool(Some(tool)).arguments.value(arguments)
+    /// A call's arguments. What the tool's own rule leaves out is left out whatever is said to be needed.
+    pub fn arguments(&self, tool: &ToolName, rule: &OwnRule, arguments: &Value) -> Value {
+        self.tool(Some(tool)).arguments.value(&rule.of_arguments(arguments))
     }
 
-    /// What a tool answered.
-    pub fn answer(&self, tool: &ToolName, answer: &Value) -> Value {
-        self.tool(Some(tool)).answer.value(answer)
+    /// A task: whoever asks writes it. A mark within it has no brackets, which names cannot have.
+    pub fn task(&self, task: &Task) -> Task {
+        let shown = Redaction::STRICT.text(task.as_str()).replace(['[', ']'], "");
+        // Marks are made of what a name may have; only a long one has to be cut.
+        shown.chars().take(NAME_CHARS_MAX).collect::<String>().parse().unwrap_or_else(|_| task.clone())
     }
 
     /// A sentence: an error, a reason, a note.
@@ -127,18 +124,15 @@ impl Redactions {
         name.and_then(|name| self.tools.get(name)).unwrap_or(STRICT)
     }
 
-    /// Whether a journal has to be read from its start: later entries name calls only by number.
-    pub fn know_tools(&self) -> bool {
-        !self.tools.is_empty()
+    /// A journal, to be shown entry by entry from its first.
+    pub fn in_order(&self) -> InOrder<'_> {
+        InOrder { redactions: self, calls: BTreeMap::new() }
     }
 
     /// A journal's entries as JSON.
-    ///
-    /// Works on the JSON of an event and not on its variants: whatever a later version records is redacted strictly until
-    /// somebody says here what of it is needed.
     pub fn journal(&self, entries: &[Entry]) -> Vec<Value> {
-        let mut tools = BTreeMap::new();
-        entries.iter().map(|entry| self.entry(entry, &mut tools)).collect()
+        let mut shown = self.in_order();
+        entries.iter().map(|entry| shown.entry(entry)).collect()
     }
 
     /// A journal's entries as entries, for whoever draws them.
@@ -148,34 +142,59 @@ impl Redactions {
     pub fn entries(&self, entries: &[Entry]) -> Result<Vec<Entry>, serde_json::Error> {
         self.journal(entries).into_iter().map(serde_json::from_value).collect()
     }
+}
 
-    fn entry(&self, entry: &Entry, tools: &mut BTreeMap<u64, ToolName>) -> Value {
+/// Shows the entries of one journal, in order from the first: later entries name calls only by number.
+#[derive(Debug)]
+pub struct InOrder<'r> {
+    redactions: &'r Redactions,
+    calls: BTreeMap<u64, Planned>,
+}
+
+/// What is known of a call since it was planned.
+#[derive(Debug, Clone, Default)]
+struct Planned {
+    tool: Option<ToolName>,
+    rule: OwnRule,
+}
+
+impl InOrder<'_> {
+    /// The next entry as JSON.
+    ///
+    /// Works on the JSON of an event and not on its variants: whatever a later version records is redacted strictly until
+    /// somebody says here what of it is needed.
+    pub fn entry(&mut self, entry: &Entry) -> Value {
         let events = entry.events.iter().map(|event| match serde_json::to_value(event) {
-            Ok(Value::Object(event)) => Value::Object(self.event(&event, tools)),
+            Ok(Value::Object(event)) => Value::Object(self.event(&event)),
             _ => Value::Null,
         });
         let events: Vec<Value> = events.collect();
         json!({ "at": entry.at, "writer": entry.writer, "release": entry.release, "events": events })
     }
 
-    fn event(&self, event: &Map<String, Value>, tools: &mut BTreeMap<u64, ToolName>) -> Map<String, Value> {
+    fn event(&mut self, event: &Map<String, Value>) -> Map<String, Value> {
         let kind = event.get("event").and_then(Value::as_str).unwrap_or_default();
-        let tool = event.get("call").and_then(Value::as_u64).and_then(|call| tools.get(&call).cloned());
+        let known = self.call_of(event);
         let mut shown = Map::new();
         for (name, field) in event {
             let field = match (kind, name.as_str()) {
-                ("accepted", "request") => with(field, "payload", |payload| self.request(payload)),
-                ("accepted", "trace" | "source" | "limits") | (_, "usage" | "usage_totals") => field.clone(),
-                ("planned", "plan") => self.plan(field, tools),
-                ("approval_requested", "action") => {
-                    let tool = named(&field["tool"]);
-                    with(field, "arguments", |arguments| self.tool(tool.as_ref()).arguments.value(arguments))
+                ("accepted", "request") => {
+                    let field = with(field, "payload", |payload| self.redactions.request(payload));
+                    with(&field, "task", |task| self.task(task))
                 }
+                ("accepted", "trace" | "source" | "limits") | (_, "usage" | "usage_totals") => field.clone(),
+                ("planned", "plan") => self.plan(field),
+                ("approval_requested", "action") => with(field, "arguments", |arguments| {
+                    let known = Planned { tool: named(&field["tool"]), rule: known.rule.clone() };
+                    self.arguments(&known, arguments)
+                }),
                 ("tool_returned" | "compensated", "outcome") => {
-                    let value = with(field, "value", |value| self.tool(tool.as_ref()).answer.value(value));
+                    let value = with(field, "value", |value| self.answer(&known, value));
                     with(&value, "message", |message| Redaction::STRICT.value(message))
                 }
-                ("responded", "response") => self.response(field),
+                ("answered_from_cache", "value") => self.answer(&known, field),
+                ("answered_from_cache", "given_at") => field.clone(),
+                ("responded", "response") => self.redactions.response(field),
                 (_, name) if NAMES.contains(&name) => field.clone(),
                 (_, name) => {
                     let alone = Value::Object(Map::from_iter([(name.to_owned(), field.clone())]));
@@ -187,19 +206,43 @@ impl Redactions {
         shown
     }
 
-    fn plan(&self, plan: &Value, tools: &mut BTreeMap<u64, ToolName>) -> Value {
+    fn task(&self, task: &Value) -> Value {
+        match Task::deserialize(task) {
+            Ok(task) => json!(self.redactions.task(&task)),
+            Err(_) => Redaction::STRICT.value(task),
+        }
+    }
+
+    /// The call that an event is about, by its number or by that of its approval.
+    fn call_of(&self, event: &Map<String, Value>) -> Planned {
+        let approval = || event.get("id")?.as_str()?.parse::<ApprovalId>().ok().map(|id| u64::from(id.call.0));
+        let call = event.get("call").and_then(Value::as_u64).or_else(approval);
+        call.and_then(|call| self.calls.get(&call)).cloned().unwrap_or_default()
+    }
+
+    fn arguments(&self, known: &Planned, arguments: &Value) -> Value {
+        self.redactions.tool(known.tool.as_ref()).arguments.value(&known.rule.of_arguments(arguments))
+    }
+
+    fn answer(&self, known: &Planned, answer: &Value) -> Value {
+        self.redactions.tool(known.tool.as_ref()).answer.value(&known.rule.of_answer(answer))
+    }
+
+    fn plan(&mut self, plan: &Value) -> Value {
         match plan["kind"].as_str() {
             Some("call") => with(plan, "calls", |calls| {
                 let calls = calls.as_array().into_iter().flatten().map(|call| {
-                    let tool = named(&call["tool"]);
-                    if let (Some(id), Some(tool)) = (call["id"].as_u64(), &tool) {
-                        tools.insert(id, tool.clone());
+                    let rule = OwnRule::deserialize(&call["redaction"]).unwrap_or_default();
+                    let known = Planned { tool: named(&call["tool"]), rule };
+                    let shown = with(call, "arguments", |arguments| self.arguments(&known, arguments));
+                    if let Some(id) = call["id"].as_u64() {
+                        self.calls.insert(id, known);
                     }
-                    with(call, "arguments", |arguments| self.tool(tool.as_ref()).arguments.value(arguments))
+                    shown
                 });
                 Value::Array(calls.collect())
             }),
-            Some("answer") => with(plan, "response", |response| self.response(response)),
+            Some("answer") => with(plan, "response", |response| self.redactions.response(response)),
             _ => Redaction::STRICT.value(plan),
         }
     }

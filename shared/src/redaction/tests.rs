@@ -91,6 +91,69 @@ fn keys_say_what_goes_and_the_shape_stays() {
 }
 
 #[test]
+fn what_is_cut_off_leaves_no_part_of_what_must_not_be_shown() {
+    for (kind, text) in planted() {
+        let whole = format!("see {text}, please");
+        for chars_max in 0..whole.chars().count() {
+            let shown = Redaction::STRICT.text(cut(&whole, chars_max)).into_owned();
+            let marked = Redaction::STRICT.text(&whole).into_owned();
+            assert!(marked.starts_with(&shown), "{kind:?} cut at {chars_max}: {shown}");
+        }
+        assert_eq!(cut(&whole, 10_000), whole);
+    }
+    assert_eq!(cut("äöü is no secret", 2), "äö");
+}
+
+#[test]
+fn json_within_a_text_is_redacted_by_its_keys_too() {
+    let whole = json!({ "text": r#"{"n":1,"person":{"lastName":"Hopper","street":["Main Street"]}}"# });
+    let wanted = json!({
+        "text": r#"{"n":1,"person":{"lastName":"[redacted:person-name]","street":["[redacted:postal-address]"]}}"#,
+    });
+    assert_eq!(Redaction::STRICT.value(&whole), wanted);
+    assert_eq!(Redaction::STRICT.value(&wanted), wanted);
+    let part =
+        r#"it said {"lastName": "van Hopper", "town": "X"}, or \"street\":\"Main Street\", or lastName="Hopper""#;
+    let wanted = r#"it said {"lastName": "[redacted:person-name]", "town": "X"}, or \"street\":\"[redacted:postal-address]\", or lastName="[redacted:person-name]""#;
+    assert_eq!(Redaction::STRICT.text(part), wanted);
+    assert_eq!(Redaction::STRICT.text(wanted), wanted);
+    let innocent = json!({ "text": "[1, 2,  3]", "address": "street: unknown" });
+    assert_eq!(Redaction::STRICT.value(&innocent)["text"], "[1, 2,  3]");
+}
+
+/// A journal of one call whose tool has a rule of its own: planned, asked for, and answered twice.
+fn ruled() -> Vec<crate::run::entry::Entry> {
+    let action = json!({ "tenant": "acme", "tool": "pay", "arguments": { "to": "blue", "cents": 1 } });
+    let redaction = json!({ "arguments": ["/to"], "answer": ["/from/*"] });
+    let call = json!({ "id": 1, "tool": "pay", "arguments": action["arguments"], "redaction": redaction });
+    let usage = json!({ "input_tokens": 1, "output_tokens": 1, "cost_micro_usd": 1 });
+    let value = json!({ "from": ["red"], "paid": 1 });
+    let events = json!([
+        { "event": "planned", "plan": { "kind": "call", "calls": [call] }, "usage": usage, "model": "m", "prompt_version": "1" },
+        { "event": "approval_requested", "id": "01JHD7Z3ZK8V6N5Q4R3S2T1W0X-1-1", "subject": "permission", "action": action,
+          "digest": "d", "role": "finance", "reason": "r", "requested_at": "2026-01-09T23:06:40Z",
+          "expires_at": "2026-01-10T23:06:40Z" },
+        { "event": "tool_returned", "call": 1, "attempt": 1, "outcome": { "outcome": "succeeded", "value": value } },
+        { "event": "answered_from_cache", "call": 1, "value": value, "given_at": "2026-01-09T23:06:40Z" },
+    ]);
+    let entry = |event: &serde_json::Value| json!({ "at": "2026-01-09T23:06:40Z", "writer": { "holder": 1 }, "release": "r1", "events": [event] });
+    let events = events.as_array().expect("events").iter();
+    events.map(|event| serde_json::from_value(entry(event)).expect("an entry")).collect()
+}
+
+#[test]
+fn what_a_tools_own_rule_leaves_out_is_in_no_shown_journal_even_where_it_is_said_to_be_needed() {
+    let needed = r#"{"tools":{"pay":{"arguments":["/to"],"answer":["/from/*"]}}}"#;
+    for redactions in [Redactions::default(), Redactions::parse(needed).expect("it is one")] {
+        let shown = redactions.entries(&ruled()).expect("each is an entry still");
+        let text = serde_json::to_string(&shown).expect("it is JSON");
+        assert!(!text.contains("blue") && !text.contains("red\""), "{text}");
+        assert_eq!(text.matches(r#""to":"[redacted]","#).count() + text.matches(r#""to":"[redacted]"}"#).count(), 2);
+        assert_eq!(text.matches(r#""from":["[redacted]"]"#).count(), 2, "{text}");
+    }
+}
+
+#[test]
 fn an_allowed_field_shows_personal_data_and_no_credential() {
     let key = planted()[0].1.clone();
     let value = json!({ "to": [{ "email": "a@example.org", "note": key }], "cc": "b@example.org" });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::filter::{OmissionReason, Packet};
-use crate::{clock::Timestamp, ids::CitationLabel};
+use crate::{clock::Timestamp, ids::CitationLabel, redaction::cut};
 
 /// The most citations of one answer.
 pub const CITATIONS_MAX: usize = 64;
@@ -61,7 +61,7 @@ pub fn cited(answer: &Value) -> Result<BTreeSet<CitationLabel>, CitationProblem>
             labels.insert(label);
             Ok(())
         }
-        _ => Err(CitationProblem::Missing { label: text.chars().take(64).collect() }),
+        _ => Err(CitationProblem::Missing { label: cut(text, 64).to_owned() }),
     };
     match answer.get("citations") {
         None | Some(Value::Null) => {}

@@ -206,6 +206,7 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
         step: 1,
         tool: SEARCH_SOURCES.parse().expect("a tool"),
         arguments,
+        redaction: Default::default(),
         status: CallStatus::Succeeded { value },
         effect: Effect::Read,
         compensable: false,

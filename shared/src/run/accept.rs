@@ -110,6 +110,7 @@ pub async fn accept(outside: &Outside<'_>, terms: &Terms, incoming: Incoming) ->
     request.check()?;
     let key = Key::of(KEY_SCOPE, &request.tenant, &request.actor, &client_key)?;
     let payload_hash = PayloadHash::of(&request);
+    let tenant = request.tenant.clone();
     let trace = trace.unwrap_or_else(|| TraceId::generate(outside.random));
     let (run, now) = (RunId::generate(outside.clock, outside.random), outside.clock.now());
     let accepted = Event::Accepted(Box::new(Accepted { request, source, trace, limits: terms.limits }));
@@ -129,7 +130,7 @@ pub async fn accept(outside: &Outside<'_>, terms: &Terms, incoming: Incoming) ->
         Acceptance::Mismatch => return Err(AcceptError::Mismatch),
         Acceptance::InProgress => return Err(AcceptError::InProgress),
     };
-    outside.wake(taken_on.run()).await;
+    outside.wake(taken_on.run(), &tenant).await;
     Ok(taken_on)
 }
 

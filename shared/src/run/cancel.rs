@@ -5,7 +5,10 @@ use super::{
     outside::{InterjectError, Outside, Proposal},
     state::Phase,
 };
-use crate::ids::{Actor, RunId};
+use crate::{
+    ids::{Actor, RunId},
+    redaction::cut,
+};
 
 /// The most characters of a reason.
 pub const REASON_CHARS_MAX: usize = 1_000;
@@ -39,7 +42,7 @@ pub async fn cancel(
     by: &Actor,
     reason: Option<&str>,
 ) -> Result<Cancellation, InterjectError> {
-    let reason: Option<String> = reason.map(|text| text.chars().take(REASON_CHARS_MAX).collect());
+    let reason: Option<String> = reason.map(|text| cut(text, REASON_CHARS_MAX).to_owned());
     outside
         .interject(run, |history, _now| match (&history.state.phase, &history.state.abandoned) {
             (Phase::Finished(outcome), _) => {

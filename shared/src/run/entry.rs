@@ -8,7 +8,7 @@ use super::{
     request::{RunRequest, Source},
 };
 use crate::{
-    agent::{model::Usage, tool::Effect},
+    agent::{model::Usage, redaction::Redaction, tool::Effect},
     approval::{ApprovalRequest, Verdict},
     clock::Timestamp,
     ids::{Actor, ApprovalId, CallId, Release, Role, ToolName, TraceId},
@@ -254,6 +254,9 @@ pub struct PlannedCall {
     pub tool: ToolName,
     /// Its arguments.
     pub arguments: Value,
+    /// What of it is not shown, by the tool's rule when it was planned.
+    #[serde(default, skip_serializing_if = "Redaction::is_empty")]
+    pub redaction: Redaction,
 }
 
 /// What the policy said of a call.

@@ -7,6 +7,7 @@ pub mod entry;
 pub mod limits;
 pub mod next;
 pub mod outside;
+pub mod repeat;
 pub mod request;
 mod screen;
 pub mod stand_in;

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    ids::{Random, Release, RunId},
+    ids::{Random, Release, RunId, Tenant},
     journal::{Expected, Interjected, Journal, JournalError},
-    queue::{Message, WakeUps},
+    queue::{Message, Share, WakeUps},
     retry::{Backoff, Retry},
 };
 
@@ -124,7 +124,7 @@ impl Outside<'_> {
         loop {
             let history = History::load(self.journal, run).await?;
             if let Some(value) = tried.take().filter(|_| history.holds(&writer)) {
-                self.wake(run).await;
+                self.wake(run, &history.state.request.tenant).await;
                 return Ok(value);
             }
             let now = self.clock.now();
@@ -136,7 +136,7 @@ impl Outside<'_> {
             let result = self.journal.interject(run, history.state.seq + 1, &entry, Expected::Unfinished).await;
             let failure = match result {
                 Ok(Interjected::Written) => {
-                    self.wake(run).await;
+                    self.wake(run, &history.state.request.tenant).await;
                     return Ok(value);
                 }
                 Ok(Interjected::Taken | Interjected::Unexpected) => InterjectError::Contended { run },
@@ -151,8 +151,10 @@ impl Outside<'_> {
 
     /// Tells the step function to look at a run. A message that cannot be sent is logged and no error: the due index finds the
     /// run a minute later.
-    pub async fn wake(&self, run: RunId) {
-        if let Err(error) = self.wake_ups.send(&Message::WakeUp { run }, Duration::ZERO).await {
+    pub async fn wake(&self, run: RunId, tenant: &Tenant) {
+        if let Err(error) =
+            self.wake_ups.send(&Message::WakeUp { run }, &Share::Of(tenant.clone()), Duration::ZERO).await
+        {
             tracing::warn!(%run, %error, "the wake-up was not sent; the due index will find the run");
         }
     }

@@ -11,7 +11,7 @@ use super::{
     request::RunRequest,
 };
 use crate::{
-    agent::tool::Effect,
+    agent::{redaction::Redaction, tool::Effect},
     approval::ApprovalRequest,
     clock::Timestamp,
     ids::{ApprovalId, CallId, ToolName, TraceId},
@@ -121,6 +121,8 @@ pub struct Call {
     pub tool: ToolName,
     /// Its arguments.
     pub arguments: Value,
+    /// What of it is not shown.
+    pub redaction: Redaction,
     /// Where it stands.
     pub status: CallStatus,
     /// What its last attempt said about itself; `Read` until there is one.

@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     ids::RunId,
     journal::{DUE_SHARDS, Due, Heads, RESCUE_AFTER},
-    queue::{BATCH_MESSAGES_MAX, WakeUps},
+    queue::{BATCH_MESSAGES_MAX, Sleeper, WakeUps},
 };
 
 /// Due runs asked for at once.
@@ -93,30 +93,30 @@ async fn sweep_shard(heads: &dyn Heads, wake_ups: &dyn WakeUps, now: Timestamp, 
     sweep.more = true;
 }
 
-async fn postpone(heads: &dyn Heads, batch: &[Due], now: Timestamp, sweep: &mut Sweep) -> Vec<RunId> {
+async fn postpone(heads: &dyn Heads, batch: &[Due], now: Timestamp, sweep: &mut Sweep) -> Vec<Sleeper> {
     let results = join_all(batch.iter().map(|due| heads.postpone_due(due.run, due.due, now + RESCUE_AFTER))).await;
     let mut postponed = Vec::with_capacity(batch.len());
     for (due, result) in batch.iter().zip(results) {
         match result {
-            Ok(true) => postponed.push(due.run),
-            Ok(false) => sweep.moved_on += 1,
+            Ok(Some(tenant)) => postponed.push(Sleeper { run: due.run, tenant }),
+            Ok(None) => sweep.moved_on += 1,
             Err(error) => sweep.note(error),
         }
     }
     postponed
 }
 
-async fn wake(wake_ups: &dyn WakeUps, runs: &[RunId], sweep: &mut Sweep) {
-    if runs.is_empty() {
+async fn wake(wake_ups: &dyn WakeUps, sleepers: &[Sleeper], sweep: &mut Sweep) {
+    if sleepers.is_empty() {
         return;
     }
-    let unsent = match wake_ups.send_batch(runs).await {
+    let unsent = match wake_ups.send_batch(sleepers).await {
         Ok(unsent) => unsent,
         Err(error) => {
             sweep.note(error);
-            runs.to_vec()
+            sleepers.iter().map(|sleeper| sleeper.run).collect()
         }
     };
-    sweep.woken += (runs.len() - unsent.len().min(runs.len())) as u64;
+    sweep.woken += (sleepers.len() - unsent.len().min(sleepers.len())) as u64;
     sweep.unsent.extend(unsent);
 }

@@ -25,7 +25,7 @@ use crate::{
     journal::{DUE_SHARDS, HeadStatus, Heads as _, Journal as _, NewRun, RESCUE_AFTER},
     lease::{Claim, Leases as _, Leave},
     memory::{self, ManualClock, Queue, SeededRandom},
-    queue::{Message, QueueError, WakeUps},
+    queue::{Message, QueueError, Share, Sleeper, WakeUps},
     run::{
         entry::{Accepted, Entry, Event, Writer},
         limits::Limits,
@@ -123,19 +123,20 @@ struct Refusing<'a> {
 
 #[async_trait]
 impl WakeUps for Refusing<'_> {
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError> {
-        self.queue.send(message, delay).await
+    async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError> {
+        self.queue.send(message, share, delay).await
     }
 
-    async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
+    async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
         match (self.down.load(Ordering::Relaxed), self.every_second) {
-            (false, _) => self.queue.send_batch(runs).await,
+            (false, _) => self.queue.send_batch(sleepers).await,
             (true, false) => Err(QueueError::Unavailable { message: "down".to_owned() }),
             (true, true) => {
-                let (sent, unsent): (Vec<_>, Vec<_>) = runs.iter().enumerate().partition(|(index, _)| index % 2 == 0);
-                let sent: Vec<RunId> = sent.into_iter().map(|(_, run)| *run).collect();
+                let (sent, unsent): (Vec<_>, Vec<_>) =
+                    sleepers.iter().enumerate().partition(|(index, _)| index % 2 == 0);
+                let sent: Vec<Sleeper> = sent.into_iter().map(|(_, sleeper)| sleeper.clone()).collect();
                 self.queue.send_batch(&sent).await?;
-                Ok(unsent.into_iter().map(|(_, run)| *run).collect())
+                Ok(unsent.into_iter().map(|(_, sleeper)| sleeper.run).collect())
             }
         }
     }

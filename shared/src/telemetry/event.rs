@@ -83,9 +83,9 @@ pub struct RunEvent {
     pub operation: String,
     /// Who asked; a digest when the name itself is personal data.
     pub actor: String,
-    /// What was asked.
+    /// What was asked, redacted.
     pub task: Task,
-    /// `accepted`, `waited`, `responded`, `cancelled`, `abandoned`, `replayed` or `ended`.
+    /// `accepted`, `waited`, `held`, `responded`, `cancelled`, `abandoned`, `replayed` or `ended`.
     pub status: String,
     /// How it came in, once accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,7 +163,8 @@ pub struct ToolEvent {
     pub arguments: Value,
     /// On whose say it is made.
     pub authorization: Authorization,
-    /// `attempted`, `succeeded`, `refused`, `unavailable`, `unknown` or `absent`; `undoing` and `undo_…` likewise.
+    /// `attempted`, `succeeded`, `refused`, `unavailable`, `unknown` or `absent`; `undoing` and `undo_…` likewise; `cached`
+    /// when no call was made since an answer was kept.
     pub status: String,
     /// Attempts before this one.
     pub retry_count: u32,
@@ -234,8 +235,11 @@ pub struct PolicyEvent {
     pub policy_version: String,
     /// `allow`, `require_approval` or `deny`.
     pub decision: String,
-    /// Why.
+    /// Which rules decided, in the policy's order and separated by commas; `none` when none did.
     pub reason_code: String,
+    /// Why, in words.
+    #[serde(default)]
+    pub reason: String,
     /// `proceed`, `hold` or `block`.
     pub enforcement: String,
     /// The tool it was asked about.

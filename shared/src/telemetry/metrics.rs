@@ -11,10 +11,14 @@
 //! | `ApprovalsRequested`, `ApprovalsReminded`, `ApprovalsDecided`, `ApprovalWait`, `ApprovalsWaitingChange` | Count, Milliseconds | the verdict |
 //! | `Evaluations`, `EvaluationScore` | Count, None | passed or failed |
 //! | `Strikes` | Count | |
+//! | `ModelRequests` | Count | what came of a request to a model, or that it was not made |
+//! | `BreakerOpened`, `BreakerClosed` | Count | |
 //!
 //! Approvals waiting are the running sum of `ApprovalsWaitingChange` (`RUNNING_SUM` in metric mathematics): one when a person is
 //! asked, minus one when the question is answered, expires, or its run ends. Latencies are single values, so that CloudWatch can
 //! give percentiles.
+//!
+//! Of requests and breakers the line says which model it is about, in a field `Model` that is no dimension.
 //!
 //! Every metric has the dimensions `Environment` and `Release`, once alone and once with `Outcome`. A tenant, an actor or a run is
 //! never a dimension: each combination is a metric that is paid for.
@@ -62,8 +66,27 @@ pub struct Metrics {
     pub release: Release,
     /// With what end, when there are several.
     pub outcome: Option<String>,
+    /// About which model, when it is about one; it can be searched for and is no dimension.
+    pub model: Option<String>,
     /// The numbers.
     pub metrics: Vec<Metric>,
+}
+
+/// What there is to say of a model's provider that no journal entry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelNews {
+    /// It answered, usably or not.
+    Answered,
+    /// It is there, and refused.
+    Refused,
+    /// It did not answer.
+    Failed,
+    /// It was not asked, since its circuit breaker is open.
+    TurnedAway,
+    /// Its circuit breaker opened: it is left alone for a while.
+    Opened,
+    /// It is asked as usual again.
+    Closed,
 }
 
 const fn count(name: &'static str, value: u64) -> Metric {
@@ -135,13 +158,33 @@ impl Metrics {
         };
         let envelope = &event.envelope;
         let (environment, release) = (envelope.environment.clone(), envelope.release.clone());
-        Some(Metrics { at: envelope.at, environment, release, outcome, metrics })
+        Some(Metrics { at: envelope.at, environment, release, outcome, model: None, metrics })
     }
 
     /// One claim of a run that had been claimed in vain before.
     pub(super) fn strike(at: Timestamp, environment: &str, release: &Release) -> Metrics {
         let (environment, release) = (environment.to_owned(), release.clone());
-        Metrics { at, environment, release, outcome: None, metrics: vec![count("Strikes", 1)] }
+        Metrics { at, environment, release, outcome: None, model: None, metrics: vec![count("Strikes", 1)] }
+    }
+
+    /// Something came of a request to `model`, or of its circuit breaker.
+    pub(super) fn of_model(
+        model: &str,
+        news: ModelNews,
+        at: Timestamp,
+        environment: &str,
+        release: &Release,
+    ) -> Metrics {
+        let (outcome, name) = match news {
+            ModelNews::Answered => (Some("answered"), "ModelRequests"),
+            ModelNews::Refused => (Some("refused"), "ModelRequests"),
+            ModelNews::Failed => (Some("failed"), "ModelRequests"),
+            ModelNews::TurnedAway => (Some("turned_away"), "ModelRequests"),
+            ModelNews::Opened => (None, "BreakerOpened"),
+            ModelNews::Closed => (None, "BreakerClosed"),
+        };
+        let (environment, release, outcome) = (environment.to_owned(), release.clone(), outcome.map(str::to_owned));
+        Metrics { at, environment, release, outcome, model: Some(model.to_owned()), metrics: vec![count(name, 1)] }
     }
 
     /// Its line.
@@ -153,6 +196,9 @@ impl Metrics {
         if let Some(outcome) = &self.outcome {
             dimensions.push(json!(["Environment", "Release", "Outcome"]));
             root.insert("Outcome".to_owned(), json!(outcome));
+        }
+        if let Some(model) = &self.model {
+            root.insert("Model".to_owned(), json!(model));
         }
         let defined = self.metrics.iter().map(|metric| json!({ "Name": metric.name, "Unit": metric.unit }));
         let directive = json!({

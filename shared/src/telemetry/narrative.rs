@@ -13,7 +13,7 @@ use super::{
     },
 };
 use crate::{
-    agent::{model::Usage, tool::Effect},
+    agent::{model::Usage, redaction::Redaction as OwnRule, tool::Effect},
     approval::{ApprovalRequest, Verdict},
     clock::Timestamp,
     ids::{ApprovalId, CallId, RunId, ToolName},
@@ -27,6 +27,10 @@ use crate::{
 /// The most bytes of arguments in an event: CloudWatch cuts an event at 1 MB
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>), and readers well before.
 pub const ARGUMENT_BYTES_MAX: usize = 8 * 1024;
+
+/// The reason code of a decision that no rule of the policy made: there is no such tool, the arguments do not fit, or nothing
+/// permits the call.
+pub const NO_RULE: &str = "none";
 
 /// Who tells.
 #[derive(Debug, Clone)]
@@ -64,8 +68,19 @@ pub struct Narrative {
 struct ToldCall {
     tool: ToolName,
     arguments: Value,
+    rule: OwnRule,
     authorization: Authorization,
     effect: Option<Effect>,
+}
+
+/// What a tool's event says besides the call that it is about.
+#[derive(Debug, Default)]
+struct Step<'a> {
+    attempt: u32,
+    status: &'a str,
+    message: Option<&'a str>,
+    effect: Option<Effect>,
+    took: Option<Duration>,
 }
 
 impl Narrative {
@@ -155,8 +170,9 @@ impl Narrative {
                 self.totals.cost_micro_usd += usage.cost_micro_usd;
                 if let Plan::Call { calls } = plan {
                     self.calls.extend(calls.iter().map(|call| {
-                        let (tool, arguments) = (call.tool.clone(), call.arguments.clone());
-                        (call.id, ToldCall { tool, arguments, authorization: Authorization::None, effect: None })
+                        let (tool, arguments, rule) =
+                            (call.tool.clone(), call.arguments.clone(), call.redaction.clone());
+                        (call.id, ToldCall { tool, arguments, rule, authorization: Authorization::None, effect: None })
                     }));
                 }
             }
@@ -200,8 +216,8 @@ impl Narrative {
                 let took = timings.remove(&Timed::Model);
                 vec![self.model(plan, usage, model, prompt_version, took)]
             }
-            Event::PolicyDecided { call, decision, policy_version, .. } => {
-                self.policy(*call, decision, policy_version).into_iter().collect()
+            Event::PolicyDecided { call, decision, policy_version, policies } => {
+                self.policy(*call, decision, policy_version, policies).into_iter().collect()
             }
             Event::ApprovalRequested(request) => vec![self.approval(request, "requested", None, None, narrator)],
             Event::ApprovalDecided { approval, verdict, by, .. } => {
@@ -217,22 +233,28 @@ impl Narrative {
                 request.map(|request| self.approval(request, "reminded", None, None, narrator)).into_iter().collect()
             }
             Event::ToolAttempted { call, attempt, effect, .. } => {
-                self.tool(*call, *attempt, "attempted", None, Some(*effect), None, narrator)
+                let step = Step { attempt: *attempt, status: "attempted", effect: Some(*effect), ..Step::default() };
+                self.tool(*call, &step, narrator)
             }
             Event::CompensationAttempted { call, attempt, .. } => {
-                self.tool(*call, *attempt, "undoing", None, None, None, narrator)
+                self.tool(*call, &Step { attempt: *attempt, status: "undoing", ..Step::default() }, narrator)
             }
             Event::ToolReturned { call, attempt, outcome, .. } => {
-                let took = timings.remove(&Timed::Call(*call));
                 let (status, message) = outcome_words(outcome);
-                self.tool(*call, *attempt, status, message, None, took, narrator)
+                let took = timings.remove(&Timed::Call(*call));
+                self.tool(*call, &Step { attempt: *attempt, status, message, took, effect: None }, narrator)
+            }
+            Event::AnsweredFromCache { call, .. } => {
+                self.tool(*call, &Step { status: "cached", ..Step::default() }, narrator)
             }
             Event::Compensated { call, attempt, outcome } => {
-                let took = timings.remove(&Timed::Call(*call));
                 let (status, message) = outcome_words(outcome);
-                self.tool(*call, *attempt, &format!("undo_{status}"), message, None, took, narrator)
+                let (status, took) = (format!("undo_{status}"), timings.remove(&Timed::Call(*call)));
+                let step = Step { attempt: *attempt, status: &status, message, took, effect: None };
+                self.tool(*call, &step, narrator)
             }
             Event::Waited { reason, .. } => run(RunEvent { reason: Some(plain(reason)), ..self.run_event("waited") }),
+            Event::Held { reason, .. } => run(RunEvent { reason: Some(plain(reason)), ..self.run_event("held") }),
             Event::Responded { .. } => {
                 run(RunEvent { content_ref: Some(self.entry_ref(self.seq)), ..self.run_event("responded") })
             }
@@ -270,7 +292,7 @@ impl Narrative {
         RunEvent {
             operation: "invoke_agent".to_owned(),
             actor: self.pseudonym(self.accepted.request.actor.as_str()),
-            task: self.accepted.request.task.clone(),
+            task: Redactions::default().task(&self.accepted.request.task),
             status: status.to_owned(),
             source: None,
             outcome: None,
@@ -302,7 +324,7 @@ impl Narrative {
         (SpanId::of_step(self.run, self.totals.steps), Body::Model(body))
     }
 
-    fn policy(&self, id: CallId, decision: &Decision, version: &str) -> Option<(SpanId, Body)> {
+    fn policy(&self, id: CallId, decision: &Decision, version: &str, rules: &[String]) -> Option<(SpanId, Body)> {
         let (word, reason, enforcement) = match decision {
             Decision::Allow { reason } => ("allow", reason, "proceed"),
             Decision::RequireApproval { reason, .. } => ("require_approval", reason, "hold"),
@@ -311,7 +333,8 @@ impl Narrative {
         let body = PolicyEvent {
             policy_version: version.to_owned(),
             decision: word.to_owned(),
-            reason_code: plain(reason),
+            reason_code: if rules.is_empty() { NO_RULE.to_owned() } else { plain(&rules.join(",")) },
+            reason: plain(reason),
             enforcement: enforcement.to_owned(),
             tool: self.calls.get(&id)?.tool.clone(),
             call: id.0,
@@ -319,30 +342,20 @@ impl Narrative {
         Some((SpanId::of_call(self.run, id), Body::Policy(body)))
     }
 
-    #[allow(clippy::too_many_arguments)] // Each is one field of the event.
-    fn tool(
-        &self,
-        id: CallId,
-        attempt: u32,
-        status: &str,
-        message: Option<&str>,
-        effect: Option<Effect>,
-        took: Option<Duration>,
-        narrator: &Narrator,
-    ) -> Vec<(SpanId, Body)> {
+    fn tool(&self, id: CallId, step: &Step<'_>, narrator: &Narrator) -> Vec<(SpanId, Body)> {
         let Some(call) = self.calls.get(&id) else { return Vec::new() };
         let body = ToolEvent {
             operation: "execute_tool".to_owned(),
             tool: call.tool.clone(),
             call: id.to_string(),
-            arguments: bounded(narrator.redactions.arguments(&call.tool, &call.arguments)),
+            arguments: bounded(narrator.redactions.arguments(&call.tool, &call.rule, &call.arguments)),
             authorization: call.authorization.clone(),
-            status: status.to_owned(),
-            retry_count: attempt.saturating_sub(1),
+            status: step.status.to_owned(),
+            retry_count: step.attempt.saturating_sub(1),
             idempotency_key: format!("{}-{id}", self.run),
-            effect: effect.or(call.effect),
-            message: message.map(plain),
-            duration_ms: took.map(millis),
+            effect: step.effect.or(call.effect),
+            message: step.message.map(plain),
+            duration_ms: step.took.map(millis),
         };
         vec![(SpanId::of_call(self.run, id), Body::Tool(body))]
     }
@@ -356,9 +369,11 @@ impl Narrative {
         narrator: &Narrator,
     ) -> (SpanId, Body) {
         let ApprovalId { call, .. } = request.id;
+        let (tool, arguments) = (&request.action.tool, &request.action.arguments);
+        let rule = self.calls.get(&call).map(|call| call.rule.clone()).unwrap_or_default();
         let action = ApprovalAction {
-            tool: request.action.tool.clone(),
-            arguments: bounded(narrator.redactions.arguments(&request.action.tool, &request.action.arguments)),
+            tool: tool.clone(),
+            arguments: bounded(narrator.redactions.arguments(tool, &rule, arguments)),
             digest: request.digest.clone(),
         };
         let body = ApprovalEvent {

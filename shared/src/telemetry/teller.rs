@@ -12,7 +12,7 @@ use tracing::warn;
 use super::{
     Narrative, Narrator, Telemetry,
     event::TelemetryEvent,
-    metrics::Metrics,
+    metrics::{Metrics, ModelNews},
     narrative::{Timed, Timings},
 };
 use crate::{
@@ -85,6 +85,12 @@ impl Teller {
     /// `inner`, of which every claim after one in vain is counted.
     pub fn leases(self: &Arc<Self>, inner: Arc<dyn Leases>) -> Arc<dyn Leases> {
         Arc::new(Told { inner, teller: Arc::clone(self) })
+    }
+
+    /// Tells what came of a request to a model, or of its circuit breaker, as metrics alone: no entry holds it.
+    pub fn model_news(&self, model: &str, news: ModelNews, at: Timestamp) {
+        let metrics = Metrics::of_model(model, news, at, self.narrator.environment, &self.release);
+        self.telemetry.line(&metrics.line());
     }
 
     /// Notes how long something took, to be told with its entry.

@@ -132,6 +132,56 @@ fn numbers_are_read_back_from_the_embedded_metric_format() {
     .assert_eq(&found.join("\n"));
 }
 
+/// A run with one call of a tool that has a rule of its own.
+fn ruled() -> [Entry; 2] {
+    let redaction = json!({ "arguments": ["/to"] });
+    let call = json!({ "id": 1, "tool": "pay", "arguments": { "to": "blue", "cents": 1 }, "redaction": redaction });
+    let events = json!([
+        { "event": "planned", "plan": { "kind": "call", "calls": [call] }, "model": "m", "prompt_version": "1",
+          "usage": { "input_tokens": 1, "output_tokens": 1, "cost_micro_usd": 1 } },
+        { "event": "policy_decided", "call": 1, "decision": { "decision": "require_approval", "role": "r", "reason": "late" },
+          "policy_version": "7", "policies": ["large", "at-night"] },
+        { "event": "approval_requested", "id": format!("{RUN}-1-1"), "subject": "permission", "digest": "d",
+          "action": { "tenant": "acme", "tool": "pay", "arguments": { "to": "blue", "cents": 1 } }, "role": "r",
+          "reason": "late", "requested_at": START, "expires_at": EXPIRES },
+        { "event": "answered_from_cache", "call": 1, "value": { "paid": true }, "given_at": START },
+        { "event": "policy_decided", "call": 1, "decision": { "decision": "deny", "reason": "no such tool" },
+          "policy_version": "7" },
+    ]);
+    [accepted("ada"), entry(1, serde_json::from_value(events).expect("events"))]
+}
+
+#[test]
+fn what_a_tools_own_rule_leaves_out_is_not_told() {
+    let told = Narrative::tell_all(RUN.parse().expect("a run"), &ruled(), &narrator());
+    let lines: Vec<String> = told.iter().map(TelemetryEvent::line).collect();
+    assert!(!lines.concat().contains("blue"), "{lines:?}");
+    let arguments: Vec<String> = told
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::Tool(tool) => Some(format!("{} {}", tool.status, tool.arguments)),
+            Body::Approval(approval) => Some(format!("{} {}", approval.result, approval.action.arguments)),
+            _ => None,
+        })
+        .collect();
+    let shown = json!({ "to": "[redacted]", "cents": 1 });
+    assert_eq!(arguments, [format!("requested {shown}"), format!("cached {shown}")]);
+}
+
+#[test]
+fn a_decision_is_told_with_the_rules_that_made_it() {
+    let told = Narrative::tell_all(RUN.parse().expect("a run"), &ruled(), &narrator());
+    let decisions: Vec<(String, String)> = told
+        .into_iter()
+        .filter_map(|event| match event.body {
+            Body::Policy(policy) => Some((policy.reason_code, policy.reason)),
+            _ => None,
+        })
+        .collect();
+    let wanted = [("large,at-night", "late"), ("none", "no such tool")];
+    assert_eq!(decisions, wanted.map(|(code, reason)| (code.to_owned(), reason.to_owned())));
+}
+
 #[test]
 fn an_actor_whose_name_is_an_address_is_told_as_a_digest_and_the_same_one_each_time() {
     let actor = |name: &str| {
@@ -224,8 +274,8 @@ fn full() -> Vec<TelemetryEvent> {
         { "event": "retrieval", "gen_ai.operation.name": "retrieval", "source_ids": ["a"], "freshness": "fresh",
           "access_decision": "allowed", "citation_requirement": "required" },
         { "event": "memory", "read_ids": [], "write_ids": ["m"], "retention_class": "short", "policy_basis": "consent" },
-        { "event": "policy", "policy_version": "1", "decision": "deny", "reason_code": "no", "enforcement": "block",
-          "tool": "refund", "call": 1 },
+        { "event": "policy", "policy_version": "1", "decision": "deny", "reason_code": "large,late", "reason": "no",
+          "enforcement": "block", "tool": "refund", "call": 1 },
         { "event": "approval", "approval_id": format!("{RUN}-1-1"), "approver_role": "finance",
           "action": { "tool": "refund", "arguments": {}, "digest": "a".repeat(64) }, "expires_at": START,
           "result": "approved", "decided_by": "fin", "waited_ms": 1 },

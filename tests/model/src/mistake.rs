@@ -35,6 +35,10 @@ pub enum Mistake {
     NoWaitForDeadline,
     /// The deadline of somebody else's intent is taken by one's own clock alone.
     NoSkewAfterDeadline,
+    /// A holder that does not make its call after all says that it did not happen, though an earlier attempt may have.
+    AbsentThoughTriedBefore,
+    /// An attempt that did not take effect counts for the call, though an earlier attempt may have.
+    RefusalForgetsEarlierTry,
     /// An outcome does not say of which attempt it is.
     OutcomeOfAnyAttempt,
     /// Each attempt has a key of its own.
@@ -55,7 +59,7 @@ pub enum Mistake {
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 24] = [
+    pub const ALL: [Mistake; 26] = [
         Mistake::NoLeaseMargin,
         Mistake::NoRenewal,
         Mistake::RenewWithoutEpoch,
@@ -72,6 +76,8 @@ impl Mistake {
         Mistake::IrreversibleRepeated,
         Mistake::NoWaitForDeadline,
         Mistake::NoSkewAfterDeadline,
+        Mistake::AbsentThoughTriedBefore,
+        Mistake::RefusalForgetsEarlierTry,
         Mistake::OutcomeOfAnyAttempt,
         Mistake::KeyPerAttempt,
         Mistake::DueDroppedAtPark,
@@ -89,6 +95,7 @@ impl Mistake {
             | Mistake::LeaveWithoutEpoch
             | Mistake::NoLookAgain
             | Mistake::OutcomeOfAnyAttempt => (0, 1),
+            Mistake::AbsentThoughTriedBefore | Mistake::RefusalForgetsEarlierTry => (0, 2),
             Mistake::IrreversibleRepeated | Mistake::NoWaitForDeadline | Mistake::NoSkewAfterDeadline => (2, 1),
             Mistake::LeaveWithoutInterjections | Mistake::AnswerBeforeWrite | Mistake::DueDroppedAtPark => (3, 0),
             Mistake::KeyPerAttempt | Mistake::NoStrikes => (5, 0),

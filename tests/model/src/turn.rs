@@ -144,6 +144,7 @@ fn think(worker: &mut Worker, terms: &Terms) {
             }
             Next::Call => {
                 if make_room(worker, terms) {
+                    worker.again = matches!(worker.run.call, Call::Attempted { .. });
                     record(worker, Event::Attempted { deadline: worker.deadline }, terms);
                     worker.step = match terms.has(Mistake::IntentNotFlushed) {
                         true => Step::Begin { undo: false },
@@ -280,7 +281,14 @@ fn begin(world: &mut World, index: usize, undo: bool, terms: &Terms) {
     // Without renewal there is nothing to look for in the lease: that mistake is about the lease alone.
     let holds = terms.has(Mistake::NoRenewal) || holds_for_a_call(worker);
     if looks && !(holds && has_time_for_a_call(worker)) {
-        record(worker, came(worker, undo, if undo { Outcome::Unavailable } else { Outcome::Absent }), terms);
+        // What was attempted before may have happened then.
+        let known_absent = !worker.again || terms.has(Mistake::AbsentThoughTriedBefore);
+        let outcome = match (undo, known_absent) {
+            (true, _) => Outcome::Unavailable,
+            (false, true) => Outcome::Absent,
+            (false, false) => Outcome::Unknown,
+        };
+        record(worker, came(worker, undo, outcome), terms);
         return think(worker, terms);
     }
     worker.step = Step::Calling { undo, answer: None };
@@ -312,6 +320,10 @@ pub fn land(world: &mut World, flight: Flight, terms: &Terms) -> Outcome {
 
 fn returned(world: &mut World, index: usize, undo: bool, outcome: Outcome, terms: &Terms) {
     let worker = &mut world.workers[index];
+    let forgets = terms.has(Mistake::RefusalForgetsEarlierTry);
+    // That this attempt did not take effect says nothing about an earlier one.
+    let unknown = outcome == Outcome::Unavailable && !undo && worker.again && !forgets;
+    let outcome = if unknown { Outcome::Unknown } else { outcome };
     record(worker, came(worker, undo, outcome), terms);
     match terms.effect {
         Effect::Irreversible => worker.step = Step::Flush { then: Then::Think, landed: false },

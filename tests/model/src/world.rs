@@ -171,6 +171,8 @@ pub struct Worker {
     pub strikes: u8,
     /// Whether it has written anything.
     pub written: bool,
+    /// Whether the call that it is about to make had been attempted before.
+    pub again: bool,
     /// The run as it has read it, with what is pending.
     pub run: Run,
     /// Entries in the journal that it has not read; two stand for more.
@@ -191,6 +193,7 @@ impl Worker {
             until: 0,
             strikes: 0,
             written: false,
+            again: false,
             run: Run::ACCEPTED,
             behind: 0,
             pending: Vec::new(),

@@ -151,6 +151,18 @@ macro_rules! store_cases {
                 held_runs_are_listed_in_their_part_the_longest_held_first_until_they_are_left_otherwise
                 a_saved_prompt_never_changes_and_is_listed_newest_first
             }
+            buckets {
+                a_bucket_gives_its_burst_and_then_says_when_to_come_back
+                tokens_come_back_one_by_one_and_never_more_than_the_burst
+                of_many_who_take_at_once_only_as_many_as_there_are_tokens_get_one
+                the_actors_of_a_tenant_share_its_bucket_and_nothing_else
+                a_limit_that_is_off_counts_nothing
+                a_change_of_the_limit_holds_at_once
+                a_tenant_with_very_many_actors_is_counted_as_well
+            }
+            repeating {
+                a_request_that_was_taken_on_is_known_by_its_key
+            }
             budgets {
                 what_is_reserved_counts_until_it_is_settled
                 a_repeated_reservation_or_settlement_whose_answer_was_lost_counts_once
@@ -200,6 +212,7 @@ macro_rules! queue_cases {
             queues {
                 a_message_that_is_sent_arrives_once
                 a_batch_of_wake_ups_arrives
+                a_tenants_backlog_does_not_hold_up_another_tenants_message
                 no_wake_ups_are_sent_for_no_runs
                 a_message_put_back_is_received_again
                 an_acknowledged_message_is_gone

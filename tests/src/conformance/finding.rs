@@ -2,11 +2,16 @@
 
 use windlass::{
     clock::Timestamp,
-    ids::RunId,
+    ids::{RunId, Tenant},
     journal::{DUE_SHARDS, Due, HeadStatus, RESCUE_AFTER, due_shard},
 };
 
 use super::{BEGINNING, KEPT_FOR, SECOND, Stores, finished};
+
+/// Whose the runs of these cases are.
+fn acme() -> Tenant {
+    "acme".parse().expect("a tenant")
+}
 
 impl Stores {
     async fn due(&self, now: Timestamp) -> Vec<Due> {
@@ -66,7 +71,7 @@ pub async fn a_run_that_waits_is_due_when_it_said(stores: &Stores) {
 pub async fn a_postponed_run_is_due_later(stores: &Stores) {
     let run = stores.run("k").await;
     let seen = stores.now() + RESCUE_AFTER;
-    assert_eq!(stores.heads.postpone_due(run, seen, seen + 60 * SECOND).await, Ok(true));
+    assert_eq!(stores.heads.postpone_due(run, seen, seen + 60 * SECOND).await, Ok(Some(acme())));
     assert_eq!(stores.due(seen).await, []);
     assert_eq!(stores.due(seen + 60 * SECOND).await, [Due { run, due: seen + 60 * SECOND }]);
 }
@@ -74,8 +79,8 @@ pub async fn a_postponed_run_is_due_later(stores: &Stores) {
 pub async fn of_two_that_postpone_one_due_time_one_moves_it(stores: &Stores) {
     let run = stores.run("k").await;
     let seen = stores.now() + RESCUE_AFTER;
-    assert_eq!(stores.heads.postpone_due(run, seen, seen + 60 * SECOND).await, Ok(true));
-    assert_eq!(stores.heads.postpone_due(run, seen, seen + 90 * SECOND).await, Ok(false));
+    assert_eq!(stores.heads.postpone_due(run, seen, seen + 60 * SECOND).await, Ok(Some(acme())));
+    assert_eq!(stores.heads.postpone_due(run, seen, seen + 90 * SECOND).await, Ok(None));
     assert_eq!(stores.head(run).await.due, Some(seen + 60 * SECOND));
 }
 
@@ -84,7 +89,7 @@ pub async fn what_is_not_due_is_not_postponed(stores: &Stores) {
     stores.left(over, finished()).await;
     let seen = stores.now() + RESCUE_AFTER;
     for run in [nobody, over] {
-        assert_eq!(stores.heads.postpone_due(run, seen, seen + SECOND).await, Ok(false));
+        assert_eq!(stores.heads.postpone_due(run, seen, seen + SECOND).await, Ok(None));
     }
     assert_eq!(stores.head(over).await.due, None);
     assert_eq!(stores.heads.head(nobody).await, Ok(None));

@@ -13,6 +13,7 @@ use windlass::{
     clock::{Clock as _, Timestamp},
     controls::Controls,
     dead_letter::ReplayPlans,
+    door::{Requests, rate::Buckets},
     idempotency::{IdempotencyRecords, Key, PayloadHash},
     ids::{RunId, TraceId},
     journal::{Acceptance, Appended, Expected, Head, HeadStatus, Heads, Interjected, Journal, Lease, NewRun},
@@ -31,6 +32,7 @@ use windlass::{
 pub mod accepting;
 pub mod answering;
 pub mod appending;
+pub mod buckets;
 pub mod budgets;
 mod cases;
 pub mod claiming;
@@ -43,6 +45,7 @@ pub mod leaving;
 pub mod listing;
 pub mod plans;
 pub mod queues;
+pub mod repeating;
 pub mod retaining;
 pub mod secrets;
 
@@ -96,6 +99,10 @@ pub struct Stores {
     pub prompts: Arc<dyn Prompts>,
     /// Accounts.
     pub budgets: Arc<dyn Budgets>,
+    /// Token buckets, as two processes have them.
+    pub buckets: [Arc<dyn Buckets>; 2],
+    /// What is recorded of requests, by the journal.
+    pub requests: Arc<dyn Requests>,
     /// For damage.
     pub planting: Arc<dyn Planting>,
     /// For ids.

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use windlass::{
-    ids::RunId,
-    queue::{DeadMessage, DeadMessages, Message, QueueError, WakeUps},
+    ids::{RunId, Tenant},
+    queue::{DeadMessage, DeadMessages, Message, QueueError, Share, Sleeper, WakeUps},
 };
 
 /// How often a message is received before it is dead, on the queues under test.
@@ -49,13 +49,21 @@ fn run(n: u8) -> RunId {
     format!("01JHD7Z3ZK8V6N5Q4R3S2T1{n:03}").parse().expect("a run id")
 }
 
+fn tenant(name: &str) -> Tenant {
+    name.parse().expect("a tenant")
+}
+
+fn share(name: &str) -> Share {
+    Share::Of(tenant(name))
+}
+
 fn wake_up(n: u8) -> Message {
     Message::WakeUp { run: run(n) }
 }
 
 impl Queues {
     async fn send(&self, n: u8) {
-        self.wake_ups.send(&wake_up(n), Duration::ZERO).await.expect("the queue answers");
+        self.wake_ups.send(&wake_up(n), &share("acme"), Duration::ZERO).await.expect("the queue answers");
     }
 
     /// Receives until there are `count`.
@@ -101,11 +109,26 @@ pub async fn a_message_that_is_sent_arrives_once(queues: &Queues) {
 }
 
 pub async fn a_batch_of_wake_ups_arrives(queues: &Queues) {
-    let runs: Vec<RunId> = (0..10).map(run).collect();
-    assert_eq!(queues.wake_ups.send_batch(&runs).await, Ok(vec![]));
+    let sleepers: Vec<Sleeper> = (0..10).map(|n| Sleeper { run: run(n), tenant: tenant("acme") }).collect();
+    assert_eq!(queues.wake_ups.send_batch(&sleepers).await, Ok(vec![]));
     let mut bodies: Vec<String> = queues.arrivals(10).await.into_iter().map(|arrival| arrival.body).collect();
     bodies.sort();
     assert_eq!(bodies, (0..10).map(|n| wake_up(n).body()).collect::<Vec<_>>());
+}
+
+/// As many as make a tenant a noisy neighbour, and as a consumer has in flight.
+const BACKLOG: u8 = 60;
+const IN_FLIGHT: usize = 30;
+
+pub async fn a_tenants_backlog_does_not_hold_up_another_tenants_message(queues: &Queues) {
+    for n in 0..BACKLOG {
+        queues.send(n).await;
+    }
+    let noisy = queues.arrivals(IN_FLIGHT).await;
+    assert_eq!(noisy.len(), IN_FLIGHT, "the backlog waits behind what is in flight");
+    queues.wake_ups.send(&wake_up(99), &share("quiet"), Duration::ZERO).await.expect("the queue answers");
+    let next = queues.arrival().await;
+    assert_eq!(next.body, wake_up(99).body(), "what another tenant sent last comes first");
 }
 
 pub async fn no_wake_ups_are_sent_for_no_runs(queues: &Queues) {

@@ -68,6 +68,8 @@ struct Inside {
     /// Per tool that is called next with this `of`.
     faults: VecDeque<(String, Fault)>,
     renamed: bool,
+    /// What every tool says, if not what it did, and with what words `refuse` refuses.
+    says: Option<(Value, String)>,
     tokens_seen: Vec<String>,
 }
 
@@ -113,6 +115,11 @@ impl Shop {
     /// Breaks the next call for `of`.
     pub fn break_next(&self, of: &str, fault: Fault) {
         self.lock().faults.push_back((of.to_owned(), fault));
+    }
+
+    /// From now on every tool answers with this, and `refuse` refuses with these words.
+    pub fn say(&self, answer: Value, refusal: &str) {
+        self.lock().says = Some((answer, refusal.to_owned()));
     }
 
     /// Says something else of the tools from now on, or what it said before.
@@ -174,7 +181,11 @@ impl ServerHandler for Shop {
         match request.name.as_ref() {
             "refuse" if of == "parameters" => return Err(ErrorData::invalid_params("not these", None)),
             "refuse" if of == "inside" => return Err(ErrorData::internal_error("something broke", None)),
-            "refuse" => return Ok(CallToolResult::error(vec![ContentBlock::text("the shop is closed")]).into()),
+            "refuse" => {
+                let says = self.lock().says.clone().map(|(_, refusal)| refusal);
+                let text = says.unwrap_or_else(|| "the shop is closed".to_owned());
+                return Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into());
+            }
             _ => {}
         }
         let key = text(context.meta.get("windlass/idempotency-key"));
@@ -189,7 +200,7 @@ impl ServerHandler for Shop {
         let mut inside = self.lock();
         let paid = request.name == "pay" && inside.did.iter().any(|did| did.tool == "pay" && did.key == key);
         inside.did.push(did);
-        let answer = json!({ "of": of, "again": paid });
+        let answer = inside.says.clone().map_or_else(|| json!({ "of": of, "again": paid }), |(answer, _)| answer);
         Ok(CallToolResult::structured(answer).into())
     }
 }

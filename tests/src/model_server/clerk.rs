@@ -25,6 +25,9 @@ pub fn next(told: &Told) -> Said {
     if let Some(orders) = told.payload["orders"].as_array() {
         return look_up_all(orders, &told.results);
     }
+    if let Some(question) = told.payload["question"].as_str() {
+        return look_into_the_handbook(question, &told.payload["cite"], &told.results);
+    }
     let order = &told.payload["order"];
     match told.results.as_slice() {
         [] => call("look_up_order", json!({ "order": order })),
@@ -45,6 +48,14 @@ pub fn next(told: &Told) -> Said {
             "customer_informed": letter["status"] == "succeeded",
         })),
     }
+}
+
+/// With what was found first; `cite` is cited as well, found or not.
+fn look_into_the_handbook(question: &str, cite: &Value, results: &[Value]) -> Said {
+    let Some(found) = results.first() else { return call("search_sources", json!({ "query": question })) };
+    let best = &found["answer"]["evidence"][0];
+    let citations = [&best["label"], cite].into_iter().filter(|label| label.is_string());
+    Said::Answer(json!({ "answer": best["text"], "citations": citations.collect::<Vec<_>>() }))
 }
 
 /// All at once, in one plan.

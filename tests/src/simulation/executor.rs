@@ -1,7 +1,7 @@
 //! Runs futures by hand, one poll at a time, in an order that a seed decides.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -17,6 +17,8 @@ pub const BEGINNING: Timestamp = Timestamp::from_millis(1_768_000_000_000);
 thread_local! {
     /// What the task that is being polled asked of the executor.
     static ASKED: RefCell<Asked> = const { RefCell::new(Asked { yielded: false, died: false }) };
+    /// Polls since somebody last asked.
+    static POLLS: Cell<u64> = const { Cell::new(0) };
 }
 
 struct Asked {
@@ -60,8 +62,14 @@ pub enum Polled {
     Waiting,
 }
 
+/// How often processes of this thread were polled since this was last asked.
+pub fn polls() -> u64 {
+    POLLS.replace(0)
+}
+
 /// Polls a process once.
 pub fn poll(process: &mut Process) -> Polled {
+    POLLS.set(POLLS.get() + 1);
     ASKED.with_borrow_mut(|asked| *asked = Asked { yielded: false, died: false });
     let ready = process.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
     ASKED.with_borrow(|asked| match (ready, asked.died, asked.yielded) {

@@ -5,8 +5,6 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use rand::{RngExt as _, rngs::StdRng};
-
 use super::executor::{die, yield_now};
 
 /// What happens at one port call.
@@ -22,6 +20,16 @@ pub enum Fault {
     FailBefore,
     /// The call fails although it took effect.
     FailAfter,
+    /// A tool says that the call did not take effect; any other port fails and did nothing.
+    Refuse,
+    /// A transaction meets another one; any other port fails and did nothing.
+    Conflict,
+    /// A message is lost though it was sent; nothing to any other port.
+    Lose,
+    /// A message is sent twice; nothing to any other port.
+    Twice,
+    /// A message comes late, after others; nothing to any other port.
+    Delay,
 }
 
 /// Decides what goes wrong.
@@ -37,12 +45,14 @@ pub enum Faults {
         /// What the call at `point` was.
         hit: Mutex<Option<&'static str>>,
     },
-    /// Faults by chance.
-    Random {
-        /// The chances.
-        rng: Box<Mutex<StdRng>>,
-        /// Faults in a thousand calls; 0 once the world has healed.
-        per_thousand: AtomicU64,
+    /// Faults as a schedule has them.
+    Scripted {
+        /// What happens to the next call.
+        armed: Mutex<Fault>,
+        /// The store's next so many calls are throttled.
+        throttled: AtomicU64,
+        /// Calls so far.
+        calls: AtomicU64,
         /// Faults so far.
         injected: AtomicU64,
     },
@@ -59,20 +69,34 @@ impl Faults {
         Faults::At { point, fault, calls: AtomicU64::new(0), hit: Mutex::new(None) }
     }
 
-    /// Faults by chance.
-    pub fn random(rng: StdRng, per_thousand: u64) -> Self {
-        Faults::Random {
-            rng: Box::new(Mutex::new(rng)),
-            per_thousand: AtomicU64::new(per_thousand),
+    /// Faults as they are armed.
+    pub fn scripted() -> Self {
+        Faults::Scripted {
+            armed: Mutex::new(Fault::None),
+            throttled: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
             injected: AtomicU64::new(0),
+        }
+    }
+
+    /// What happens to the next call, if there is one before this is said again.
+    pub fn arm(&self, fault: Fault) {
+        if let Faults::Scripted { armed, .. } = self {
+            *armed.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        }
+    }
+
+    /// The store's next so many calls are throttled.
+    pub fn throttle(&self, calls: u64) {
+        if let Faults::Scripted { throttled, .. } = self {
+            throttled.store(calls, Ordering::SeqCst);
         }
     }
 
     /// Calls so far.
     pub fn calls(&self) -> u64 {
         match self {
-            Faults::At { calls, .. } => calls.load(Ordering::SeqCst),
-            Faults::Random { .. } => 0,
+            Faults::At { calls, .. } | Faults::Scripted { calls, .. } => calls.load(Ordering::SeqCst),
         }
     }
 
@@ -80,7 +104,7 @@ impl Faults {
     pub fn injected(&self) -> u64 {
         match self {
             Faults::At { hit, .. } => u64::from(hit.lock().unwrap_or_else(PoisonError::into_inner).is_some()),
-            Faults::Random { injected, .. } => injected.load(Ordering::SeqCst),
+            Faults::Scripted { injected, .. } => injected.load(Ordering::SeqCst),
         }
     }
 
@@ -88,15 +112,14 @@ impl Faults {
     pub fn hit(&self) -> Option<&'static str> {
         match self {
             Faults::At { hit, .. } => *hit.lock().unwrap_or_else(PoisonError::into_inner),
-            Faults::Random { .. } => None,
+            Faults::Scripted { .. } => None,
         }
     }
 
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
-        if let Faults::Random { per_thousand, .. } = self {
-            per_thousand.store(0, Ordering::SeqCst);
-        }
+        self.arm(Fault::None);
+        self.throttle(0);
     }
 
     fn next(&self, name: &'static str) -> Fault {
@@ -108,16 +131,26 @@ impl Faults {
                 *hit.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
                 *fault
             }
-            Faults::Random { rng, per_thousand, injected } => {
-                let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
-                if rng.random_range(0..1_000) >= per_thousand.load(Ordering::SeqCst) {
-                    return Fault::None;
+            Faults::Scripted { armed, throttled, calls, injected } => {
+                calls.fetch_add(1, Ordering::SeqCst);
+                let mut armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut fault = std::mem::replace(&mut *armed, Fault::None);
+                let at_store =
+                    !name.starts_with("wake_ups") && !name.starts_with("ledger") && !name.starts_with("model");
+                let one_less = |left: u64| left.checked_sub(1);
+                if at_store && throttled.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+                    fault = Fault::FailBefore;
                 }
-                injected.fetch_add(1, Ordering::SeqCst);
-                let faults = [Fault::DieBefore, Fault::DieAfter, Fault::FailBefore, Fault::FailAfter];
-                faults[rng.random_range(0..faults.len())]
+                injected.fetch_add(u64::from(fault != Fault::None), Ordering::SeqCst);
+                fault
             }
         }
+    }
+
+    /// What happens to a call that is about to be made. Other processes run before it.
+    pub async fn before(&self, name: &'static str) -> Fault {
+        yield_now().await;
+        self.next(name)
     }
 
     /// Makes a call, or does not, as decided. Other processes run before and after it.
@@ -130,18 +163,30 @@ impl Faults {
         unavailable: impl Fn() -> E,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        yield_now().await;
-        let fault = self.next(name);
+        let fault = self.before(name).await;
+        self.around_with(fault, unavailable, call).await
+    }
+
+    /// [`Faults::around`], once it is known what happens.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn around_with<T, E>(
+        &self,
+        fault: Fault,
+        unavailable: impl Fn() -> E,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         match fault {
             Fault::DieBefore => die().await,
-            Fault::FailBefore => return Err(unavailable()),
-            Fault::None | Fault::DieAfter | Fault::FailAfter => {}
+            Fault::FailBefore | Fault::Refuse | Fault::Conflict => return Err(unavailable()),
+            _ => {}
         }
         let result = call.await;
         match fault {
             Fault::DieAfter => die().await,
             Fault::FailAfter => return Err(unavailable()),
-            Fault::None | Fault::DieBefore | Fault::FailBefore => {}
+            _ => {}
         }
         yield_now().await;
         result

@@ -20,11 +20,14 @@ use windlass::{
         Acceptance, Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
     },
     lease::{Claim, Leases, Leave, Left},
-    queue::{Message, QueueError, WakeUps},
+    queue::{Message, QueueError, Share, Sleeper, WakeUps},
     run::entry::{Entry, Seq},
 };
 
-use super::faults::Faults;
+use super::faults::{Fault, Faults};
+
+/// How late a late message is: after those that were sent when it should have come.
+const LATE: Duration = Duration::from_secs(20);
 
 /// A port with faults.
 pub struct Faulty<P: ?Sized> {
@@ -52,8 +55,13 @@ fn answers() -> AnswersError {
     AnswersError { message: "injected".to_owned() }
 }
 
-fn tool() -> ToolError {
-    ToolError::Unknown { message: "injected".to_owned() }
+fn tool(fault: Fault) -> impl Fn() -> ToolError {
+    move || match fault {
+        Fault::Refuse | Fault::Conflict => {
+            ToolError::Unavailable { message: "injected".to_owned(), retry_after: Duration::ZERO }
+        }
+        _ => ToolError::Unknown { message: "injected".to_owned() },
+    }
 }
 
 #[async_trait]
@@ -81,7 +89,11 @@ impl<P: Journal + ?Sized> Journal for Faulty<P> {
 #[async_trait]
 impl<P: Leases + ?Sized> Leases for Faulty<P> {
     async fn claim(&self, run: RunId, holder: &str, now: Timestamp, until: Timestamp) -> Result<Claim, JournalError> {
-        self.faults.around("leases.claim", store, self.inner.claim(run, holder, now, until)).await
+        let claim = self.faults.around("leases.claim", store, self.inner.claim(run, holder, now, until)).await?;
+        if let Claim::Won(head, _) = &claim {
+            assert!(!head.expires.has_expired(now), "an expired run was claimed");
+        }
+        Ok(claim)
     }
     async fn renew(&self, run: RunId, lease: &Lease, until: Timestamp) -> Result<Option<Lease>, JournalError> {
         self.faults.around("leases.renew", store, self.inner.renew(run, lease, until)).await
@@ -99,7 +111,7 @@ impl<P: Heads + ?Sized> Heads for Faulty<P> {
     async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
         self.faults.around("heads.due", store, self.inner.due(shard, now, limit)).await
     }
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<bool, JournalError> {
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
         self.faults.around("heads.postpone_due", store, self.inner.postpone_due(run, seen, to)).await
     }
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
@@ -109,11 +121,21 @@ impl<P: Heads + ?Sized> Heads for Faulty<P> {
 
 #[async_trait]
 impl<P: WakeUps + ?Sized> WakeUps for Faulty<P> {
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError> {
-        self.faults.around("wake_ups.send", queue, self.inner.send(message, delay)).await
+    async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError> {
+        let fault = self.faults.before("wake_ups.send").await;
+        let sending = async {
+            match fault {
+                Fault::Lose => return Ok(()),
+                Fault::Twice => self.inner.send(message, share, delay).await?,
+                _ => {}
+            }
+            let late = if fault == Fault::Delay { LATE } else { Duration::ZERO };
+            self.inner.send(message, share, delay + late).await
+        };
+        self.faults.around_with(fault, queue, sending).await
     }
-    async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError> {
-        self.faults.around("wake_ups.send_batch", queue, self.inner.send_batch(runs)).await
+    async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
+        self.faults.around("wake_ups.send_batch", queue, self.inner.send_batch(sleepers)).await
     }
     async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
         self.faults.around("wake_ups.postpone", queue, self.inner.postpone(receipt, span)).await
@@ -187,26 +209,33 @@ impl<P: Model + ?Sized> Model for Faulty<P> {
 #[async_trait]
 impl<P: Ledger + ?Sized> Ledger for Faulty<P> {
     async fn order(&self, tenant: &Tenant, order: &str) -> Result<Option<Order>, ToolError> {
-        self.faults.around("ledger.order", tool, self.inner.order(tenant, order)).await
+        let fault = self.faults.before("ledger.order").await;
+        self.faults.around_with(fault, tool(fault), self.inner.order(tenant, order)).await
     }
     async fn refund(&self, tenant: &Tenant, order: &str, cents: u64, key: &str) -> Result<Refund, ToolError> {
-        self.faults.around("ledger.refund", tool, self.inner.refund(tenant, order, cents, key)).await
+        let fault = self.faults.before("ledger.refund").await;
+        self.faults.around_with(fault, tool(fault), self.inner.refund(tenant, order, cents, key)).await
     }
     async fn reverse(&self, tenant: &Tenant, order: &str, key: &str) -> Result<(), ToolError> {
-        self.faults.around("ledger.reverse", tool, self.inner.reverse(tenant, order, key)).await
+        let fault = self.faults.before("ledger.reverse").await;
+        self.faults.around_with(fault, tool(fault), self.inner.reverse(tenant, order, key)).await
     }
     async fn send_letter(&self, tenant: &Tenant, order: &str, text: &str) -> Result<String, ToolError> {
-        self.faults.around("ledger.send_letter", tool, self.inner.send_letter(tenant, order, text)).await
+        let fault = self.faults.before("ledger.send_letter").await;
+        self.faults.around_with(fault, tool(fault), self.inner.send_letter(tenant, order, text)).await
     }
     async fn is_armed(&self, drill: &str) -> Result<bool, ToolError> {
-        self.faults.around("ledger.is_armed", tool, self.inner.is_armed(drill)).await
+        let fault = self.faults.before("ledger.is_armed").await;
+        self.faults.around_with(fault, tool(fault), self.inner.is_armed(drill)).await
     }
 }
 
 #[async_trait]
 impl<P: KeptAnswers + ?Sized> KeptAnswers for Faulty<P> {
     async fn get(&self, key: &AnswerKey, now: Timestamp) -> Result<Option<KeptAnswer>, AnswersError> {
-        self.faults.around("answers.get", answers, self.inner.get(key, now)).await
+        let found = self.faults.around("answers.get", answers, self.inner.get(key, now)).await?;
+        assert!(found.as_ref().is_none_or(|answer| now < answer.expires_at), "an expired answer was read");
+        Ok(found)
     }
     async fn keep(&self, key: &AnswerKey, answer: &KeptAnswer) -> Result<(), AnswersError> {
         self.faults.around("answers.keep", answers, self.inner.keep(key, answer)).await

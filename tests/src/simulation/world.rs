@@ -1,72 +1,55 @@
 //! A small world: one table, one queue, one ledger, and processes that work on them.
 
 use std::{
-    cell::Cell,
-    rc::Rc,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use step::{
-    handler::Handler,
-    refund_desk::{
-        INSTRUCTIONS, PROMPT_VERSION,
-        handbook::{cited, handbook, search},
-        ledger::{Ledger, Order},
-        ledger_in_memory::LedgerInMemory,
-        policy::{policy, terms},
-        script::Script,
-        tools::{Drills, tools},
-    },
+use step::refund_desk::{
+    INSTRUCTIONS, PROMPT_VERSION,
+    handbook::{cited, handbook, search},
+    ledger::{Ledger, Order},
+    ledger_in_memory::LedgerInMemory,
+    policy::{policy, terms},
+    script::Script,
+    tools::{Drills, tools},
 };
 use windlass::{
     agent::{
         Agent,
         tool_set::{ToolSet, tool_set},
     },
-    approval::{
-        Subject, Verdict,
-        decide::{Answer, decide},
-        token::ApprovalKeys,
-    },
+    approval::token::ApprovalKeys,
     budgets::Allowance,
-    clock::{Clock, Timestamp},
+    clock::{CLOCK_SKEW_MAX, Clock, Timestamp},
     config::Environment,
-    controls::{
-        Settings,
-        change::{Hand, wake_held},
-    },
-    ids::{Release, RunId},
-    journal::{Expected, Head, HeadStatus, Heads as _, Interjected, Journal as _, JournalError},
+    ids::RunId,
+    journal::{Head, HeadStatus, Heads as _, Journal as _},
     lease::Leases,
     memory::{
-        Accounts, Answers, Controls, ManualClock, Plans, Prompts, Queue, Received, Records, Runs, SecretValues,
-        SeededRandom,
+        Accounts, Answers, Controls, ManualClock, Plans, Prompts, Queue, Records, Runs, SecretValues, SeededRandom,
     },
-    principal::Principal,
     prompts::{Prompt, PromptCache},
     retrieval::SourceIndex,
     run::{
-        accept::{AcceptError, Incoming, Terms, accept},
+        accept::Terms,
         advance::{Engine, Live},
-        cancel::cancel,
-        entry::{Entry, Event},
+        entry::Entry,
         limits::Limits,
-        outside::{History, Outside},
-        request::{RunRequest, Source},
-        state::RunState,
     },
-    schedule::rescue::sweep,
     secrets::SecretCache,
 };
-use windlass_operator::scenario::{Scenario, ScenarioDecision};
+use windlass_operator::scenario::Scenario;
 use windlass_policy::CedarPolicy;
 
 use super::{
-    executor::{BEGINNING, Process},
+    executor::BEGINNING,
     faults::Faults,
     faulty::Faulty,
+    flaws::{Ahead, Books, Flaw, Mislabelled, Stopped, Store},
 };
 
 /// On which terms runs are taken on here.
@@ -77,7 +60,8 @@ pub const TERMS: Terms = Terms {
         cost_max_micro_usd: 5_000_000,
         wall_time_max_seconds: 7 * 24 * 3600,
     },
-    key_kept_for: Duration::from_secs(24 * 3600),
+    // Longer than any schedule lasts: a client that repeats its request later asks for another run.
+    key_kept_for: Duration::from_secs(60 * 24 * 3600),
     run_kept_for: Duration::from_secs(90 * 24 * 3600),
 };
 
@@ -128,12 +112,41 @@ pub struct World {
     pub accounts: Arc<Accounts>,
     /// What goes wrong.
     pub faults: Arc<Faults>,
-    keys: Arc<SecretCache<ApprovalKeys>>,
+    /// The table as processes see it.
+    pub(super) store: Arc<Store>,
+    /// The keys as the functions know them that show and that decide approvals.
+    pub(super) keys: [Arc<SecretCache<ApprovalKeys>>; 2],
+    /// What was in the journal when it was last looked at.
+    pub(super) seen: Mutex<Vec<Entry>>,
+    books: Arc<Books>,
+    secrets: Arc<SecretValues>,
+    rotations: AtomicU64,
+    manner: Manner,
+    clocks: AtomicU64,
 }
+
+/// How a world is, apart from what happens in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// Whether clocks differ, by as much as is allowed for.
+    pub skewed: bool,
+    /// Claims in vain after which a run is dead.
+    pub strikes_max: u32,
+    /// A guarantee that is broken.
+    pub flaw: Option<Flaw>,
+}
+
+/// A world as it should be.
+pub const SOUND: Manner = Manner { skewed: false, strikes_max: 5, flaw: None };
 
 impl World {
     /// A new world with the orders of `scenario`.
     pub fn new(seed: u64, faults: Faults, scenario: &Scenario) -> Self {
+        Self::of(seed, faults, scenario, SOUND)
+    }
+
+    /// A new world of another manner.
+    pub fn of(seed: u64, faults: Faults, scenario: &Scenario, manner: Manner) -> Self {
         let clock = Arc::new(ManualClock::at(BEGINNING));
         let ledger = LedgerInMemory::default();
         for order in &scenario.orders {
@@ -147,42 +160,97 @@ impl World {
                 },
             );
         }
-        let secrets = SecretValues::new();
-        secrets.set(
-            "keys",
-            r#"{"current":"k1","keys":{"k1":"c2l4dGVlbiBieXRlcyBvciBtb3JlIHRoYW4gc2l4dGVlbiBieXRlcw=="}}"#,
-        );
+        let ledger = Arc::new(ledger);
+        let runs = Arc::new(Runs::new(clock.clone(), &Records::new()));
+        let secrets = Arc::new(SecretValues::new());
         let parse = |text: &_| ApprovalKeys::parse(text).map_err(|error| error.to_string());
-        Self {
-            keys: Arc::new(SecretCache::new(Arc::new(secrets), clock.clone(), "keys", parse)),
+        let keys = || Arc::new(SecretCache::new(secrets.clone(), clock.clone(), "keys", parse));
+        let world = Self {
+            keys: [keys(), keys()],
             random: Arc::new(SeededRandom::new(seed)),
-            runs: Arc::new(Runs::new(clock.clone(), &Records::new())),
+            store: Arc::new(Store { runs: runs.clone(), flaw: manner.flaw }),
+            books: Arc::new(Books { ledger: ledger.clone(), flaw: manner.flaw, calls: AtomicU64::new(0) }),
+            runs,
             queue: Arc::new(Queue::new(clock.clone(), VISIBILITY, 1_000)),
-            ledger: Arc::new(ledger),
+            ledger,
             answers: Arc::new(Answers::new()),
             controls: Arc::new(Controls::new(&Plans::new(clock.clone()))),
             accounts: Arc::new(Accounts::new()),
             faults: Arc::new(faults),
+            seen: Mutex::default(),
+            secrets,
+            rotations: AtomicU64::new(0),
+            manner,
+            clocks: AtomicU64::new(seed),
             clock,
-        }
+        };
+        world.rotate();
+        world
     }
 
-    fn faulty<P: ?Sized>(&self, inner: Arc<P>) -> Faulty<P> {
+    /// Rotates the approval keys: a new one signs, the last one still verifies.
+    pub fn rotate(&self) {
+        let number = self.rotations.fetch_add(1, Ordering::SeqCst);
+        let key = |number: u64| {
+            let letter = char::from(b'a' + (number % 26) as u8);
+            format!(r#""k{number}":"{letter}2l4dGVlbiBieXRlcyBvciBtb3JlIHRoYW4gc2l4dGVlbiBieXRlcw==""#)
+        };
+        let keys = [key(number), key(number.saturating_sub(1))];
+        let kept = if number == 0 { 1 } else { 2 };
+        self.secrets.set("keys", &format!(r#"{{"current":"k{number}","keys":{{{}}}}}"#, keys[..kept].join(",")));
+    }
+
+    /// The clock of a process that starts now.
+    pub(super) fn process_clock(&self) -> Arc<dyn Clock> {
+        let number = self.clocks.fetch_add(1, Ordering::SeqCst);
+        let skew_millis = CLOCK_SKEW_MAX.as_millis() as u64;
+        let by = match self.manner.flaw {
+            Some(Flaw::ClockStandsStill) => {
+                return Arc::new(Stopped { clock: self.clock.clone(), at: self.clock.now() });
+            }
+            Some(Flaw::ClocksFarApart) => 100 * skew_millis * (number % 2),
+            _ if self.manner.skewed => number.wrapping_mul(7_919) % (skew_millis + 1),
+            _ => return self.clock.clone(),
+        };
+        Arc::new(Ahead { clock: self.clock.clone(), by: Duration::from_millis(by) })
+    }
+
+    /// When a process that starts now says to be dead for certain, by its clock.
+    pub(super) fn deadline_of(&self, clock: &dyn Clock) -> Timestamp {
+        let early = self.manner.flaw == Some(Flaw::DeadlineTooEarly);
+        clock.now() + if early { TIMEOUT / 2 } else { TIMEOUT }
+    }
+
+    fn tools(&self, clock: Arc<dyn Clock>) -> ToolSet {
+        let ledger: Arc<dyn Ledger> = Arc::new(self.faulty(Arc::clone(&self.books)));
+        let mut all = all_tools(&ledger, clock);
+        if self.manner.flaw == Some(Flaw::IrreversibleRepeated) {
+            let letter = "write_to_customer".parse().expect("a tool");
+            all.entry(letter).and_modify(|tool| *tool = Arc::new(Mislabelled::new(tool.clone())));
+        }
+        all
+    }
+
+    pub(super) fn faulty<P: ?Sized>(&self, inner: Arc<P>) -> Faulty<P> {
         Faulty { faults: Arc::clone(&self.faults), inner }
     }
 
     /// The engine on faulty ports.
     pub fn engine(&self) -> Engine {
-        let ledger: Arc<dyn Ledger> = Arc::new(self.faulty(Arc::clone(&self.ledger)));
-        let journal = Arc::new(self.faulty(Arc::clone(&self.runs)));
-        let tools = all_tools(&ledger, self.clock.clone());
+        self.engine_by(self.clock.clone())
+    }
+
+    /// The engine on faulty ports, by a clock of its own.
+    pub(super) fn engine_by(&self, clock: Arc<dyn Clock>) -> Engine {
+        let journal = Arc::new(self.faulty(Arc::clone(&self.store)));
+        let tools = self.tools(clock.clone());
         let script = Arc::new(self.faulty(Arc::new(Script)));
         Engine {
             journal: journal.clone(),
             leases: journal as Arc<dyn Leases>,
             wake_ups: Arc::new(self.faulty(Arc::clone(&self.queue))),
             answers: Arc::new(self.faulty(Arc::clone(&self.answers))),
-            clock: self.clock.clone(),
+            clock,
             random: self.random.clone(),
             agent: Agent {
                 model: Arc::new(cited(script, &HANDBOOK).expect("the task is named well")),
@@ -197,154 +265,13 @@ impl World {
                 allowance: ALLOWANCE,
             },
             release: "r1".parse().expect("a release"),
-            strikes_max: 5,
+            strikes_max: self.manner.strikes_max,
         }
-    }
-
-    /// A client that posts the scenario's request once; `answer` is the run it was told of.
-    pub fn client(&self, key: &str, scenario: &Scenario, answer: Rc<Cell<Option<RunId>>>) -> Process {
-        let outsider = self.outsider();
-        let incoming = Incoming {
-            request: RunRequest {
-                tenant: "acme".parse().expect("a tenant"),
-                actor: "ada".parse().expect("an actor"),
-                task: scenario.request.task.parse().expect("a task"),
-                payload: scenario.request.payload.clone(),
-            },
-            source: Source::Http,
-            client_key: key.to_owned(),
-            trace: None,
-        };
-        Box::pin(async move {
-            match accept(&outsider.outside(), &TERMS, incoming).await {
-                Ok(taken_on) => answer.set(Some(taken_on.run())),
-                Err(AcceptError::Journal(JournalError::Unavailable { .. })) => {}
-                Err(other) => panic!("the client was told: {other}"),
-            }
-        })
-    }
-
-    /// Somebody who ends the run.
-    pub fn canceller(&self, run: RunId) -> Process {
-        let outsider = self.outsider();
-        Box::pin(async move {
-            let by = "ops".parse().expect("an actor");
-            let _ = cancel(&outsider.outside(), run, &by, Some("a drill")).await;
-        })
-    }
-
-    /// An operator who replays a dead run.
-    pub fn replayer(&self, run: RunId) -> Process {
-        let outsider = self.outsider();
-        Box::pin(async move {
-            let Ok(history) = History::load(&outsider.journal, run).await else { return };
-            let outside = outsider.outside();
-            let entry = Entry {
-                at: outsider.clock.now(),
-                writer: outside.writer(),
-                release: outsider.release.clone(),
-                events: vec![Event::Replayed { by: "ops".parse().expect("an actor"), plan: "plan-1".to_owned() }],
-            };
-            let seq = history.state.seq + 1;
-            if let Ok(Interjected::Written) = outside.journal.interject(run, seq, &entry, Expected::Dead).await {
-                outside.wake(run).await;
-            }
-        })
-    }
-
-    /// An operator who types `settings` at the controls and wakes what is held.
-    pub fn operator(&self, settings: &'static [&'static str]) -> Process {
-        let controls = self.faulty(Arc::clone(&self.controls));
-        let heads = self.faulty(Arc::clone(&self.runs));
-        let (queue, clock, random) = (self.faulty(Arc::clone(&self.queue)), self.clock.clone(), self.random.clone());
-        Box::pin(async move {
-            let by = "ops".parse().expect("an actor");
-            let (clock, random) = (clock.as_ref(), random.as_ref());
-            let hand = Hand { controls: &controls, clock, random, by: &by, why: "a drill" };
-            let edit = |settings_now: Settings| settings.iter().try_fold(settings_now, |now, one| now.set(one));
-            if hand.change(None, edit).await.is_ok_and(|made| made.may_lift()) {
-                let _ = wake_held(&heads, &queue).await;
-            }
-        })
     }
 
     /// Whether a run is dead, by its head.
     pub fn is_dead(&self, run: RunId) -> bool {
         self.head(run).is_some_and(|head| matches!(head.status, HeadStatus::Dead { .. }))
-    }
-
-    fn outsider(&self) -> Outsider {
-        Outsider {
-            journal: self.faulty(Arc::clone(&self.runs)),
-            queue: self.faulty(Arc::clone(&self.queue)),
-            clock: self.clock.clone(),
-            random: self.random.clone(),
-            release: "r1".parse().expect("a release"),
-        }
-    }
-
-    /// A step function's process that works on `received`.
-    pub fn worker(&self, received: Vec<Received>) -> Process {
-        let engine = self.engine();
-        let deadline = self.clock.now() + TIMEOUT;
-        let queue = Arc::clone(&self.queue);
-        let handler = Handler { terms: TERMS, engine };
-        Box::pin(async move {
-            let mut event = SqsEvent::default();
-            event.records = received
-                .iter()
-                .map(|message| {
-                    let mut record = SqsMessage::default();
-                    record.message_id = Some(message.id.clone());
-                    record.receipt_handle = Some(message.receipt.clone());
-                    record.body = Some(message.body.clone());
-                    record
-                })
-                .collect();
-            let response = handler.handle(event, deadline).await;
-            let failed = |id: &str| response.batch_item_failures.iter().any(|item| item.item_identifier == id);
-            for message in received.iter().filter(|message| !failed(&message.id)) {
-                queue.acknowledge(&message.receipt);
-            }
-        })
-    }
-
-    /// The sweep that wakes due runs.
-    pub fn cleaner(&self) -> Process {
-        let heads = self.faulty(Arc::clone(&self.runs));
-        let queue = self.faulty(Arc::clone(&self.queue));
-        let clock = self.clock.clone();
-        Box::pin(async move {
-            sweep(&heads, &queue, clock.now()).await;
-        })
-    }
-
-    /// A person who answers the first open question of a run: a permission as `decision` says, a doubt as it was.
-    pub fn approver(&self, run: RunId, decision: Option<ScenarioDecision>) -> Process {
-        let outsider = self.outsider();
-        let (keys, ledger) = (Arc::clone(&self.keys), Arc::clone(&self.ledger));
-        Box::pin(async move {
-            let Ok(history) = History::load(&outsider.journal, run).await else { return };
-            let Some(open) = history.state.open_approvals().next().cloned() else { return };
-            let verdict = match (open.subject, decision) {
-                (Subject::Permission, Some(ScenarioDecision::Approved)) => Verdict::Approved,
-                (Subject::Permission, _) => Verdict::Denied,
-                (Subject::Doubt, _) => {
-                    let order = open.action.arguments["order"].as_str().unwrap_or_default();
-                    let sent = ledger.records().letters.iter().any(|(_, written_for, _)| written_for == order);
-                    if sent { Verdict::Happened } else { Verdict::NotHappened }
-                }
-            };
-            let known = keys.get().await.expect("the keys are there");
-            let token = known.issue(&open, &open.action.tenant, outsider.clock.now());
-            let principal = Principal {
-                tenant: open.action.tenant.clone(),
-                actor: "fin".parse().expect("an actor"),
-                roles: [open.role.clone()].into(),
-            };
-            let answer = Answer { approval: open.id, token, verdict, note: None };
-            let _ = decide(&outsider.outside(), &keys, &principal, &answer).await;
-        })
     }
 
     /// The journal of a run, as the store has it.
@@ -365,52 +292,6 @@ impl World {
     /// Whether a run waits for a person.
     pub fn waits_for_a_person(&self, run: RunId) -> bool {
         self.head(run).is_some_and(|head| head.status == HeadStatus::AwaitingApproval)
-    }
-
-    /// What must hold at every moment, whatever went wrong.
-    ///
-    /// # Panics
-    /// When it does not.
-    pub fn check_invariants(&self, run: RunId) {
-        let entries = self.entries(run);
-        let state = match RunState::fold(&entries) {
-            Ok(state) => state,
-            Err(error) => panic!("{error}\n{}", super::faulty::show(&entries)),
-        };
-        let head = self.head(run).expect("a run has a head");
-        assert!(head.status.is_over() || head.due.is_some(), "an unfinished run without a due time");
-        let refunds = self.ledger.records().refunds;
-        assert!(refunds.len() <= 1, "one refund under {} keys", refunds.len());
-        let letters = self.ledger.records().letters.len();
-        let attempts = state
-            .calls
-            .iter()
-            .filter(|call| call.tool.as_str() == "write_to_customer")
-            .map(|call| call.attempts as usize)
-            .sum::<usize>();
-        assert!(letters <= 1 && letters <= attempts, "{letters} letters in {attempts} attempts");
-        super::order::check(&entries);
-    }
-}
-
-/// What somebody outside the loop works with.
-struct Outsider {
-    journal: Faulty<Runs>,
-    queue: Faulty<Queue>,
-    clock: Arc<ManualClock>,
-    random: Arc<SeededRandom>,
-    release: Release,
-}
-
-impl Outsider {
-    fn outside(&self) -> Outside<'_> {
-        Outside {
-            journal: &self.journal,
-            wake_ups: &self.queue,
-            clock: self.clock.as_ref(),
-            random: self.random.as_ref(),
-            release: &self.release,
-        }
     }
 }
 

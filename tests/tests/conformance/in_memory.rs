@@ -16,11 +16,14 @@ async fn stores() -> Subject<Stores> {
     let clock = clock();
     let records = memory::Records::new();
     let runs = Arc::new(memory::Runs::new(clock.clone(), &records));
+    let buckets = Arc::new(memory::Buckets::new());
     let plans = Arc::new(memory::Plans::new(clock.clone()));
     let ports = Stores {
         controls: Arc::new(memory::Controls::new(&plans)),
         prompts: Arc::new(memory::Prompts::new()),
         budgets: Arc::new(memory::Accounts::new()),
+        buckets: [buckets.clone(), buckets],
+        requests: runs.clone(),
         journal: runs.clone(),
         leases: runs.clone(),
         heads: runs.clone(),
@@ -76,7 +79,7 @@ mod secret {
 /// What only a clock in the test's hand can show.
 mod queue_time {
     use super::*;
-    use windlass::queue::{DELAY_MAX, DeadMessages as _, Message, WakeUps as _};
+    use windlass::queue::{DELAY_MAX, DeadMessages as _, Message, Share, WakeUps as _};
 
     fn wake_up() -> Message {
         Message::WakeUp { run: "01JHD7Z3ZK8V6N5Q4R3S2T1W0X".parse().expect("a run id") }
@@ -90,7 +93,7 @@ mod queue_time {
     #[tokio::test]
     async fn a_delayed_message_cannot_be_seen_before() {
         let (clock, queue) = timed();
-        queue.send(&wake_up(), Duration::from_secs(5)).await.expect("it is sent");
+        queue.send(&wake_up(), &Share::Nobodys, Duration::from_secs(5)).await.expect("it is sent");
         assert_eq!(queue.next_visible(), Some(clock.now() + Duration::from_secs(5)));
         clock.advance(Duration::from_millis(4_999));
         assert_eq!(queue.receive(10), []);
@@ -101,7 +104,7 @@ mod queue_time {
     #[tokio::test]
     async fn no_message_is_delayed_for_longer_than_the_most() {
         let (clock, queue) = timed();
-        queue.send(&wake_up(), DELAY_MAX * 10).await.expect("it is sent");
+        queue.send(&wake_up(), &Share::Nobodys, DELAY_MAX * 10).await.expect("it is sent");
         clock.advance(DELAY_MAX);
         assert_eq!(queue.receive(10).len(), 1);
     }
@@ -109,7 +112,7 @@ mod queue_time {
     #[tokio::test]
     async fn a_message_that_is_not_acknowledged_comes_back_and_its_old_receipt_does_nothing() {
         let (clock, queue) = timed();
-        queue.send(&wake_up(), Duration::ZERO).await.expect("it is sent");
+        queue.send(&wake_up(), &Share::Nobodys, Duration::ZERO).await.expect("it is sent");
         let first = queue.receive(10).remove(0);
         clock.advance(Duration::from_secs(30));
         let second = queue.receive(10).remove(0);
@@ -127,7 +130,7 @@ mod queue_time {
     #[tokio::test]
     async fn a_postponed_message_is_hidden_for_so_long() {
         let (clock, queue) = timed();
-        queue.send(&wake_up(), Duration::ZERO).await.expect("it is sent");
+        queue.send(&wake_up(), &Share::Nobodys, Duration::ZERO).await.expect("it is sent");
         let received = queue.receive(10).remove(0);
         queue.postpone(&received.receipt, Duration::from_secs(90)).await.expect("it is postponed");
         clock.advance(Duration::from_secs(89));

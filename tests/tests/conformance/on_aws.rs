@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use windlass::{
     aws::{self, clients::Clients},
+    door::rate::Buckets,
     run::stored::Body,
 };
 use windlass_local::{QueueSpec, Redrive, SecretSpec, Stack, StackSpec, TableSpec};
@@ -48,7 +49,9 @@ pub fn stores_at(clients: &Clients, prefix: &str) -> Stores {
     Stores {
         journal: journal.clone(),
         leases: journal.clone(),
-        heads: journal,
+        heads: journal.clone(),
+        requests: journal,
+        buckets: [0, 1].map(|_| Arc::new(aws::RateBuckets::new(client.clone(), &controls)) as Arc<dyn Buckets>),
         retention: Arc::new(aws::ExpiredItems::new(client.clone(), &runs, &idempotency, &[&controls, &memory])),
         records: Arc::new(aws::Records::new(client.clone(), &idempotency)),
         jobs: Arc::new(aws::Jobs::new(client.clone(), &controls)),
@@ -113,6 +116,7 @@ async fn queues() -> Subject<Queues, Stack> {
         visibility_timeout: VISIBILITY,
         retention: Duration::from_secs(24 * 3600),
         redrive,
+        order: windlass_local::Order::Fair,
     };
     let redrive = Redrive { dead_letter_queue: "dead".to_owned(), receive_count_max: RECEIVES_MAX };
     let queues = vec![queue("dead", None), queue("step", Some(redrive))];

@@ -7,7 +7,8 @@ use windlass::{
 };
 use windlass_providers::assembly::assemble;
 use windlass_tests::{
-    model_server::{Format, ModelServer},
+    model_server::{Fault, Format, ModelServer, Said},
+    planted,
     refund_desk::{RefundDesk, Rested},
 };
 
@@ -64,6 +65,25 @@ async fn what_is_recorded_is_replayed_without_a_key_or_a_network_and_holds_no_ke
             assert!(!text.to_lowercase().contains("authorization") && !text.contains("x-api-key"), "{text}");
             assert!(!text.contains(&rested.run.to_string()), "{text}");
         }
+    }
+}
+
+#[tokio::test]
+async fn no_planted_credential_reaches_a_cassette_and_it_can_be_replayed_all_the_same() {
+    for format in Format::ALL {
+        let folder = tempfile::tempdir().expect("a folder");
+        let says = json!({ "refunded_cents": 0, "planted": planted::object() });
+        let server = ModelServer::start(format, &[Fault::Uncounted, Fault::Says(Said::Answer(says))]).await;
+        let cassette = Some(Cassette::Record(folder.path().to_owned()));
+        let mut payload = refund();
+        payload["planted"] = planted::object().into();
+        run(&config::Model { cassette, ..only(route(&server, format)) }, payload.clone()).await;
+        let files = std::fs::read_dir(folder.path()).expect("the folder").map(|file| file.expect("a file").path());
+        let text: String = files.map(|file| std::fs::read_to_string(file).expect("it is text")).collect();
+        assert_eq!(planted::credentials_found_in(&text), Vec::<String>::new());
+        let (_, rested) = run(&replayed(folder.path(), format), payload).await;
+        assert_eq!(rested.outcome().reason, StopReason::Completed, "{:?}", rested.outcome());
+        assert_eq!(rested.outcome().response["planted"]["password"], "[redacted:password]");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Models over HTTP: the refund desk's real loop against servers that speak as providers do, with everything that goes wrong there.
 
 mod cassettes;
+mod demo;
 mod end_to_end;
 mod faults;
 mod routes;

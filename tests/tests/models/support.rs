@@ -46,7 +46,8 @@ pub fn only(first: Route) -> config::Model {
 pub fn ports(key: &str) -> (Arc<SecretValues>, Ports) {
     let secrets = Arc::new(SecretValues::new());
     secrets.set(KEY, key);
-    let ports = Ports { secrets: secrets.clone(), clock: Arc::new(SystemClock), script: Arc::new(Script), aws: None };
+    let (clock, script) = (Arc::new(SystemClock), Arc::new(Script));
+    let ports = Ports { secrets: secrets.clone(), clock, script, aws: None, teller: None };
     (secrets, ports)
 }
 

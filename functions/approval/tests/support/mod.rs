@@ -98,7 +98,12 @@ impl World {
             tool: "refund".parse().expect("a tool"),
             arguments: json!({ "order": "A-1", "cents": 99_000 }),
         };
-        let call = PlannedCall { id: id.call, tool: action.tool.clone(), arguments: action.arguments.clone() };
+        let call = PlannedCall {
+            id: id.call,
+            tool: action.tool.clone(),
+            arguments: action.arguments.clone(),
+            redaction: Default::default(),
+        };
         let role: windlass::ids::Role = "finance".parse().expect("a role");
         let asked = Happened::ApprovalRequested(Box::new(ApprovalRequest {
             id,

@@ -8,7 +8,13 @@ use serde_json::{Value, json};
 use windlass::{
     budgets::Allowance,
     clock::{Clock, Timestamp},
-    memory::{Accounts, Controls, ManualClock, Plans, Queue, Records, Runs, SeededRandom},
+    door::{
+        Door,
+        pressure::{Bounds, Gauge},
+        rate,
+        readiness::Readiness,
+    },
+    memory::{Accounts, Buckets, Controls, ManualClock, Plans, Queue, Records, Runs, SeededRandom},
     run::{accept::Terms, limits::Limits},
 };
 use windlass_http::{Claims, Event, Response};
@@ -25,11 +31,18 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
+        World::with(|_| {})
+    }
+
+    /// With another intake.
+    pub fn with(change: impl FnOnce(&mut Intake)) -> World {
         let clock = Arc::new(ManualClock::at(NOW));
         let shared: Arc<dyn Clock> = clock.clone();
         let runs = Arc::new(Runs::new(shared.clone(), &Records::new()));
         let queue = Arc::new(Queue::new(shared, DAY, 3));
-        let intake = intake_with(clock.clone(), runs.clone(), runs.clone(), queue.clone());
+        let mut intake = intake_with(clock.clone(), runs.clone(), runs.clone(), queue.clone());
+        intake.requests = runs.clone();
+        change(&mut intake);
         World { clock, runs, queue, intake: Arc::new(intake) }
     }
 
@@ -51,10 +64,20 @@ pub fn intake_with(
     heads: Arc<dyn windlass::journal::Heads>,
     wake_ups: Arc<dyn windlass::queue::WakeUps>,
 ) -> Intake {
+    let queue = Arc::new(Queue::new(clock.clone(), DAY, 3));
     Intake {
         journal,
         heads,
         wake_ups,
+        door: Door {
+            limits: rate::Limits::OFF,
+            buckets: Arc::new(Buckets::new()),
+            gauge: Gauge::new(queue, clock.clone(), Bounds::OFF),
+            clock: clock.clone(),
+            random: Arc::new(SeededRandom::new(2)),
+        },
+        requests: Arc::new(Runs::new(clock.clone(), &Records::new())),
+        readiness: Readiness::new(Vec::new(), clock.clone()),
         controls: Arc::new(Controls::new(&Plans::new(clock.clone()))),
         budgets: Arc::new(Accounts::new()),
         allowance: Allowance::default(),

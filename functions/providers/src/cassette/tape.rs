@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use windlass::ids::RunId;
+use windlass::{ids::RunId, redaction::Redaction};
 
 use super::{TAPES_MAX, cleanse::cleanse};
 use crate::{
@@ -41,15 +41,19 @@ pub fn request_of(exchange: &Exchange, secret: Option<&str>) -> (String, Value) 
     (key, request)
 }
 
-/// A value without the run's id and without secrets.
+/// A value without the run's id, without secrets, and without what is under a key that says that it is one.
 fn kept(value: &Value, run: RunId, secret: Option<&str>) -> Value {
+    Redaction::CREDENTIALS.value(&cleansed(value, run, secret))
+}
+
+fn cleansed(value: &Value, run: RunId, secret: Option<&str>) -> Value {
     let keep = |text: &str| cleanse(&text.replace(&run.to_string(), RUN), secret);
     match value {
         Value::String(text) => Value::String(keep(text)),
-        Value::Array(items) => items.iter().map(|item| kept(item, run, secret)).collect(),
+        Value::Array(items) => items.iter().map(|item| cleansed(item, run, secret)).collect(),
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, field)| (keep(name), kept(field, run, secret)))
+            .map(|(name, field)| (keep(name), cleansed(field, run, secret)))
             .collect::<serde_json::Map<_, _>>()
             .into(),
         other => other.clone(),

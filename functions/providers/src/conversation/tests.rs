@@ -47,6 +47,7 @@ pub(crate) fn call(id: u32, step: u32, status: CallStatus) -> Call {
         step,
         tool: "crm/read".parse().expect("a tool's name"),
         arguments: json!({ "n": id }),
+        redaction: Redaction::default(),
         status,
         effect: Effect::Read,
         compensable: false,

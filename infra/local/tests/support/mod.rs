@@ -60,6 +60,7 @@ pub fn queue(name: &str, visibility_seconds: u64) -> QueueSpec {
         visibility_timeout: Duration::from_secs(visibility_seconds),
         retention: Duration::from_secs(3600),
         redrive: None,
+        order: windlass_local::Order::default(),
     }
 }
 

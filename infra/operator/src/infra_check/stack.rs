@@ -132,6 +132,9 @@ impl View<'_> {
                     return Some(Value::from(format!("${{{}}}", parts.join("."))));
                 }
                 ("Fn::Sub", Value::String(text)) => return Some(Value::from(self.substituted(text))),
+                ("Fn::Join", Value::Array(parts)) if parts.len() == 2 => {
+                    return Some(self.joined(&parts[0], &parts[1]));
+                }
                 ("Fn::If", Value::Array(parts)) if parts.len() == 3 => {
                     return self.resolve(&parts[if self.holds(&parts[0]) { 1 } else { 2 }]);
                 }
@@ -140,6 +143,14 @@ impl View<'_> {
         }
         let fields = object.iter().filter_map(|(name, value)| Some((name.clone(), self.resolve(value)?)));
         Some(Value::Object(fields.collect()))
+    }
+
+    /// A list of texts as one. A parameter that is a list stands here as the text that a deployment writes.
+    fn joined(&self, separator: &Value, list: &Value) -> Value {
+        let separator = separator.as_str().unwrap_or_default();
+        let list = self.resolve(list).unwrap_or_default();
+        let texts: Vec<&str> = items(&list).into_iter().filter_map(Value::as_str).collect();
+        Value::from(texts.join(separator))
     }
 
     fn reference(&self, name: &str) -> Value {

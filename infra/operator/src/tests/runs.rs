@@ -384,7 +384,7 @@ async fn a_run_is_rebuilt_from_its_journal_and_from_what_was_told_alike() {
         SEQ  AFTER   EVENT   STATUS     TOOK    WHAT
         1    0 ms    run     accepted   -       `refund` of ada
         2    250 ms  model   call       -       script, prompt p1, 900 in, 100 out
-        2    250 ms  policy  allow      -       refund_order (call 1): small
+        2    250 ms  policy  allow      -       refund_order (call 1) by none: small
         2    250 ms  tool    attempted  -       refund_order {"order":"A-1","cents":1200} (call 1, by policy 1)
         2    250 ms  tool    succeeded  -       refund_order {"order":"A-1","cents":1200} (call 1, by policy 1)
         2    250 ms  model   answer     -       script, prompt p1, 900 in, 100 out

@@ -122,7 +122,12 @@ impl World {
             |plan| Event::Planned { plan, usage, model: "script".to_owned(), prompt_version: "p1".to_owned() };
         let call = CallId(1);
         let tool = "refund_order".parse().expect("a tool");
-        let calls = vec![PlannedCall { id: call, tool, arguments: json!({ "order": "A-1", "cents": 1_200 }) }];
+        let calls = vec![PlannedCall {
+            id: call,
+            tool,
+            arguments: json!({ "order": "A-1", "cents": 1_200 }),
+            redaction: Default::default(),
+        }];
         let decision = Decision::Allow { reason: "small".to_owned() };
         let answer = json!({ "text": "refunded" });
         let events = vec![

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{
     Advanced,
     spending::{Funds, spend_of},
-    switches::{May, not_made},
+    switches::{May, not_made, of_repetition},
     turn::{Flushed, Interrupted, Turn},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     approval::{Action, ApprovalRequest, Subject, Verdict},
     budgets::Spend,
     clock::{Timestamp, before},
-    ids::{ApprovalId, CallId, Role},
+    ids::{ApprovalId, CallId, Role, ToolName},
     retry::{Backoff, Retry},
     run::{
         entry::{Decision, Event, Plan, PlannedCall, StopReason, ToolOutcome},
@@ -164,8 +164,10 @@ impl Turn<'_> {
             }
             Proposal::Call(calls) => {
                 let first = self.state.calls.len() as u32 + 1;
+                let rule = |tool: &ToolName| self.engine.agent.tool(tool).map(|tool| tool.spec().redaction.clone());
                 let numbered = calls.into_iter().zip(first..).map(|(call, id)| PlannedCall {
                     id: CallId(id),
+                    redaction: rule(&call.tool).unwrap_or_default(),
                     tool: call.tool,
                     arguments: call.arguments,
                 });
@@ -303,6 +305,7 @@ impl Turn<'_> {
             return Ok(None);
         }
         let mut held = None;
+        let repeated = matches!(call.status, CallStatus::Attempted { .. });
         let outcome = match self.stopped_at_the_last_moment(&call, spec.effect).await {
             Some(stopped) => {
                 held = stopped.hold;
@@ -312,9 +315,11 @@ impl Turn<'_> {
                 let context = self.context(id);
                 let until = self.now() + spec.timeout;
                 let result = before(self.engine.clock.as_ref(), until, tool.call(&context, &call.arguments)).await;
-                self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
+                let outcome =
+                    self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))));
+                if repeated { of_repetition(outcome) } else { outcome }
             }
-            None => not_made(matches!(call.status, CallStatus::Attempted { .. }), "the lease ran low", self.now()),
+            None => not_made(repeated, "the lease ran low", self.now()),
         };
         info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "called");
         self.record(returned(id, attempt, outcome))?;

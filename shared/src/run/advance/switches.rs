@@ -34,6 +34,11 @@ use crate::{
 /// How reading the controls is repeated before the run is held without them. Well within a lease.
 const READ_RETRY: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(1), attempts_max: 4 };
 
+/// How old the controls may be that a question to the model goes by. A question is no side effect, and one that is asked a moment after
+/// its switch was thrown does nothing: what it proposes is held to controls that are read anew. A thousandth of what the slowest
+/// models take; reading for every question would double the round trips of a step.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+
 /// When a held run is looked at again, at first and at last. Lifting a switch wakes what it held; this is for runs that were missed.
 /// A look costs about five write units and three queue requests, some 4 millionths of a dollar: a thousand runs held for a day
 /// cost about 60 cents at ten minutes, and would cost 12 dollars at thirty seconds.
@@ -69,7 +74,7 @@ impl Turn<'_> {
             let error = match self.engine.live.controls.read().await {
                 Ok(document) => {
                     let document = Arc::new(document);
-                    self.controls = Some(Arc::clone(&document));
+                    (self.controls, self.controls_read_at) = (Some(Arc::clone(&document)), self.engine.clock.now());
                     return Ok(document);
                 }
                 Err(error) => error,
@@ -92,6 +97,15 @@ impl Turn<'_> {
         match &self.controls {
             Some(known) => Ok(Arc::clone(known)),
             None => self.controls_now().await,
+        }
+    }
+
+    /// The controls as this turn read them a moment ago, or now. A run that was held is not let go by what may have held it.
+    async fn controls_fresh(&mut self) -> Result<Arc<Document>, String> {
+        let age = self.engine.clock.now().since(self.controls_read_at);
+        match &self.controls {
+            Some(known) if age < FRESH_FOR && self.state.held.is_none() => Ok(Arc::clone(known)),
+            _ => self.controls_now().await,
         }
     }
 
@@ -118,7 +132,7 @@ impl Turn<'_> {
 
     /// Whether the model may be asked now, and with which prompt; otherwise what happens instead.
     pub(super) async fn may_ask(&mut self) -> Result<May, Interrupted> {
-        let document = match self.controls_now().await {
+        let document = match self.controls_fresh().await {
             Ok(document) => document,
             Err(reason) => return self.hold(reason).await,
         };
@@ -137,7 +151,7 @@ impl Turn<'_> {
             Ask::Person(_, answer) => {
                 let arguments = json!({ "task": self.state.request.task, "answer": answer });
                 let id = CallId(self.state.calls.len() as u32 + 1);
-                let call = PlannedCall { id, tool: stand_in::name(), arguments };
+                let call = PlannedCall { id, tool: stand_in::name(), arguments, redaction: Default::default() };
                 self.planned_instead(Plan::Call { calls: vec![call] })
             }
         }
@@ -349,5 +363,15 @@ pub(super) fn not_made(repeated: bool, why: &str, now: Timestamp) -> ToolOutcome
     match repeated {
         false => ToolOutcome::Absent,
         true => ToolOutcome::Unknown { message: format!("not repeated: {why}"), retry_at: Some(now) },
+    }
+}
+
+/// What a repetition's outcome says of the call. An earlier attempt has no outcome and may have taken effect; that this one did not
+/// says nothing about that.
+pub(super) fn of_repetition(outcome: ToolOutcome) -> ToolOutcome {
+    match outcome {
+        ToolOutcome::Refused { message } => ToolOutcome::Unknown { message, retry_at: None },
+        ToolOutcome::Unavailable { message, retry_at } => ToolOutcome::Unknown { message, retry_at },
+        outcome => outcome,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     journal::{Appended, Head, HeadStatus, JournalError, Lease, RESCUE_AFTER},
     lease::{LEASE_FOR, Leave, Left},
     prompts::Prompt,
-    queue::{DELAY_MAX, Message},
+    queue::{DELAY_MAX, Message, Share},
     retry::{Backoff, Retry},
     run::{
         entry::{Entry, Event, StopReason, Writer},
@@ -64,6 +64,8 @@ pub(super) struct Turn<'e> {
     pub(super) strikes: u32,
     /// The controls as they were last read in this turn.
     pub(super) controls: Option<Arc<Document>>,
+    /// When that was.
+    pub(super) controls_read_at: Timestamp,
     /// What the model is asked with.
     pub(super) prompt: Arc<Prompt>,
     expires: Timestamp,
@@ -85,6 +87,7 @@ impl<'e> Turn<'e> {
             deadline,
             strikes,
             controls: None,
+            controls_read_at: Timestamp::from_millis(0),
             prompt,
             expires,
             pending: Vec::new(),
@@ -355,7 +358,8 @@ impl<'e> Turn<'e> {
     /// A wake-up that is lost is made up for by the due time.
     pub(super) async fn wake(&self, delay: Duration) {
         let message = Message::WakeUp { run: self.run };
-        if let Err(error) = self.engine.wake_ups.send(&message, delay).await {
+        let share = Share::Of(self.state.request.tenant.clone());
+        if let Err(error) = self.engine.wake_ups.send(&message, &share, delay).await {
             warn!(%error, "a wake-up was not sent; the due time makes up for it");
         }
     }

@@ -49,7 +49,12 @@ impl Journal {
     }
 
     fn planned(self, calls: u32) -> Journal {
-        let call = |id| PlannedCall { id: CallId(id), tool: "t".parse().expect("a tool"), arguments: json!({}) };
+        let call = |id| PlannedCall {
+            id: CallId(id),
+            tool: "t".parse().expect("a tool"),
+            arguments: json!({}),
+            redaction: Default::default(),
+        };
         let plan = Plan::Call { calls: (1..=calls).map(call).collect() };
         self.held(1, planned(plan))
     }
@@ -272,7 +277,12 @@ fn what_does_not_follow_is_refused() {
             fresh().held(1, Event::Replayed { by, plan: "p".to_owned() })
         }),
         ("calls numbered out of order", {
-            let call = PlannedCall { id: CallId(2), tool: "t".parse().expect("a tool"), arguments: json!({}) };
+            let call = PlannedCall {
+                id: CallId(2),
+                tool: "t".parse().expect("a tool"),
+                arguments: json!({}),
+                redaction: Default::default(),
+            };
             fresh().held(1, planned(Plan::Call { calls: vec![call] }))
         }),
     ] {

@@ -9,7 +9,7 @@ use crate::{
     ids::Actor,
     journal::{Acceptance, Appended, NewRun},
     memory::{ManualClock, SeededRandom},
-    queue::QueueError,
+    queue::{QueueError, Share, Sleeper},
     run::{
         cancel::{Cancellation, cancel},
         entry::{Accepted, Seq},
@@ -33,8 +33,8 @@ mock! {
     Queue {}
     #[async_trait]
     impl WakeUps for Queue {
-        async fn send(&self, message: &Message, delay: Duration) -> Result<(), QueueError>;
-        async fn send_batch(&self, runs: &[RunId]) -> Result<Vec<RunId>, QueueError>;
+        async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError>;
+        async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError>;
         async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
     }
 }
@@ -95,8 +95,10 @@ fn waking() -> MockQueue {
     queue
         .expect_send()
         .times(1)
-        .withf(|message, _| *message == Message::WakeUp { run: run() })
-        .returning(|_, _| Ok(()));
+        .withf(|message, share, _| {
+            *share == Share::Of("acme".parse().expect("a tenant")) && *message == Message::WakeUp { run: run() }
+        })
+        .returning(|_, _, _| Ok(()));
     queue
 }
 
@@ -172,7 +174,7 @@ async fn a_wake_up_that_cannot_be_sent_is_no_failure() {
     journal.expect_load().times(1).returning(|_, _| Ok(vec![accepted()]));
     journal.expect_interject().times(1).returning(|_, _, _, _| Ok(Interjected::Written));
     let mut queue = MockQueue::new();
-    queue.expect_send().times(1).returning(|_, _| Err(QueueError::Unavailable { message: "timeout".to_owned() }));
+    queue.expect_send().times(1).returning(|_, _, _| Err(QueueError::Unavailable { message: "timeout".to_owned() }));
     assert_eq!(cancelling(&journal, &queue).await.expect("it is written"), Cancellation::Requested);
 }
 

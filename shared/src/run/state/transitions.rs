@@ -34,6 +34,7 @@ impl RunState {
                         step: self.totals.steps,
                         tool: planned.tool.clone(),
                         arguments: planned.arguments.clone(),
+                        redaction: planned.redaction.clone(),
                         status: CallStatus::Proposed,
                         effect: Effect::Read,
                         compensable: false,

@@ -15,9 +15,15 @@ use windlass::{
     approval::{Action, ApprovalRequest, Subject, token::ApprovalKeys},
     budgets::Allowance,
     clock::{Clock, Timestamp},
+    door::{
+        Door,
+        pressure::{Bounds, Gauge},
+        rate,
+        readiness::Readiness,
+    },
     ids::{ApprovalId, CallId, RunId},
     journal::Journal as _,
-    memory::{Accounts, Controls, ManualClock, Plans, Queue, Records, Runs, SecretValues, SeededRandom},
+    memory::{Accounts, Buckets, Controls, ManualClock, Plans, Queue, Records, Runs, SecretValues, SeededRandom},
     redaction::Redactions,
     run::{
         accept::{Incoming, Terms, accept},
@@ -168,6 +174,15 @@ pub fn intake(input: &[u8]) -> Said {
         journal: world.runs.clone(),
         heads: world.runs.clone(),
         wake_ups: world.queue.clone(),
+        door: Door {
+            limits: rate::Limits::OFF,
+            buckets: Arc::new(Buckets::new()),
+            gauge: Gauge::new(world.queue.clone(), world.clock.clone(), Bounds::OFF),
+            clock: world.clock.clone(),
+            random: Arc::new(SeededRandom::new(2)),
+        },
+        requests: world.runs.clone(),
+        readiness: Readiness::new(Vec::new(), world.clock.clone()),
         controls: Arc::new(Controls::new(&Plans::new(world.clock.clone()))),
         budgets: Arc::new(Accounts::new()),
         allowance: Allowance::default(),
@@ -204,7 +219,12 @@ fn asking(world: &World) -> ApprovalId {
         escalate_to: None,
         action: action.clone(),
     };
-    let calls = vec![PlannedCall { id: id.call, tool: action.tool, arguments: action.arguments }];
+    let calls = vec![PlannedCall {
+        id: id.call,
+        tool: action.tool,
+        arguments: action.arguments,
+        redaction: Default::default(),
+    }];
     let events = vec![
         Happened::Planned {
             plan: Plan::Call { calls },

@@ -3,6 +3,8 @@
 //! An SDK operation is not always one IAM action: a transaction needs the actions of its parts
 //! (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>), and a batch of messages that of one.
 
+use serde_json::Value;
+
 /// One call.
 pub(super) struct Call {
     /// The function.
@@ -38,6 +40,9 @@ const HEAD: By = By::Code("shared/src/aws/heads.rs", "get_item", "Runs");
 const LIST: By = By::Code("shared/src/aws/heads.rs", "query", "Runs");
 const LISTED: By = By::Code("shared/src/aws/heads.rs", "batch_get_item", "Runs");
 const LEASE: By = By::Code("shared/src/aws/lease.rs", "update_item", "Runs");
+const RECORDED: By = By::Code("shared/src/aws/idempotency.rs", "get_item", "Runs");
+const TAKE: By = By::Code("shared/src/aws/buckets.rs", "update_item", "RateBuckets");
+const DEPTH: By = By::Code("shared/src/aws/queue.rs", "get_queue_attributes", "StepQueue");
 const WAKE: By = By::Code("shared/src/aws/queue.rs", "send_message", "StepQueue");
 const WAKE_MANY: By = By::Code("shared/src/aws/queue.rs", "send_message_batch", "StepQueue");
 const POSTPONE: By = By::Code("shared/src/aws/queue.rs", "change_message_visibility", "StepQueue");
@@ -64,6 +69,9 @@ pub(super) const CALLS: &[Call] = &[
     call("intake", "dynamodb:GetItem", RUNS, HEAD),
     call("intake", "dynamodb:GetItem", CONTROLS, CONTROL),
     call("intake", "dynamodb:GetItem", CONTROLS, BALANCE),
+    call("intake", "dynamodb:GetItem", IDEMPOTENCY, RECORDED),
+    call("intake", "dynamodb:UpdateItem", CONTROLS, TAKE),
+    call("intake", "sqs:GetQueueAttributes", QUEUE, DEPTH),
     call("intake", "sqs:SendMessage", QUEUE, WAKE),
     call("step", "dynamodb:PutItem", RUNS, APPEND),
     call("step", "dynamodb:PutItem", IDEMPOTENCY, ACCEPT),
@@ -111,6 +119,62 @@ pub(super) const EVERY_FUNCTION: &[(&str, &str, By)] = &[
     ("logs:CreateLogStream", "${%Logs.Arn}", By::Lambda),
     ("logs:PutLogEvents", "${%Logs.Arn}", By::Lambda),
 ];
+
+/// What a function may do only in deployments that say on what.
+pub(super) struct ByParameter {
+    /// The function.
+    pub function: &'static str,
+    /// The parameter: ARNs, separated by commas; empty where nothing is allowed.
+    pub parameter: &'static str,
+    /// The IAM action on them.
+    pub action: &'static str,
+    /// Which variables of the function want it.
+    pub wanted_by: Wanted,
+}
+
+/// Which variables want a permission.
+pub(super) enum Wanted {
+    /// The one that names a secret.
+    Secret(&'static str),
+    /// Those that name MCP servers with secrets.
+    McpSecrets,
+    /// Those that name a model of Bedrock, unless it has a key of its own.
+    Bedrock,
+}
+
+/// Every permission that depends on a deployment.
+pub(super) const BY_PARAMETER: &[ByParameter] = &[
+    by_parameter("ModelSecretArn", "secretsmanager:GetSecretValue", Wanted::Secret("MODEL_SECRET")),
+    by_parameter("ModelFallbackSecretArn", "secretsmanager:GetSecretValue", Wanted::Secret("MODEL_FALLBACK_SECRET")),
+    by_parameter("McpSecretArns", "secretsmanager:GetSecretValue", Wanted::McpSecrets),
+    by_parameter("BedrockModelArns", "bedrock:InvokeModel", Wanted::Bedrock),
+];
+
+const fn by_parameter(parameter: &'static str, action: &'static str, wanted_by: Wanted) -> ByParameter {
+    ByParameter { function: "step", parameter, action, wanted_by }
+}
+
+impl Wanted {
+    /// The variables of `set` that want it.
+    pub fn by(&self, set: &Value) -> Vec<&'static str> {
+        let is_set = |name: &&'static str| set[*name].is_string();
+        let asks = |(model, secret): &(&'static str, &'static str)| {
+            set[*model].as_str().is_some_and(|model| model.starts_with("bedrock:")) && !is_set(secret)
+        };
+        match self {
+            Wanted::Secret(name) => [*name].into_iter().filter(is_set).collect(),
+            Wanted::McpSecrets => {
+                let names_secrets = set["MCP_SERVERS"].as_str().is_some_and(|list| list.contains("auth_secret"));
+                let inline = names_secrets.then_some("MCP_SERVERS");
+                ["MCP_SERVERS_SECRET"].into_iter().filter(is_set).chain(inline).collect()
+            }
+            Wanted::Bedrock => {
+                let routes = [("MODEL", "MODEL_SECRET"), ("MODEL_FALLBACK", "MODEL_FALLBACK_SECRET")];
+                routes.iter().filter(|route| asks(route)).map(|(model, _)| *model).collect()
+            }
+        }
+    }
+}
 
 /// Operations that only the `windlass` command comes to, with the caller's own permissions, or that no binary calls yet.
 pub(super) const NOT_IN_FUNCTIONS: &[&str] = &[

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use windlass::config::{Config, Fallback, VARIABLES};
 
-use super::View;
+use super::{View, functions::resource};
 use crate::infra_check::{
     finding::Findings,
     stack::{FUNCTION, fields},
@@ -60,12 +60,24 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         findings.unless(set["ENVIRONMENT"] == view.deployment.name, "environment", name, || {
             format!("is told another environment than `{}`", view.deployment.name)
         });
+        let (told, has) = (&set[STEP_TIMEOUT], timeout_of_step(view));
+        findings.unless(told.as_str() == Some(&has), "environment", name, || {
+            format!("is told by `{STEP_TIMEOUT}` that the step function has {told} seconds; it has {has}")
+        });
         for (variable, kind) in RESOURCES {
             findings.unless(view.stack.named(kind, &set[variable]).is_some(), "environment", name, || {
                 format!("`{variable}` names no {kind} of the template")
             });
         }
     }
+}
+
+/// The variable that says how long the step function may take.
+const STEP_TIMEOUT: &str = "STEP_TIMEOUT_SECONDS";
+
+fn timeout_of_step(view: &View<'_>) -> String {
+    let step = view.stack.resources.get(&resource("step"));
+    step.map_or(&Value::Null, |step| &step["Properties"]["Timeout"]).to_string()
 }
 
 /// The variables that name resources.
@@ -87,9 +99,16 @@ fn plausible(variable: &str, value: &str) -> String {
             format!("https://sqs.us-east-1.amazonaws.com/111122223333/windlass-{resource}")
         }
         (_, Some(resource)) => format!("windlass-{resource}"),
-        _ => value
-            .replace("${AWS::Region}", "us-east-1")
-            .replace("${AWS::URLSuffix}", "amazonaws.com")
-            .replace(['$', '{', '}'], ""),
+        _ => decided(&value.replace("${AWS::Region}", "us-east-1").replace("${AWS::URLSuffix}", "amazonaws.com")),
     }
+}
+
+/// `https://${Api}.x` as `https://Api.x`. Braces of JSON stay.
+fn decided(text: &str) -> String {
+    let mut parts = text.split("${");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |before, part| match part.split_once('}') {
+        Some((name, rest)) => before + name + rest,
+        None => before + part,
+    })
 }

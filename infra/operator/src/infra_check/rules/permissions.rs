@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     View,
-    calls::{By, CALLS, EVERY_FUNCTION, NOT_IN_FUNCTIONS},
+    calls::{BY_PARAMETER, By, ByParameter, CALLS, EVERY_FUNCTION, NOT_IN_FUNCTIONS},
     functions::resource,
 };
 use crate::infra_check::{
@@ -18,8 +18,9 @@ use crate::infra_check::{
 const ROLE: &str = "AWS::IAM::Role";
 
 /// The controls table holds everybody's switches, prompts and accounts; functions may come to these partitions of it only.
-const LEADING_KEYS: [(&str, &str, &[&str]); 4] = [
+const LEADING_KEYS: [(&str, &str, &[&str]); 5] = [
     ("intake", "dynamodb:GetItem", &["budget#*", "controls"]),
+    ("intake", "dynamodb:UpdateItem", &["rate#*"]),
     ("step", "dynamodb:GetItem", &["budget#*", "controls", "prompt#*"]),
     ("step", "dynamodb:UpdateItem", &["budget#*"]),
     ("cleanup", "dynamodb:UpdateItem", &["schedule"]),
@@ -40,10 +41,11 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         findings.unless(taken.insert(role), "permissions", role, || "is the role of two functions".to_owned());
         let allowed: Vec<String> =
             allowed(properties).into_iter().map(|(action, on, _)| format!("{action} on {on}")).collect();
-        let called = called(function);
+        let called: Vec<String> = called(function).into_iter().chain(by_parameter(view, function)).collect();
         let words = ("is called, and not allowed", "is allowed, and never called");
         findings.differ("permissions", role, &called, &allowed, words);
         check_keys(function, role, properties, findings);
+        check_parameters(view, function, role, findings);
     }
     for (name, role) in view.stack.of_type(ROLE) {
         for (action, on, _) in allowed(role) {
@@ -68,7 +70,8 @@ fn allowed(role: &Value) -> Vec<(String, String, &Value)> {
         let text = |value: &Value| if inverse { "*".to_owned() } else { value.as_str().unwrap_or("*").to_owned() };
         for action in items(&statement["Action"]) {
             for on in items(&statement["Resource"]) {
-                allowed.push((text(action), text(on), &statement["Condition"]));
+                // A parameter that is a list is one text here.
+                allowed.extend(text(on).split(',').map(|on| (text(action), on.to_owned(), &statement["Condition"])));
             }
         }
     }
@@ -82,6 +85,37 @@ fn called(function: &str) -> Vec<String> {
         CALLS.iter().filter(|call| call.function == function).map(|call| format!("{} on {}", call.action, call.on));
     let every = EVERY_FUNCTION.iter().map(|(action, on, _)| format!("{action} on {}", on.replace('%', &capital)));
     own.chain(every).collect()
+}
+
+/// What a deployment says about a parameter.
+fn said<'a>(view: &'a View<'_>, parameter: &str) -> &'a str {
+    let default = view.subject.template.value["Parameters"][parameter]["Default"].as_str().unwrap_or_default();
+    view.deployment.parameters.get(parameter).map_or(default, String::as_str)
+}
+
+/// What a deployment lets a function do besides, as a role says it.
+fn by_parameter(view: &View<'_>, function: &str) -> Vec<String> {
+    let of_function = BY_PARAMETER.iter().filter(|one| one.function == function);
+    let on = |one: &ByParameter| -> Vec<String> {
+        let arns = said(view, one.parameter).split(',').map(str::trim).filter(|arn| !arn.is_empty());
+        arns.map(|arn| format!("{} on {arn}", one.action)).collect()
+    };
+    of_function.flat_map(on).collect()
+}
+
+/// What a variable wants is allowed in the deployment, and nothing that no variable wants.
+fn check_parameters(view: &View<'_>, function: &str, role: &str, findings: &mut Findings) {
+    let properties = &view.stack.resources[&resource(function)]["Properties"];
+    let set = &properties["Environment"]["Variables"];
+    for ByParameter { parameter, action, wanted_by, .. } in BY_PARAMETER.iter().filter(|one| one.function == function) {
+        let (wanted, given) = (wanted_by.by(set), !said(view, parameter).is_empty());
+        findings.unless(wanted.is_empty() || given, "permissions", role, || {
+            format!("does not allow `{action}`, which `{}` wants: `{parameter}` is empty", wanted.join("` and `"))
+        });
+        findings.unless(!wanted.is_empty() || !given, "permissions", role, || {
+            format!("allows `{action}` by `{parameter}`, and no variable wants it")
+        });
+    }
 }
 
 fn check_keys(function: &str, role: &str, properties: &Value, findings: &mut Findings) {

@@ -49,6 +49,9 @@ fn check_route(view: &View<'_>, name: &str, route: &Value, findings: &mut Findin
     findings.unless(answered.is_open || verified, "routes", name, || {
         format!("`{key}` takes requests without a token of a named issuer for a named audience")
     });
+    findings.unless(!answered.is_open || route["AuthorizationType"] == "NONE", "routes", name, || {
+        format!("`{key}` takes a token, which whoever watches the service does not have")
+    });
     let integration =
         route["Target"].as_str().and_then(|target| target.strip_prefix("integrations/")).unwrap_or_default();
     let integration = view.stack.named("AWS::ApiGatewayV2::Integration", &Value::from(integration));

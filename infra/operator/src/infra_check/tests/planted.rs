@@ -33,6 +33,56 @@ fn push(pointer: &'static str, value: Value) -> impl FnOnce(&mut Subject) {
     move |subject| place(subject, pointer).as_array_mut().expect("a list").push(value)
 }
 
+/// One plant after the other.
+fn both(first: impl FnOnce(&mut Subject), second: impl FnOnce(&mut Subject)) -> impl FnOnce(&mut Subject) {
+    |subject| {
+        first(subject);
+        second(subject);
+    }
+}
+
+/// Sets a variable of all functions.
+fn model(variable: &'static str, value: &'static str) -> impl FnOnce(&mut Subject) {
+    move |subject| *place(subject, &format!("/Globals/Function/Environment/Variables/{variable}")) = json!(value)
+}
+
+/// Sets a parameter of every deployment.
+fn deploy(parameter: &'static str, value: &'static str) -> impl FnOnce(&mut Subject) {
+    move |subject| {
+        for deployment in &mut subject.deployments {
+            deployment.parameters.insert(parameter.to_owned(), value.to_owned());
+        }
+    }
+}
+
+const KEY_ARN: &str = "arn:aws:secretsmanager:us-east-1:111122223333:secret:windlass/model-key-AbCdEf";
+
+/// The statement of the step function's role that reads the model's key.
+const STATEMENT: &str = "/Resources/StepRole/Properties/Policies/0/PolicyDocument/Statement/10/Fn::If/1";
+
+/// A model with a key, as `docs/deploy.md` says how.
+fn with_model() -> impl FnOnce(&mut Subject) {
+    let prices = r#"{"openai:gpt":{"input":0.5,"output":1.5}}"#;
+    let variables = both(model("MODEL", "openai:gpt"), model("MODEL_PRICES", prices));
+    both(both(variables, model("MODEL_SECRET", "windlass/model-key")), deploy("ModelSecretArn", KEY_ARN))
+}
+
+#[test]
+fn models_tools_and_bedrock_with_the_permissions_that_they_want_are_right() {
+    let mut planted = subject();
+    with_model()(&mut planted);
+    both(model("MCP_SERVERS_SECRET", "windlass/servers"), deploy("McpSecretArns", "arn:a:b,arn:c:d"))(&mut planted);
+    both(
+        model("MODEL_FALLBACK", "bedrock:nova"),
+        deploy("BedrockModelArns", "arn:aws:bedrock:::m,arn:aws:bedrock:::p"),
+    )(&mut planted);
+    model("MODEL_PRICES", r#"{"openai:gpt":{"input":1,"output":1},"bedrock:nova":{"input":1,"output":1}}"#)(
+        &mut planted,
+    );
+    let findings = planted.check();
+    assert!(findings.is_empty(), "{}", listed(&findings));
+}
+
 /// `name: plant, rule, place, words;`
 macro_rules! planted {
     ($($name:ident: $plant:expr, $rule:literal, $at:literal, $words:literal;)*) => {
@@ -106,6 +156,10 @@ planted! {
     // The door.
     a_route_without_a_token:
         set("/Resources/StartRunRoute/Properties/AuthorizationType", json!("NONE")), "routes", "StartRunRoute", "without a token";
+    a_look_at_readiness_that_takes_a_token:
+        set("/Resources/ReadyRoute/Properties/AuthorizationType", json!("JWT")), "routes", "ReadyRoute", "takes a token";
+    rate_buckets_under_every_key:
+        remove("/Resources/IntakeRole/Properties/Policies/0/PolicyDocument/Statement/5/Condition"), "permissions", "IntakeRole", "under other keys";
     a_token_for_any_audience:
         set("/Resources/Authorizer/Properties/JwtConfiguration/Audience", json!([])), "routes", "StartRunRoute", "named audience";
     a_route_that_is_missing:
@@ -142,6 +196,35 @@ planted! {
         set("/Globals/Function/Environment/Variables/STRIKES_MAX", json!("500")), "environment", "StepFunction", "would not start";
     a_table_variable_that_names_a_queue:
         set("/Globals/Function/Environment/Variables/RUNS_TABLE", yaml("!Ref StepQueue")), "environment", "StepFunction", "names no";
+
+    a_step_function_that_has_another_timeout_than_it_is_told:
+        set("/Resources/StepFunction/Properties/Timeout", json!(50)), "environment", "StepFunction", "it has 50";
+
+    // Permissions that depend on a deployment.
+    a_model_whose_key_the_role_may_not_read:
+        model("MODEL_SECRET", "windlass/model-key"), "permissions", "StepRole", "which `MODEL_SECRET` wants: `ModelSecretArn` is empty";
+    a_fallback_whose_key_the_role_may_not_read:
+        model("MODEL_FALLBACK_SECRET", "windlass/fallback-key"), "permissions", "StepRole", "`ModelFallbackSecretArn` is empty";
+    tool_servers_whose_list_the_role_may_not_read:
+        model("MCP_SERVERS_SECRET", "windlass/servers"), "permissions", "StepRole", "`McpSecretArns` is empty";
+    tool_servers_whose_tokens_the_role_may_not_read:
+        model("MCP_SERVERS", r#"[{"name":"a","auth_secret":"t"}]"#), "permissions", "StepRole", "which `MCP_SERVERS` wants";
+    a_model_of_bedrock_that_the_role_may_not_ask:
+        model("MODEL", "bedrock:amazon.nova"), "permissions", "StepRole", "does not allow `bedrock:InvokeModel`, which `MODEL` wants";
+    a_key_that_the_role_may_read_and_nothing_names:
+        deploy("ModelSecretArn", KEY_ARN), "permissions", "StepRole", "by `ModelSecretArn`, and no variable wants it";
+    a_model_of_bedrock_that_the_role_may_ask_and_nobody_does:
+        deploy("BedrockModelArns", "arn:aws:bedrock:us-east-1::foundation-model/a"), "permissions", "StepRole", "no variable wants it";
+    any_secret_by_parameter:
+        both(model("MODEL_SECRET", "windlass/model-key"), deploy("ModelSecretArn", "arn:aws:secretsmanager:us-east-1:1:secret:*")),
+        "permissions", "StepRole", "a wildcard";
+    a_parameter_that_the_role_does_not_follow:
+        both(with_model(), |subject| *place(subject, STATEMENT) = json!({ "Effect": "Deny" })),
+        "permissions", "StepRole", "is called, and not allowed";
+    a_secret_that_the_role_allows_whatever_is_said:
+        push("/Resources/StepRole/Properties/Policies/0/PolicyDocument/Statement",
+            json!({ "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": KEY_ARN })),
+        "permissions", "StepRole", "is allowed, and never called";
 
     // Permissions.
     a_wildcard_resource:

@@ -1,0 +1,9 @@
+//! A function that does nothing, on the runtime that ours are on: what their start is compared with.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    run(service_fn(async |event: LambdaEvent<Value>| Ok::<Value, Error>(event.payload))).await
+}

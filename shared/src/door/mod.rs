@@ -1,0 +1,117 @@
+//! The door: how much is taken on, from whom.
+//!
+//! In this order, so that who is turned away costs as little as possible:
+//!
+//! | check | refusal | costs |
+//! |---|---|---|
+//! | does too much wait in the queue? | [`Refusal::Overloaded`] | a look at the queue, once in a few seconds |
+//! | have actor and tenant a token each? | [`Refusal::Limited`] | one write when they have, none when this process knows that not |
+//! | does much wait, and is the tenant busy? | [`Refusal::Overloaded`] | nothing |
+//!
+//! **A repetition is answered.** Whoever is turned away may be repeating a request that was taken on and whose answer was lost. So the
+//! key is looked up before the refusal, and a known one is answered with its run ([`Requests`]); it costs a read, and no token when there
+//! is none. A refusal has written nothing under the key: the same request can be sent again.
+//!
+//! **What fails how.** Rate limits fail closed: whoever cannot write a bucket cannot write a run either, and a store that throttles must
+//! not be asked for more. The queue's depth fails open: it is a hint.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    clock::Clock,
+    idempotency::{Key, PayloadHash},
+    ids::{Actor, Random, Tenant},
+    journal::{Acceptance, JournalError},
+};
+
+pub mod pressure;
+pub mod rate;
+pub mod readiness;
+
+use pressure::Gauge;
+use rate::{Buckets, Limits, RateError, Standing, Taken, Whose};
+
+/// When to come back to a queue in which too much waits: at the earliest after this, at the latest after twice this. It is drawn, so
+/// that those who were turned away together do not come back together.
+pub const OVERLOADED_FOR: Duration = Duration::from_secs(10);
+
+/// Which requests have been taken on.
+#[async_trait]
+pub trait Requests: Send + Sync {
+    /// What is recorded under a key, as [`Journal::accept`](crate::journal::Journal::accept) would say it of a repetition; `None` when
+    /// there is no record, or it has expired.
+    async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Acceptance>, JournalError>;
+}
+
+/// Why a request is not let in now.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A bucket is empty.
+    #[error("more requests than the limit of {} allows", names(.empty))]
+    Limited {
+        /// Whose are empty.
+        empty: Vec<Whose>,
+        /// When there is a token again.
+        after: Duration,
+        /// How the buckets stand.
+        standings: Vec<Standing>,
+    },
+    /// Too much waits in the queue.
+    #[error("too much is waiting to be worked on")]
+    Overloaded {
+        /// When to come back.
+        after: Duration,
+    },
+    /// The buckets could not be asked.
+    #[error(transparent)]
+    Unknown(#[from] RateError),
+}
+
+fn names(whose: &[Whose]) -> String {
+    whose.iter().map(|one| format!("the {}", one.policy())).collect::<Vec<_>>().join(" and of ")
+}
+
+/// Decides who comes in.
+pub struct Door {
+    /// How much one may take.
+    pub limits: Limits,
+    /// Where it is counted.
+    pub buckets: Arc<dyn Buckets>,
+    /// How much waits.
+    pub gauge: Gauge,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For when to come back.
+    pub random: Arc<dyn Random>,
+}
+
+impl Door {
+    /// Lets a request in, or not. How the buckets stand then.
+    ///
+    /// # Errors
+    /// Why not. Nothing but perhaps a token has been taken.
+    pub async fn admit(&self, tenant: &Tenant, actor: &Actor) -> Result<Vec<Standing>, Refusal> {
+        let pressure = self.gauge.pressure().await;
+        if pressure == pressure::Pressure::Full {
+            return Err(self.overloaded());
+        }
+        if self.limits.are_off() {
+            return Ok(Vec::new());
+        }
+        match self.buckets.take(tenant, actor, &self.limits, self.clock.now()).await? {
+            Taken::No { empty, after, standings } => Err(Refusal::Limited { empty, after, standings }),
+            Taken::Yes(standings) if pressure.holds_back(&standings) => Err(self.overloaded()),
+            Taken::Yes(standings) => Ok(standings),
+        }
+    }
+
+    fn overloaded(&self) -> Refusal {
+        let spread = u64::try_from(OVERLOADED_FOR.as_millis()).unwrap_or(u64::MAX);
+        Refusal::Overloaded { after: OVERLOADED_FOR + Duration::from_millis(self.random.below(spread)) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! What is recorded of requests before.
+
+use windlass::{idempotency::PayloadHash, journal::Acceptance};
+
+use super::{KEY_KEPT_FOR, SECOND, Stores};
+
+pub async fn a_request_that_was_taken_on_is_known_by_its_key(stores: &Stores) {
+    let new = stores.new_run("k");
+    let recorded = async || stores.requests.recorded(&new.key, &new.payload_hash).await.expect("the store answers");
+    assert_eq!(recorded().await, None);
+    stores.journal.accept(&new).await.expect("the store answers");
+    assert_eq!(recorded().await, Some(Acceptance::Repeated { run: new.run }));
+    let other = stores.requests.recorded(&new.key, &PayloadHash::of(&"another request")).await;
+    assert_eq!(other, Ok(Some(Acceptance::Mismatch)));
+    stores.clock.advance(KEY_KEPT_FOR + SECOND);
+    assert_eq!(recorded().await, None, "it has expired");
+}

@@ -1,0 +1,298 @@
+//! Ports that break one guarantee: what the simulation must notice.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use step::refund_desk::ledger::{Ledger, Order, Refund};
+use windlass::{
+    agent::tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
+    clock::{Clock, Timestamp},
+    ids::{RunId, Tenant},
+    journal::{
+        Acceptance, Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
+    },
+    lease::{Claim, Leases, Leave, Left},
+    memory::Runs,
+    run::{
+        entry::{Entry, Event, Seq},
+        stored::Stored,
+    },
+};
+
+/// A guarantee that is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// An entry replaces the one that has its place.
+    AppendReplaces,
+    /// Who lost the race for a place is told that the entry is in.
+    LostRaceIsWritten,
+    /// An intent is acknowledged and not kept.
+    IntentNotKept,
+    /// An approval or a cancellation is put into the journal only; the head is not told.
+    InterjectWithoutHead,
+    /// An approval or a cancellation is written without looking at what was written since.
+    InterjectUnasked,
+    /// Leaving does not ask whether somebody interjected.
+    LeaveWithoutInterjections,
+    /// Parking drops the due time.
+    DueDroppedAtPark,
+    /// The sweep moves runs out of sight instead of a minute on.
+    SweepDropsDue,
+    /// A client is told of a run that was not written.
+    AnswerBeforeWrite,
+    /// An `Irreversible` tool says that it is `Idempotent`.
+    IrreversibleRepeated,
+    /// Each attempt has a key of its own.
+    KeyPerAttempt,
+    /// Intents name a deadline at which their process still lives.
+    DeadlineTooEarly,
+    /// Clocks differ by more than is allowed for.
+    ClocksFarApart,
+    /// A process does not notice that time passes.
+    ClockStandsStill,
+    /// The provider forgets that a refund was taken back, and makes it again.
+    UndoForgotten,
+}
+
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Flaw; 15] = [
+        Flaw::AppendReplaces,
+        Flaw::LostRaceIsWritten,
+        Flaw::IntentNotKept,
+        Flaw::InterjectWithoutHead,
+        Flaw::InterjectUnasked,
+        Flaw::LeaveWithoutInterjections,
+        Flaw::DueDroppedAtPark,
+        Flaw::SweepDropsDue,
+        Flaw::AnswerBeforeWrite,
+        Flaw::IrreversibleRepeated,
+        Flaw::KeyPerAttempt,
+        Flaw::DeadlineTooEarly,
+        Flaw::ClocksFarApart,
+        Flaw::ClockStandsStill,
+        Flaw::UndoForgotten,
+    ];
+}
+
+/// The runs table, with a flaw or without one.
+pub struct Store {
+    /// What does the work.
+    pub runs: Arc<Runs>,
+    /// What is broken.
+    pub flaw: Option<Flaw>,
+}
+
+impl Store {
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    async fn interject_unasked(&self, run: RunId, entry: &Entry) -> Result<Interjected, JournalError> {
+        let next = self.runs.load(run, 1).await?.len() as Seq + 1;
+        self.runs.interject(run, next, entry, Expected::Unfinished).await
+    }
+}
+
+#[async_trait]
+impl Journal for Store {
+    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
+        match self.has(Flaw::AnswerBeforeWrite) {
+            true => Ok(Acceptance::Created),
+            false => self.runs.accept(new).await,
+        }
+    }
+
+    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
+        self.runs.load(run, from).await
+    }
+
+    async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
+        let intent = entry.events.iter().any(|event| matches!(event, Event::ToolAttempted { .. }));
+        if self.has(Flaw::IntentNotKept) && intent {
+            return Ok(Appended::Written);
+        }
+        let appended = self.runs.append(run, seq, entry, expires).await?;
+        if appended == Appended::Taken && self.has(Flaw::AppendReplaces) {
+            self.runs.plant(run, seq, Stored::encode(entry)?);
+            return Ok(Appended::Written);
+        }
+        Ok(if self.has(Flaw::LostRaceIsWritten) { Appended::Written } else { appended })
+    }
+
+    async fn interject(
+        &self,
+        run: RunId,
+        seq: Seq,
+        entry: &Entry,
+        expected: Expected,
+    ) -> Result<Interjected, JournalError> {
+        match self.flaw {
+            Some(Flaw::InterjectWithoutHead) => {
+                let far = Timestamp::from_millis(i64::MAX / 2);
+                let appended = self.runs.append(run, seq, entry, far).await?;
+                Ok(if appended == Appended::Written { Interjected::Written } else { Interjected::Taken })
+            }
+            Some(Flaw::InterjectUnasked) if expected == Expected::Unfinished => {
+                self.interject_unasked(run, entry).await
+            }
+            _ => self.runs.interject(run, seq, entry, expected).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Leases for Store {
+    async fn claim(&self, run: RunId, holder: &str, now: Timestamp, until: Timestamp) -> Result<Claim, JournalError> {
+        self.runs.claim(run, holder, now, until).await
+    }
+
+    async fn renew(&self, run: RunId, lease: &Lease, until: Timestamp) -> Result<Option<Lease>, JournalError> {
+        self.runs.renew(run, lease, until).await
+    }
+
+    async fn leave(&self, run: RunId, lease: &Lease, leave: &Leave) -> Result<Left, JournalError> {
+        let mut leave = leave.clone();
+        if self.has(Flaw::DueDroppedAtPark) && leave.ready_from.is_some() {
+            leave.due = None;
+        }
+        if self.has(Flaw::LeaveWithoutInterjections) {
+            let head = self.runs.head(run).await?;
+            leave.interjections = head.map_or(leave.interjections, |head| head.interjections);
+        }
+        self.runs.leave(run, lease, &leave).await
+    }
+}
+
+#[async_trait]
+impl Heads for Store {
+    async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        self.runs.head(run).await
+    }
+
+    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
+        self.runs.due(shard, now, limit).await
+    }
+
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
+        let far = Duration::from_secs(365 * 24 * 3600);
+        let to = if self.has(Flaw::SweepDropsDue) { to + far } else { to };
+        self.runs.postpone_due(run, seen, to).await
+    }
+
+    async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
+        self.runs.list(listing, limit).await
+    }
+}
+
+/// The desk's records, with a flaw or without one.
+pub struct Books {
+    /// What does the work.
+    pub ledger: Arc<dyn Ledger>,
+    /// What is broken.
+    pub flaw: Option<Flaw>,
+    /// Calls so far.
+    pub calls: AtomicU64,
+}
+
+#[async_trait]
+impl Ledger for Books {
+    async fn order(&self, tenant: &Tenant, order: &str) -> Result<Option<Order>, ToolError> {
+        self.ledger.order(tenant, order).await
+    }
+
+    async fn refund(&self, tenant: &Tenant, order: &str, amount_cents: u64, key: &str) -> Result<Refund, ToolError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.flaw {
+            Some(Flaw::KeyPerAttempt) => {
+                self.ledger.refund(tenant, order, amount_cents, &format!("{key}-{call}")).await
+            }
+            _ => self.ledger.refund(tenant, order, amount_cents, key).await,
+        }
+    }
+
+    async fn reverse(&self, tenant: &Tenant, order: &str, key: &str) -> Result<(), ToolError> {
+        match self.flaw {
+            Some(Flaw::UndoForgotten) => Ok(()),
+            _ => self.ledger.reverse(tenant, order, key).await,
+        }
+    }
+
+    async fn send_letter(&self, tenant: &Tenant, order: &str, text: &str) -> Result<String, ToolError> {
+        self.ledger.send_letter(tenant, order, text).await
+    }
+
+    async fn is_armed(&self, drill: &str) -> Result<bool, ToolError> {
+        self.ledger.is_armed(drill).await
+    }
+}
+
+/// A tool that says of itself that repeating it does no harm.
+pub struct Mislabelled {
+    inner: Arc<dyn Tool>,
+    spec: ToolSpec,
+}
+
+impl Mislabelled {
+    /// `inner`, mislabelled.
+    pub fn new(inner: Arc<dyn Tool>) -> Self {
+        let spec = ToolSpec { effect: Effect::Idempotent, ..inner.spec().clone() };
+        Self { inner, spec }
+    }
+}
+
+#[async_trait]
+impl Tool for Mislabelled {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    async fn call(&self, context: &CallContext, arguments: &Value) -> Result<Value, ToolError> {
+        self.inner.call(context, arguments).await
+    }
+}
+
+/// A clock that shows the moment at which its process began.
+pub struct Stopped {
+    /// What others see.
+    pub clock: Arc<dyn Clock>,
+    /// What it shows.
+    pub at: Timestamp,
+}
+
+#[async_trait]
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        self.at
+    }
+
+    async fn sleep_until(&self, until: Timestamp) {
+        self.clock.sleep_until(until).await;
+    }
+}
+
+/// A clock that is ahead.
+pub struct Ahead {
+    /// The true time.
+    pub clock: Arc<dyn Clock>,
+    /// By how much.
+    pub by: Duration,
+}
+
+#[async_trait]
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.clock.now() + self.by
+    }
+
+    async fn sleep_until(&self, until: Timestamp) {
+        self.clock.sleep_until(until - self.by).await;
+    }
+}

@@ -1,0 +1,211 @@
+//! The processes of the world: clients, step functions, the sweep, people.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use step::{handler::Handler, refund_desk::ledger_in_memory::LedgerInMemory};
+use windlass::{
+    approval::{
+        ApprovalRequest, Subject, Verdict,
+        decide::{Answer, decide},
+    },
+    clock::Clock,
+    controls::{
+        Settings,
+        change::{Hand, wake_held},
+    },
+    ids::{Release, RunId},
+    journal::{Expected, Interjected, JournalError},
+    memory::{Queue, Received, SeededRandom},
+    principal::Principal,
+    run::{
+        accept::{AcceptError, Incoming, accept},
+        cancel::cancel,
+        entry::{Entry, Event},
+        outside::{History, Outside},
+        request::{RunRequest, Source},
+    },
+    schedule::rescue::sweep,
+};
+use windlass_operator::scenario::{Scenario, ScenarioDecision};
+
+use super::{
+    executor::{Process, yield_now},
+    faulty::Faulty,
+    flaws::Store,
+    world::{TERMS, World},
+};
+
+impl World {
+    /// A client that posts the scenario's request once; `answer` is the run it was told of.
+    pub fn client(&self, key: &str, scenario: &Scenario, answer: Rc<Cell<Option<RunId>>>) -> Process {
+        let outsider = self.outsider();
+        let incoming = Incoming {
+            request: RunRequest {
+                tenant: "acme".parse().expect("a tenant"),
+                actor: "ada".parse().expect("an actor"),
+                task: scenario.request.task.parse().expect("a task"),
+                payload: scenario.request.payload.clone(),
+            },
+            source: Source::Http,
+            client_key: key.to_owned(),
+            trace: None,
+        };
+        Box::pin(async move {
+            match accept(&outsider.outside(), &TERMS, incoming).await {
+                Ok(taken_on) => answer.set(Some(taken_on.run())),
+                Err(AcceptError::Journal(JournalError::Unavailable { .. })) => {}
+                Err(other) => panic!("the client was told: {other}"),
+            }
+        })
+    }
+
+    /// Somebody who ends the run.
+    pub fn canceller(&self, run: RunId) -> Process {
+        let outsider = self.outsider();
+        Box::pin(async move {
+            let by = "ops".parse().expect("an actor");
+            let _ = cancel(&outsider.outside(), run, &by, Some("a drill")).await;
+        })
+    }
+
+    /// An operator who replays a dead run.
+    pub fn replayer(&self, run: RunId) -> Process {
+        let outsider = self.outsider();
+        Box::pin(async move {
+            let Ok(history) = History::load(&outsider.journal, run).await else { return };
+            let outside = outsider.outside();
+            let entry = Entry {
+                at: outsider.clock.now(),
+                writer: outside.writer(),
+                release: outsider.release.clone(),
+                events: vec![Event::Replayed { by: "ops".parse().expect("an actor"), plan: "plan-1".to_owned() }],
+            };
+            let seq = history.state.seq + 1;
+            if let Ok(Interjected::Written) = outside.journal.interject(run, seq, &entry, Expected::Dead).await {
+                outside.wake(run, &history.state.request.tenant).await;
+            }
+        })
+    }
+
+    /// An operator who types `settings` at the controls and wakes what is held.
+    pub fn operator(&self, settings: &'static [&'static str]) -> Process {
+        let controls = self.faulty(Arc::clone(&self.controls));
+        let heads = self.faulty(Arc::clone(&self.store));
+        let (queue, clock, random) = (self.faulty(Arc::clone(&self.queue)), self.process_clock(), self.random.clone());
+        Box::pin(async move {
+            let by = "ops".parse().expect("an actor");
+            let (clock, random) = (clock.as_ref(), random.as_ref());
+            let hand = Hand { controls: &controls, clock, random, by: &by, why: "a drill" };
+            let edit = |settings_now: Settings| settings.iter().try_fold(settings_now, |now, one| now.set(one));
+            if hand.change(None, edit).await.is_ok_and(|made| made.may_lift()) {
+                let _ = wake_held(&heads, &queue).await;
+            }
+        })
+    }
+
+    fn outsider(&self) -> Outsider {
+        Outsider {
+            journal: self.faulty(Arc::clone(&self.store)),
+            queue: self.faulty(Arc::clone(&self.queue)),
+            clock: self.process_clock(),
+            random: self.random.clone(),
+            release: "r1".parse().expect("a release"),
+        }
+    }
+
+    /// A step function's process that works on `received`.
+    pub fn worker(&self, received: Vec<Received>) -> Process {
+        let clock = self.process_clock();
+        let deadline = self.deadline_of(clock.as_ref());
+        let engine = self.engine_by(clock);
+        let queue = Arc::clone(&self.queue);
+        let handler = Handler { terms: TERMS, engine };
+        Box::pin(async move {
+            let mut event = SqsEvent::default();
+            event.records = received
+                .iter()
+                .map(|message| {
+                    let mut record = SqsMessage::default();
+                    record.message_id = Some(message.id.clone());
+                    record.receipt_handle = Some(message.receipt.clone());
+                    record.body = Some(message.body.clone());
+                    record
+                })
+                .collect();
+            let response = handler.handle(event, deadline).await;
+            let failed = |id: &str| response.batch_item_failures.iter().any(|item| item.item_identifier == id);
+            for message in received.iter().filter(|message| !failed(&message.id)) {
+                queue.acknowledge(&message.receipt);
+            }
+        })
+    }
+
+    /// The sweep that wakes due runs.
+    pub fn cleaner(&self) -> Process {
+        let heads = self.faulty(Arc::clone(&self.store));
+        let queue = self.faulty(Arc::clone(&self.queue));
+        let clock = self.process_clock();
+        Box::pin(async move {
+            sweep(&heads, &queue, clock.now()).await;
+        })
+    }
+
+    /// A person who answers the first open question of a run: a permission as `decision` says, a doubt as it was.
+    pub fn approver(&self, run: RunId, decision: Option<ScenarioDecision>) -> Process {
+        let outsider = self.outsider();
+        let ([shown_by, decided_by], ledger) = (self.keys.clone(), Arc::clone(&self.ledger));
+        Box::pin(async move {
+            let Ok(history) = History::load(&outsider.journal, run).await else { return };
+            let Some(open) = history.state.open_approvals().next().cloned() else { return };
+            let verdict = match (open.subject, decision) {
+                (Subject::Permission, Some(ScenarioDecision::Approved)) => Verdict::Approved,
+                (Subject::Permission, _) => Verdict::Denied,
+                (Subject::Doubt, _) if happened(&open, &ledger) => Verdict::Happened,
+                (Subject::Doubt, _) => Verdict::NotHappened,
+            };
+            let known = shown_by.get().await.expect("the keys are there");
+            let token = known.issue(&open, &open.action.tenant, outsider.clock.now());
+            // They read it; meanwhile keys may be rotated.
+            yield_now().await;
+            let principal = Principal {
+                tenant: open.action.tenant.clone(),
+                actor: "fin".parse().expect("an actor"),
+                roles: [open.role.clone()].into(),
+            };
+            let answer = Answer { approval: open.id, token, verdict, note: None };
+            let _ = decide(&outsider.outside(), &decided_by, &principal, &answer).await;
+        })
+    }
+}
+
+/// Whether the ledger says that the call in question took effect.
+fn happened(open: &ApprovalRequest, ledger: &LedgerInMemory) -> bool {
+    let order = open.action.arguments["order"].as_str().unwrap_or_default();
+    let records = ledger.records();
+    match open.action.tool.as_str() {
+        "refund" => records.refunds.values().flatten().any(|refund| refund.order == order),
+        _ => records.letters.iter().any(|(_, written_for, _)| written_for == order),
+    }
+}
+
+/// What somebody outside the loop works with.
+struct Outsider {
+    journal: Faulty<Store>,
+    queue: Faulty<Queue>,
+    clock: Arc<dyn Clock>,
+    random: Arc<SeededRandom>,
+    release: Release,
+}
+
+impl Outsider {
+    fn outside(&self) -> Outside<'_> {
+        Outside {
+            journal: &self.journal,
+            wake_ups: &self.queue,
+            clock: self.clock.as_ref(),
+            random: self.random.as_ref(),
+            release: &self.release,
+        }
+    }
+}
