@@ -142,6 +142,12 @@ fn key_and_value(text: &str, at: usize) -> Option<Found> {
     let rest = text[at + length..].trim_start_matches(['"', '\'', '\\']).trim_start();
     let value = rest.strip_prefix([':', '='])?.trim_start_matches(['"', '\'', '\\', ' ']);
     let kind = keys::kind_of(name).filter(|_| !value.starts_with(MARK))?;
+    // `"password":"","next":…`: there is nothing under it, and what follows is another key's.
+    let is_quoted_nothing =
+        text[..text.len() - value.len()].ends_with("\"\"") || text[..text.len() - value.len()].ends_with("\\\"");
+    if is_quoted_nothing && value.trim_start().starts_with([',', '}', ']', ')', ';', ':']) {
+        return None;
+    }
     let value = after_scheme(opened(value));
     let from = text.len() - value.len();
     // It takes a line break to end a key.
