@@ -16,7 +16,7 @@ use windlass_tests::simulation::{
 };
 
 /// Schedules in one run of the test, unless `SEEDS` says otherwise.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 200;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())

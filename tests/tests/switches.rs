@@ -231,12 +231,13 @@ async fn no_runs_are_taken_on_while_new_ones_are_off_and_the_refusal_says_when_t
     let server = McpServer::start().await;
     let kit = kit(&server).await;
     let switchboard = Switchboard::of(&kit);
-    start(&kit, "before", 1).await;
+    let before = start(&kit, "before", 1).await;
     let acknowledged = switchboard.set("new-runs=off").await;
     let refused = kit.submit("while", "drill/calls", json!({ "calls": [] })).await;
     println!("new-runs=off: {} {} in {} ms", refused.status, refused.body, acknowledged.elapsed().as_millis());
     assert_eq!((refused.status, &refused.body["type"]), (503, &json!("urn:windlass:problem:new-runs-paused")));
     assert_eq!(refused.headers.get("retry-after").and_then(|after| after.to_str().ok()), Some("60"));
+    assert_eq!(start(&kit, "before", 1).await, before, "what was taken on before is answered with its run");
     switchboard.lift("new-runs=on").await;
     assert_eq!(kit.submit("while", "drill/calls", json!({ "calls": [] })).await.status, 202);
     kit.stack.shutdown().await;

@@ -33,8 +33,9 @@ use crate::{
 /// The most bytes of a body: the payload, and what is around it.
 const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 1024;
 
-/// How often a run that is waited for is looked at: at first after this, then half as often each time.
-const LOOK_AFTER: Duration = Duration::from_millis(100);
+/// How often a run that is waited for is looked at: at first after this, about what a short run without a model takes, then half as
+/// often each time. A look is one read unit.
+const LOOK_AFTER: Duration = Duration::from_millis(20);
 
 /// No two looks are further apart.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use windlass::{
     approval::{Subject, Verdict},
-    budgets::{Account, Budgets as _},
+    budgets::{Account, Allowance, Budgets as _},
     clock::{Clock as _, Timestamp},
     controls::Controls as _,
     ids::RunId,
@@ -42,6 +42,9 @@ const SWITCHES_OFF: [&[&str]; 5] =
 
 /// What lifts all of it.
 const SWITCHES_ON: &[&str] = &["tool.refund=on", "tool.write_to_customer=on", "model=on", "agent=on", "prompt=on"];
+
+/// What an actor may spend in a day: mostly more than any schedule uses, at times less than a run takes.
+const DAILY_TOKENS: [u64; 4] = [ALLOWANCE.tokens, ALLOWANCE.tokens, ALLOWANCE.tokens, 12_000];
 
 /// Processes at once.
 const PROCESSES_MAX: usize = 6;
@@ -75,6 +78,8 @@ pub struct Tally {
     pub doubted: u64,
     /// Runs held by a switch.
     pub held: u64,
+    /// Runs that reached a limit.
+    pub limited: u64,
 }
 
 impl AddAssign for Tally {
@@ -92,6 +97,7 @@ impl AddAssign for Tally {
         self.used_up += other.used_up;
         self.doubted += other.doubted;
         self.held += other.held;
+        self.limited += other.limited;
     }
 }
 
@@ -145,7 +151,9 @@ impl<'s> Player<'s> {
     fn new(seed: u64, scenarios: &'s [Scenario], flaw: Option<Flaw>) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x0057_0a9e);
         let scenario = &scenarios[rng.random_range(0..scenarios.len())];
-        let manner = Manner { skewed: rng.random_range(0..4) != 0, strikes_max: rng.random_range(2..6), flaw };
+        let (skewed, strikes_max) = (rng.random_range(0..4) != 0, rng.random_range(2..6));
+        let tokens = DAILY_TOKENS[rng.random_range(0..DAILY_TOKENS.len())];
+        let manner = Manner { skewed, strikes_max, allowance: Allowance { micro_usd: 0, tokens }, flaw };
         Self {
             world: World::of(seed, Faults::scripted(), scenario, manner),
             scenario,
@@ -260,6 +268,7 @@ impl<'s> Player<'s> {
         self.check_switches();
         if let Some(run) = self.answer.get() {
             self.world.check_invariants(run);
+            self.check_account(run);
         }
     }
 
@@ -311,7 +320,7 @@ impl<'s> Player<'s> {
     }
 
     /// Whatever died when: nothing that was used is missing from the account, and no more than is allowed was spent.
-    fn check_account(&mut self, run: RunId) {
+    fn check_account(&self, run: RunId) {
         let entries = self.world.entries(run);
         let state = RunState::fold(&entries).expect("the journal is sound");
         let days = entries.iter().map(|entry| Account::at(entry.at, &state.request.tenant, &state.request.actor));
@@ -320,7 +329,8 @@ impl<'s> Player<'s> {
             balance.settled.tokens + balance.reserved().tokens
         });
         let balances: Vec<u64> = balances.collect();
-        assert!(balances.iter().all(|day| *day <= ALLOWANCE.tokens), "a budget is exceeded: {balances:?}");
+        let allowed = self.world.manner.allowance.tokens;
+        assert!(balances.iter().all(|day| *day <= allowed), "a budget is exceeded: {balances:?}, {allowed} allowed");
         let counted: u64 = balances.iter().sum();
         assert!(state.totals.tokens <= counted, "{} tokens used, {counted} counted", state.totals.tokens);
     }
@@ -360,6 +370,7 @@ impl<'s> Player<'s> {
                 assert!(call.is_some_and(accounted), "`{tool}` stands unlisted\n{}", show(&entries));
             }
         }
+        self.tally.limited += u64::from(matches!(outcome.reason, StopReason::LimitReached { .. }));
         if outcome.reason == StopReason::Cancelled {
             self.tally.cancelled += 1;
         } else if !expired && !used_up && !matches!(outcome.reason, StopReason::LimitReached { .. }) {

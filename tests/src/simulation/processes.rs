@@ -33,7 +33,7 @@ use super::{
     executor::{Process, yield_now},
     faulty::Faulty,
     flaws::Store,
-    world::{TERMS, World},
+    world::{TERMS, TIMEOUT, World},
 };
 
 impl World {
@@ -117,7 +117,7 @@ impl World {
     /// A step function's process that works on `received`.
     pub fn worker(&self, received: Vec<Received>) -> Process {
         let clock = self.process_clock();
-        let deadline = self.deadline_of(clock.as_ref());
+        let deadline = clock.now() + TIMEOUT;
         let engine = self.engine_by(clock);
         let queue = Arc::clone(&self.queue);
         let handler = Handler { terms: TERMS, engine };

@@ -49,7 +49,7 @@ use super::{
     executor::BEGINNING,
     faults::Faults,
     faulty::Faulty,
-    flaws::{Ahead, Books, Flaw, Mislabelled, Stopped, Store},
+    flaws::{Ahead, Books, Flaw, Mislabelled, Store},
 };
 
 /// On which terms runs are taken on here.
@@ -121,7 +121,8 @@ pub struct World {
     books: Arc<Books>,
     secrets: Arc<SecretValues>,
     rotations: AtomicU64,
-    manner: Manner,
+    /// How it is.
+    pub manner: Manner,
     clocks: AtomicU64,
 }
 
@@ -132,12 +133,14 @@ pub struct Manner {
     pub skewed: bool,
     /// Claims in vain after which a run is dead.
     pub strikes_max: u32,
+    /// What one actor may spend in a day.
+    pub allowance: Allowance,
     /// A guarantee that is broken.
     pub flaw: Option<Flaw>,
 }
 
 /// A world as it should be.
-pub const SOUND: Manner = Manner { skewed: false, strikes_max: 5, flaw: None };
+pub const SOUND: Manner = Manner { skewed: false, strikes_max: 5, allowance: ALLOWANCE, flaw: None };
 
 impl World {
     /// A new world with the orders of `scenario`.
@@ -205,20 +208,11 @@ impl World {
         let number = self.clocks.fetch_add(1, Ordering::SeqCst);
         let skew_millis = CLOCK_SKEW_MAX.as_millis() as u64;
         let by = match self.manner.flaw {
-            Some(Flaw::ClockStandsStill) => {
-                return Arc::new(Stopped { clock: self.clock.clone(), at: self.clock.now() });
-            }
             Some(Flaw::ClocksFarApart) => 100 * skew_millis * (number % 2),
             _ if self.manner.skewed => number.wrapping_mul(7_919) % (skew_millis + 1),
             _ => return self.clock.clone(),
         };
         Arc::new(Ahead { clock: self.clock.clone(), by: Duration::from_millis(by) })
-    }
-
-    /// When a process that starts now says to be dead for certain, by its clock.
-    pub(super) fn deadline_of(&self, clock: &dyn Clock) -> Timestamp {
-        let early = self.manner.flaw == Some(Flaw::DeadlineTooEarly);
-        clock.now() + if early { TIMEOUT / 2 } else { TIMEOUT }
     }
 
     fn tools(&self, clock: Arc<dyn Clock>) -> ToolSet {
@@ -262,7 +256,7 @@ impl World {
                 controls: Arc::new(self.faulty(Arc::clone(&self.controls))),
                 prompts: PromptCache::new(Arc::new(Prompts::new())),
                 budgets: Arc::new(self.faulty(Arc::clone(&self.accounts))),
-                allowance: ALLOWANCE,
+                allowance: self.manner.allowance,
             },
             release: "r1".parse().expect("a release"),
             strikes_max: self.manner.strikes_max,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use step::refund_desk::{
     INSTRUCTIONS, PROMPT_VERSION,
+    handbook::{handbook, search},
     ledger::Ledger,
     ledger_in_memory::LedgerInMemory,
     policy::{policy, terms},
@@ -56,7 +57,9 @@ pub(super) async fn tables_only() -> Result<Stack, BenchError> {
 pub(super) fn engine(aws: &str) -> Result<Engine, BenchError> {
     let clients = Clients::at(aws);
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
-    let tools = tool_set(tools(&ledger, Drills::Available).map_err(unexpected)?).map_err(unexpected)?;
+    let search = search(&handbook(None).map_err(unexpected)?, Arc::new(SystemClock)).map_err(unexpected)?;
+    let tools = tools(&ledger, Drills::Available).map_err(unexpected)?.into_iter().chain([search]);
+    let tools = tool_set(tools).map_err(unexpected)?;
     let terms = terms(Environment::Dev, DAY).map_err(unexpected)?;
     let policy = policy(None, Drills::Available, &tools, terms).map_err(unexpected)?;
     let runs = Arc::new(runs(aws));
