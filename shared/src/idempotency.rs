@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod once;
+pub mod powertools;
 
 /// The most characters of a client's key. The Idempotency-Key draft leaves the bound to the server
 /// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).

@@ -1,6 +1,8 @@
 //! What the test binaries of this folder share.
 
+pub mod any_json;
 pub mod conformance;
+pub mod fuzz;
 pub mod live;
 pub mod local_kit;
 pub mod mcp;

@@ -1,88 +1,86 @@
-//! Hostile input to every boundary that parses: nothing panics, nothing is taken for what it is not.
+//! Hostile input to every boundary that parses: nothing panics, nothing is taken for what it is not. How to run more of it is said in
+//! `docs/proof.md`.
 
-use proptest::prelude::*;
-use serde_json::Value;
-use windlass::{
-    approval::token::Token,
-    clock::Timestamp,
-    config::Config,
-    ids::{ApprovalId, RunId, TraceId},
-    queue::Message,
-    run::{
-        request::RunRequest,
-        stored::{Body, Stored},
-    },
-};
+use std::{env, path::Path, time::Duration};
 
-/// JSON of any shape, a few levels deep.
-fn json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        ".{0,20}".prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 6, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::btree_map("(type|run|request|tenant|payload|event|events|.{0,6})", inner, 0..6)
-                .prop_map(Value::from_iter),
-        ]
-    })
+use windlass_tests::fuzz::{Said, Target, execute, fuzz, targets::TARGETS};
+
+/// Executions of each target in the suite, before its share.
+const EXECUTIONS: u64 = 2_000;
+
+/// How long one execution may take, with a debug build on a busy machine.
+const EXECUTION_MAX: Duration = Duration::from_secs(20);
+
+/// Where inputs that once failed are kept, in a folder for each target.
+const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/hostile");
+
+/// Where inputs that fail now are written.
+const FOUND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/fuzz-found");
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_message_is_read_or_refused(text in prop_oneof![".{0,200}", json().prop_map(|value| value.to_string())]) {
-        if let Ok(message) = Message::parse(&text) {
-            prop_assert_eq!(Message::parse(&message.body()).expect("it was just written"), message);
+#[test]
+fn no_boundary_panics_whatever_it_is_given() {
+    let (executions, seed) = (number("FUZZ_EXECUTIONS", EXECUTIONS), number("FUZZ_SEED", 1));
+    let only = env::var("FUZZ_TARGET").ok();
+    let targets: Vec<&Target> =
+        TARGETS.iter().filter(|target| only.as_deref().is_none_or(|only| only == target.name)).collect();
+    assert!(!targets.is_empty(), "no such target");
+    println!(
+        "{:<16} {:>10} {:>8} {:>6} {:>8} {:>10}",
+        "boundary", "executions", "taken", "kinds", "crashes", "slowest"
+    );
+    let mut problems = Vec::new();
+    for target in targets {
+        let report = fuzz(target, (executions / target.share).max(1), seed);
+        println!(
+            "{:<16} {:>10} {:>7.1}% {:>6} {:>8} {:>8.1}ms",
+            target.name,
+            report.executions,
+            report.taken as f64 * 100.0 / report.executions as f64,
+            report.kinds,
+            report.crashes.len(),
+            report.slowest.as_secs_f64() * 1000.0,
+        );
+        for (n, crash) in report.crashes.iter().enumerate() {
+            let file = Path::new(FOUND).join(target.name).join(format!("{seed}-{n}"));
+            let _ = std::fs::create_dir_all(file.parent().expect("it has a folder"));
+            let _ = std::fs::write(&file, &crash.input);
+            let input = String::from_utf8_lossy(&crash.input);
+            problems.push(format!("{}: {}\n    {} {input:.300}", target.name, crash.message, file.display()));
+        }
+        if report.slowest > EXECUTION_MAX {
+            let file = Path::new(FOUND).join(target.name).join(format!("{seed}-slow"));
+            let _ = std::fs::create_dir_all(file.parent().expect("it has a folder"));
+            let _ = std::fs::write(&file, &report.slowest_input);
+            problems.push(format!("{}: took {:?}: {}", target.name, report.slowest, file.display()));
         }
     }
+    assert!(problems.is_empty(), "seed {seed}:\n{}", problems.join("\n"));
+}
 
-    #[test]
-    fn a_stored_entry_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), value in json(), version in 0_u32..3) {
-        for body in [
-            Body::Deflated(bytes.clone()),
-            Body::Json(String::from_utf8_lossy(&bytes).into_owned()),
-            Body::Json(value.to_string()),
-        ] {
-            if let Ok(entry) = (Stored { version, body }).decode() {
-                let again = Stored::encode(&entry).expect("it fits").decode().expect("it was just written");
-                prop_assert_eq!(again, entry);
+#[test]
+fn examples_are_read_at_every_boundary() {
+    for target in TARGETS {
+        let seeds = (target.seeds)();
+        let taken = seeds.iter().filter(|seed| matches!((target.read)(seed), Said::Taken(_))).count();
+        let said = seeds.iter().map(|seed| (target.read)(seed)).collect::<Vec<_>>();
+        assert!(taken > 0, "{}: no example is read: {said:?}", target.name);
+    }
+}
+
+#[test]
+fn what_once_failed_does_not_fail_again() {
+    for target in TARGETS {
+        let Ok(files) = std::fs::read_dir(Path::new(KEPT).join(target.name)) else { continue };
+        for file in files {
+            let path = file.expect("it can be listed").path();
+            let input = std::fs::read(&path).expect("it can be read");
+            if let Err(message) = execute(target, &input) {
+                panic!("{}: {message}", path.display());
             }
-        }
-    }
-
-    #[test]
-    fn an_id_is_read_only_in_the_form_it_is_written_in(text in ".{0,64}") {
-        if let Ok(id) = text.parse::<RunId>() { prop_assert_eq!(id.to_string(), &*text); }
-        if let Ok(id) = text.parse::<ApprovalId>() { prop_assert_eq!(id.to_string(), &*text); }
-        if let Ok(id) = text.parse::<TraceId>() { prop_assert_eq!(id.to_string(), &*text); }
-        let _ = TraceId::from_traceparent(&text);
-        let _ = text.parse::<Token>();
-        let _ = text.parse::<Timestamp>();
-    }
-
-    #[test]
-    fn a_request_is_checked_whatever_its_payload(payload in json()) {
-        let request = RunRequest {
-            tenant: "acme".parse().expect("a tenant"),
-            actor: "ada".parse().expect("an actor"),
-            task: "refund".parse().expect("a task"),
-            payload: payload.clone(),
-        };
-        prop_assert!(payload.is_object() || request.check().is_err());
-    }
-
-    #[test]
-    fn a_configuration_is_read_or_every_problem_is_named(values in prop::collection::vec(".{0,12}", 40)) {
-        let lookup = |name: &str| values.get(name.len() % 40).filter(|value| !value.starts_with('-')).cloned();
-        if let Err(errors) = Config::parse(lookup) {
-            prop_assert!(!errors.problems.is_empty());
-            prop_assert!(!errors.to_string().is_empty());
         }
     }
 }

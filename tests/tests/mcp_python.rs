@@ -1,5 +1,4 @@
-//! The same with a server by the official Python SDK, from PyPI into a virtual environment of the test's own; without PyPI the test
-//! says so and ends.
+//! The same with a server by the official Python SDK, from PyPI; without PyPI the test says so and ends.
 
 use std::{
     net::TcpListener,
@@ -60,7 +59,7 @@ async fn start(python: &Path, folder: &Path) -> PythonServer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_by_the_official_python_sdk_is_used_by_configuration_alone() {
     let folder = TempDir::new().expect("a folder");
-    let python = match python::with(folder.path(), &[SDK]) {
+    let python = match python::with("mcp", &[SDK]) {
         Ok(python) => python,
         Err(problem) => {
             println!("skipped: there is no Python with `{SDK}` to be had: {problem}");

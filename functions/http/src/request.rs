@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use aws_lambda_events::query_map::QueryMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
@@ -15,7 +16,7 @@ use crate::{Event, Kind, Problem};
 pub struct Request {
     method: Method,
     path: String,
-    query: HashMap<String, String>,
+    query: QueryMap,
     headers: HeaderMap,
     claims: HashMap<String, String>,
     body: Option<String>,
@@ -47,21 +48,10 @@ impl Request {
         };
         let traceparent = event.headers.get("traceparent").and_then(|value| value.to_str().ok());
         let trace = traceparent.and_then(TraceId::from_traceparent);
-        // A parameter that is given twice has no value that anything takes.
-        let mut query: HashMap<String, String> = HashMap::new();
-        for (name, value) in event.query_string_parameters.iter() {
-            query
-                .entry(name.to_owned())
-                .and_modify(|first| {
-                    first.push(',');
-                    first.push_str(value);
-                })
-                .or_insert_with(|| value.to_owned());
-        }
         Request {
             method: context.http.method,
             path,
-            query,
+            query: event.query_string_parameters,
             claims: context.authorizer.and_then(|authorizer| authorizer.jwt).unwrap_or_default().claims,
             headers: event.headers,
             body: event.body.filter(|body| !body.is_empty()),
@@ -103,9 +93,11 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// A query parameter, decoded.
-    pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.get(name).map(String::as_str)
+    /// A query parameter, decoded; one that is given twice has both values, with a comma, which nothing takes. (Walking over all of them
+    /// panics at one that has none.)
+    pub fn query(&self, name: &str) -> Option<String> {
+        let values = self.query.all(name).filter(|values| !values.is_empty())?;
+        Some(values.join(","))
     }
 
     /// What the authorizer has verified.

@@ -26,7 +26,7 @@ impl Intake {
     }
 
     pub(crate) async fn journal(&self, request: &Request, caller: &Principal, run: RunId) -> Result<Reply, Problem> {
-        let from: Seq = match request.query("from").map(str::parse) {
+        let from: Seq = match request.query("from").as_deref().map(str::parse) {
             None => 1,
             Some(Ok(from)) if from > 0 => from,
             Some(_) => return Err(Problem::new(Kind::Malformed, "`from` is not the number of an entry: 1, 2, 3 …")),

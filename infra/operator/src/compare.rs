@@ -81,9 +81,9 @@ impl Side {
                 self.run_ms.0.extend(run.totals.map(|totals| totals.duration_ms));
             }
             Body::Model(model) => {
-                self.input_tokens += model.input_tokens;
-                self.output_tokens += model.output_tokens;
-                self.cost_micro_usd += model.cost_micro_usd;
+                self.input_tokens = self.input_tokens.saturating_add(model.input_tokens);
+                self.output_tokens = self.output_tokens.saturating_add(model.output_tokens);
+                self.cost_micro_usd = self.cost_micro_usd.saturating_add(model.cost_micro_usd);
                 self.model_ms.0.extend(model.duration_ms);
             }
             Body::Tool(tool) if matches!(tool.status.as_str(), "attempted" | "undoing") => {}

@@ -138,11 +138,11 @@ pub(super) fn new_item(head: &Head) -> Result<Item, JournalError> {
     serde_dynamo::to_item(item).map_err(|error| JournalError::Refused { message: error.to_string() })
 }
 
-/// Reads a head.
+/// Reads a head as the table holds it.
 ///
 /// # Errors
 /// [`JournalError::DamagedHead`].
-pub(super) fn read_head(item: Item) -> Result<Head, JournalError> {
+pub fn read_head(item: HashMap<String, AttributeValue>) -> Result<Head, JournalError> {
     let run = item.get("pk").and_then(|pk| pk.as_s().ok()).cloned().unwrap_or_default();
     let damaged = |problem: String| JournalError::DamagedHead { run: run.clone(), problem };
     let item: HeadItem = serde_dynamo::from_item(item).map_err(|error| damaged(error.to_string()))?;

@@ -28,6 +28,7 @@ pub use answers::AnswerTable;
 pub use buckets::RateBuckets;
 pub use budgets::Accounts;
 pub use controls::LiveControls;
+pub use head_item::read_head;
 pub use idempotency::Records;
 pub use journal::Runs;
 pub use prompts::PromptVersions;

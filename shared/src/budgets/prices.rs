@@ -15,7 +15,7 @@ const FRAME_TOKENS: u64 = 500;
 pub fn worst_case(price: Price, question_bytes: u64, output_tokens_max: u32) -> Spend {
     let input = FRAME_TOKENS + question_bytes.div_ceil(BYTES_PER_TOKEN);
     let output = u64::from(output_tokens_max);
-    Spend { micro_usd: price.cost_micro_usd(input, output), tokens: input + output }
+    Spend { micro_usd: price.cost_micro_usd(input, output), tokens: input.saturating_add(output) }
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl Price {
     pub fn cost_micro_usd(&self, input_tokens: u64, output_tokens: u64) -> u64 {
         let read = u128::from(input_tokens) * u128::from(self.input_micro_usd);
         let written = u128::from(output_tokens) * u128::from(self.output_micro_usd);
-        u64::try_from((read + written).div_ceil(1_000_000)).unwrap_or(u64::MAX)
+        u64::try_from(read.saturating_add(written).div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 }
 

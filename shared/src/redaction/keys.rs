@@ -1,6 +1,11 @@
 //! Keys that say what is under them.
 
+use std::borrow::Cow;
+
 use super::Kind;
+
+/// How a mark begins, see [`Kind::mark`].
+const MARK: &str = "[redacted:";
 
 /// The most bytes of a key that is looked at.
 const KEY_BYTES_MAX: usize = 64;
@@ -107,10 +112,24 @@ pub(super) fn kind_of(name: &str) -> Option<Kind> {
     if name.is_empty() || name.len() > KEY_BYTES_MAX {
         return None;
     }
-    let words = words(name);
+    let words = words(&without_marks(name));
     let fits =
         |ending: &str| words.strip_suffix(ending).is_some_and(|before| before.is_empty() || before.ends_with('_'));
     ENDINGS.iter().filter(|(ending, _)| fits(ending)).max_by_key(|(ending, _)| ending.len()).map(|(_, kind)| *kind)
+}
+
+/// What stands in the place of personal data in a name is not a name: `[redacted:email]` holds no e-mail address.
+fn without_marks(name: &str) -> Cow<'_, str> {
+    let mut rest = name;
+    let mut plain = String::new();
+    while let Some((before, after)) =
+        rest.split_once(MARK).and_then(|(before, mark)| Some((before, mark.split_once(']')?.1)))
+    {
+        plain.push_str(before);
+        plain.push(' ');
+        rest = after;
+    }
+    if plain.is_empty() { Cow::Borrowed(rest) } else { Cow::Owned(plain + rest) }
 }
 
 /// `dateOfBirth`, `Date-Of-Birth` and `date.of.birth2` as `date_of_birth`.

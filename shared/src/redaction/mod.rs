@@ -120,16 +120,18 @@ impl Redaction {
         for (name, field) in fields {
             path.push(name.clone());
             let least_here = if self.allows(path) { Class::Credential } else { least };
-            let field = match keys::kind_of(name).filter(|kind| kind.class() >= least_here) {
+            let mut shown_name = scan::replace(name, least).into_owned();
+            // By the name as it is shown, too: what is redacted again must come out the same.
+            let kind = keys::kind_of(name).or_else(|| keys::kind_of(&shown_name));
+            let field = match kind.filter(|kind| kind.class() >= least_here) {
                 Some(kind) => marked(field, kind),
                 None => self.walk(field, path, least_here),
             };
             path.pop();
-            let mut name = scan::replace(name, least).into_owned();
-            while shown.contains_key(&name) {
-                name.push('\'');
+            while shown.contains_key(&shown_name) {
+                shown_name.push('\'');
             }
-            shown.insert(name, field);
+            shown.insert(shown_name, field);
         }
         Value::Object(shown)
     }

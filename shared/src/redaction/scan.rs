@@ -41,8 +41,24 @@ pub(super) fn is_mark(text: &str) -> bool {
     text.starts_with(MARK) && text.ends_with(']') && !text[MARK.len()..text.len() - 1].contains(['[', ']'])
 }
 
-/// `text` with marks in the place of everything of `least` or worse.
+/// How often a text is looked over again after something was taken out of it. Nothing is known to need more than three.
+const PASSES_MAX: usize = 8;
+
+/// `text` with marks in the place of everything of `least` or worse. What was taken out may have hidden what stood beside it (eight
+/// digits beside ten others are no telephone number, alone they are), so it is looked over until nothing more is found.
 pub(super) fn replace(text: &str, least: Class) -> Cow<'_, str> {
+    let mut shown = replace_once(text, least);
+    for _ in 0..PASSES_MAX {
+        let Cow::Owned(before) = &shown else { break };
+        match replace_once(before, least) {
+            Cow::Borrowed(_) => break,
+            Cow::Owned(after) => shown = Cow::Owned(after),
+        }
+    }
+    shown
+}
+
+fn replace_once(text: &str, least: Class) -> Cow<'_, str> {
     let mut shown: Option<String> = None;
     let mut copied = 0;
     while let Some(found) = next(text, copied, least) {
@@ -73,14 +89,17 @@ pub(super) fn whole(text: &str, end: usize) -> &str {
     &text[..end]
 }
 
-/// The first of `least` or worse from the byte `at` on.
-fn next(text: &str, mut at: usize, least: Class) -> Option<Found> {
+/// The first of `least` or worse from the byte `from` on, where the last one ended.
+fn next(text: &str, from: usize, least: Class) -> Option<Found> {
+    let mut at = from;
     while at < text.len() {
         if let Some(mark) = mark_at(text, at) {
             at = mark;
             continue;
         }
-        if let Some(found) = starts_word(text, at).then(|| found(text, at, least)).flatten() {
+        // Where something was taken out, a word ends: what is glued to a number may be the next number.
+        let word = can_start_word(text, at) && (at == from || !is_within_word(text, at));
+        if let Some(found) = word.then(|| found(text, at, least)).flatten() {
             return Some(found);
         }
         at += text[at..].chars().next().map_or(1, char::len_utf8);
@@ -104,12 +123,15 @@ fn mark_at(text: &str, at: usize) -> Option<usize> {
     rest.find(']').map(|end| at + MARK.len() + end + 1)
 }
 
-/// Whether a word, a number or a sign starts at `at`.
-fn starts_word(text: &str, at: usize) -> bool {
-    let Some(here) = text[at..].chars().next() else { return false };
-    let before = text[..at].chars().next_back();
-    (here.is_alphanumeric() || matches!(here, '+' | '(' | '-' | ':' | '_'))
-        && !before.is_some_and(|before| before.is_alphanumeric() || before == '_')
+/// Whether a word, a number or a sign can start with what is at `at`.
+fn can_start_word(text: &str, at: usize) -> bool {
+    let here = text[at..].chars().next();
+    here.is_some_and(|here| here.is_alphanumeric() || matches!(here, '+' | '(' | '-' | ':' | '_'))
+}
+
+/// Whether a word goes on at `at`.
+fn is_within_word(text: &str, at: usize) -> bool {
+    text[..at].chars().next_back().is_some_and(|before| before.is_alphanumeric() || before == '_')
 }
 
 /// `password=hunter2`, `"api_key": "abc"`, `pin: 1234` in running text; `"lastName":"Hopper"` where JSON is part of a text.
@@ -120,7 +142,13 @@ fn key_and_value(text: &str, at: usize) -> Option<Found> {
     let rest = text[at + length..].trim_start_matches(['"', '\'', '\\']).trim_start();
     let value = rest.strip_prefix([':', '='])?.trim_start_matches(['"', '\'', '\\', ' ']);
     let kind = keys::kind_of(name).filter(|_| !value.starts_with(MARK))?;
-    let value = after_scheme(value.trim_start_matches(['[', '"', '\'', '\\']));
+    // `"password":"","next":…`: there is nothing under it, and what follows is another key's.
+    let is_quoted_nothing =
+        text[..text.len() - value.len()].ends_with("\"\"") || text[..text.len() - value.len()].ends_with("\\\"");
+    if is_quoted_nothing && value.trim_start().starts_with([',', '}', ']', ')', ';', ':']) {
+        return None;
+    }
+    let value = after_scheme(opened(value));
     let from = text.len() - value.len();
     // It takes a line break to end a key.
     if value.starts_with(MARK) || value.starts_with('{') || text[at..from].contains('\n') {
@@ -138,6 +166,16 @@ fn key_and_value(text: &str, at: usize) -> Option<Found> {
     let digits = text[from..end].bytes().filter(u8::is_ascii_digit).count();
     let says = is_data || kind.class() == Class::Credential || digits >= PERSONAL_DIGITS_MIN;
     says.then_some(Found { from, end, kind })
+}
+
+/// What is in brackets and quotes; a mark keeps its own bracket.
+fn opened(mut value: &str) -> &str {
+    while !value.starts_with(MARK)
+        && let Some(rest) = value.strip_prefix(['[', '"', '\'', '\\'])
+    {
+        value = rest;
+    }
+    value
 }
 
 /// What follows `Bearer`, `Basic` and their like.

@@ -11,7 +11,7 @@ use super::{
     request::RunRequest,
 };
 use crate::{
-    agent::{redaction::Redaction, tool::Effect},
+    agent::{model::Usage, redaction::Redaction, tool::Effect},
     approval::ApprovalRequest,
     clock::Timestamp,
     ids::{ApprovalId, CallId, ToolName, TraceId},
@@ -108,6 +108,15 @@ pub struct Totals {
     pub tokens: u64,
     /// Millionths of a US dollar.
     pub cost_micro_usd: u64,
+}
+
+impl Totals {
+    /// With what one answer of a model took. As much as can be counted: a provider's number must not start the count again.
+    pub fn spent(&mut self, usage: &Usage) {
+        let tokens = usage.input_tokens.saturating_add(usage.output_tokens);
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.cost_micro_usd = self.cost_micro_usd.saturating_add(usage.cost_micro_usd);
+    }
 }
 
 /// A planned call and what has become of it.
@@ -314,8 +323,7 @@ impl RunState {
                     self.prompt_version = Some(prompt_version.clone());
                 }
                 self.totals.steps += 1;
-                self.totals.tokens += usage.input_tokens + usage.output_tokens;
-                self.totals.cost_micro_usd += usage.cost_micro_usd;
+                self.totals.spent(usage);
                 self.planned(plan, at)
             }
             Event::PolicyDecided { call, decision, .. } => self.judged(*call, decision, at),

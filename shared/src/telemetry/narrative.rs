@@ -166,8 +166,7 @@ impl Narrative {
         match event {
             Event::Planned { plan, usage, .. } => {
                 self.totals.steps += 1;
-                self.totals.tokens += usage.input_tokens + usage.output_tokens;
-                self.totals.cost_micro_usd += usage.cost_micro_usd;
+                self.totals.spent(usage);
                 if let Plan::Call { calls } = plan {
                     self.calls.extend(calls.iter().map(|call| {
                         let (tool, arguments, rule) =

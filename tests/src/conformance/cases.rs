@@ -1,10 +1,14 @@
 //! Every case by name, so that each is a test of its own on every implementation.
 
-/// Tests of every case about stores; `$stores` is an async function that makes empty ones.
+/// Tests of every case about stores; `$stores` is an async function that makes empty ones. With another macro's name before it,
+/// that macro gets the cases.
 #[macro_export]
 macro_rules! store_cases {
     ($stores:path) => {
-        $crate::case_tests! { $stores;
+        $crate::store_cases! { case_tests $stores }
+    };
+    ($with:ident $stores:path) => {
+        $crate::$with! { $stores;
             accepting {
                 a_new_run_is_ready_now_and_due_after_the_rescue_time
                 the_same_request_again_is_the_same_run
@@ -197,11 +201,14 @@ macro_rules! store_cases {
     };
 }
 
-/// Tests of every case about queues; `$queues` is an async function that makes empty ones.
+/// Tests of every case about queues; `$queues` is an async function that makes empty ones. As in `store_cases` otherwise.
 #[macro_export]
 macro_rules! queue_cases {
     ($queues:path) => {
-        $crate::case_tests! { $queues;
+        $crate::queue_cases! { case_tests $queues }
+    };
+    ($with:ident $queues:path) => {
+        $crate::$with! { $queues;
             queues {
                 a_message_that_is_sent_arrives_once
                 a_batch_of_wake_ups_arrives
@@ -219,11 +226,15 @@ macro_rules! queue_cases {
     };
 }
 
-/// Tests of every case about secrets; `$secrets` is an async function that makes a store with the one that the cases know.
+/// Tests of every case about secrets; `$secrets` is an async function that makes a store with the one that the cases know. As in
+/// `store_cases` otherwise.
 #[macro_export]
 macro_rules! secret_cases {
     ($secrets:path) => {
-        $crate::case_tests! { $secrets;
+        $crate::secret_cases! { case_tests $secrets }
+    };
+    ($with:ident $secrets:path) => {
+        $crate::$with! { $secrets;
             secrets {
                 a_secret_is_had_by_its_name
                 a_secret_that_is_not_there_is_missing
@@ -243,5 +254,16 @@ macro_rules! case_tests {
                 windlass_tests::conformance::$module::$case(&subject.ports).await;
             })+
         })+
+    };
+}
+
+/// The cases as data: a `Vec` of [`Case`](crate::conformance::Case) over ports of type `$ports`.
+#[macro_export]
+macro_rules! case_list {
+    ($ports:path; $($module:ident { $($case:ident)+ })+) => {
+        vec![$($($crate::conformance::Case::<$ports> {
+            name: concat!(stringify!($module), "::", stringify!($case)),
+            run: |ports| Box::pin($crate::conformance::$module::$case(ports)),
+        },)+)+]
     };
 }

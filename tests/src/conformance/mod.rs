@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use windlass::{
     agent::answers::KeptAnswers,
@@ -47,6 +48,14 @@ pub mod queues;
 pub mod repeating;
 pub mod retaining;
 pub mod secrets;
+
+/// A case as data.
+pub struct Case<P> {
+    /// Its module and its sentence.
+    pub name: &'static str,
+    /// What it does; it panics when it does not hold.
+    pub run: for<'a> fn(&'a P) -> LocalBoxFuture<'a, ()>,
+}
 
 /// When every case begins. Later than any real clock, so that no store's own time to live sweeps what a case has written.
 pub const BEGINNING: Timestamp = Timestamp::from_millis(2_208_988_800_000);

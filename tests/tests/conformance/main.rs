@@ -24,6 +24,9 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(BEGINNING))
 }
 
+mod elsewhere;
+mod frozen;
 mod in_memory;
 mod layout;
 mod on_aws;
+mod powertools;

@@ -1,4 +1,4 @@
-//! Over the local stack.
+//! Over the local stack, and what any implementation of AWS's APIs is asked with.
 
 use super::*;
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
@@ -10,7 +10,10 @@ use windlass::{
 };
 use windlass_local::{QueueSpec, Redrive, SecretSpec, Stack, StackSpec, TableSpec};
 
-struct Plants(aws_sdk_dynamodb::Client);
+struct Plants {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+}
 
 #[async_trait::async_trait]
 impl Planting for Plants {
@@ -20,9 +23,9 @@ impl Planting for Plants {
             Body::Deflated(bytes) => ("z", AttributeValue::B(Blob::new(bytes))),
         };
         let put = self
-            .0
+            .client
             .put_item()
-            .table_name("test-runs")
+            .table_name(&self.table)
             .item("pk", AttributeValue::S(run.to_string()))
             .item("sk", AttributeValue::S(format!("entry#{seq:08}")))
             .item("v", AttributeValue::N(stored.version.to_string()))
@@ -37,37 +40,37 @@ pub async fn start(spec: StackSpec) -> (Stack, Clients) {
     (stack, clients)
 }
 
+/// The adapters over the tables of this prefix.
+pub fn stores_at(clients: &Clients, prefix: &str) -> Stores {
+    let name = |table: &str| format!("{prefix}-{table}");
+    let [runs, idempotency, controls, memory] = ["runs", "idempotency", "controls", "memory"].map(name);
+    let (client, clock) = (clients.dynamodb(), clock());
+    let journal = Arc::new(aws::Runs::new(client.clone(), &runs, &idempotency, clock.clone()));
+    Stores {
+        journal: journal.clone(),
+        leases: journal.clone(),
+        heads: journal.clone(),
+        requests: journal,
+        buckets: [0, 1].map(|_| Arc::new(aws::RateBuckets::new(client.clone(), &controls)) as Arc<dyn Buckets>),
+        retention: Arc::new(aws::ExpiredItems::new(client.clone(), &runs, &idempotency, &[&controls, &memory])),
+        records: Arc::new(aws::Records::new(client.clone(), &idempotency)),
+        jobs: Arc::new(aws::Jobs::new(client.clone(), &controls)),
+        answers: Arc::new(aws::AnswerTable::new(client.clone(), &memory)),
+        plans: Arc::new(aws::Plans::new(client.clone(), &controls, clock.clone())),
+        controls: Arc::new(aws::LiveControls::new(client.clone(), &controls)),
+        prompts: Arc::new(aws::PromptVersions::new(client.clone(), &controls)),
+        budgets: Arc::new(aws::Accounts::new(client.clone(), &controls)),
+        planting: Arc::new(Plants { client, table: runs }),
+        random: SeededRandom::new(1),
+        clock,
+    }
+}
+
 pub async fn stores() -> Subject<Stores, Stack> {
     let table = |table: aws::tables::Table| TableSpec { create: table.create, ttl_attribute: table.ttl_attribute };
     let tables = aws::tables::all("test").into_iter().map(table).collect();
     let (stack, clients) = start(StackSpec { tables, ..StackSpec::empty("test") }).await;
-    let client = clients.dynamodb();
-    let clock = clock();
-    let runs = Arc::new(aws::Runs::new(client.clone(), "test-runs", "test-idempotency", clock.clone()));
-    let ports = Stores {
-        journal: runs.clone(),
-        leases: runs.clone(),
-        heads: runs.clone(),
-        retention: Arc::new(aws::ExpiredItems::new(
-            client.clone(),
-            "test-runs",
-            "test-idempotency",
-            &["test-controls", "test-memory"],
-        )),
-        records: Arc::new(aws::Records::new(client.clone(), "test-idempotency")),
-        jobs: Arc::new(aws::Jobs::new(client.clone(), "test-controls")),
-        answers: Arc::new(aws::AnswerTable::new(client.clone(), "test-memory")),
-        plans: Arc::new(aws::Plans::new(client.clone(), "test-controls", clock.clone())),
-        controls: Arc::new(aws::LiveControls::new(client.clone(), "test-controls")),
-        prompts: Arc::new(aws::PromptVersions::new(client.clone(), "test-controls")),
-        budgets: Arc::new(aws::Accounts::new(client.clone(), "test-controls")),
-        buckets: [0, 1].map(|_| Arc::new(aws::RateBuckets::new(client.clone(), "test-controls")) as Arc<dyn Buckets>),
-        requests: runs.clone(),
-        planting: Arc::new(Plants(client)),
-        random: SeededRandom::new(1),
-        clock,
-    };
-    Subject { ports, keep: stack }
+    Subject { ports: stores_at(&clients, "test"), keep: stack }
 }
 
 struct Consumes {
@@ -98,6 +101,15 @@ impl Consumer for Consumes {
     }
 }
 
+/// The adapters over the queues at these URLs.
+pub fn queues_at(clients: &Clients, step: &str, dead: &str) -> Queues {
+    Queues {
+        wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), step)),
+        dead: Arc::new(aws::DeadLetterQueue::new(clients.sqs(), dead)),
+        consumer: Arc::new(Consumes { client: clients.sqs(), url: step.to_owned() }),
+    }
+}
+
 async fn queues() -> Subject<Queues, Stack> {
     let queue = |name: &str, redrive| QueueSpec {
         name: name.to_owned(),
@@ -109,12 +121,7 @@ async fn queues() -> Subject<Queues, Stack> {
     let redrive = Redrive { dead_letter_queue: "dead".to_owned(), receive_count_max: RECEIVES_MAX };
     let queues = vec![queue("dead", None), queue("step", Some(redrive))];
     let (stack, clients) = start(StackSpec { queues, ..StackSpec::empty("test") }).await;
-    let url = stack.queue_url("step");
-    let ports = Queues {
-        wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &url)),
-        dead: Arc::new(aws::DeadLetterQueue::new(clients.sqs(), &stack.queue_url("dead"))),
-        consumer: Arc::new(Consumes { client: clients.sqs(), url }),
-    };
+    let ports = queues_at(&clients, &stack.queue_url("step"), &stack.queue_url("dead"));
     Subject { ports, keep: stack }
 }
 

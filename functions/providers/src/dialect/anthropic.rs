@@ -90,8 +90,8 @@ fn end(body: &Value) -> Result<End, UnknownShape> {
 }
 
 fn tokens(usage: &Value) -> Option<Tokens> {
-    let cached: u64 =
-        ["cache_creation_input_tokens", "cache_read_input_tokens"].iter().filter_map(|name| usage[name].as_u64()).sum();
+    let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
+    let cached = cached.iter().filter_map(|name| usage[name].as_u64()).fold(0, u64::saturating_add);
     Some(Tokens {
         input: usage["input_tokens"].as_u64()?.saturating_add(cached),
         output: usage["output_tokens"].as_u64()?,

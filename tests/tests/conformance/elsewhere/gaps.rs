@@ -1,0 +1,52 @@
+//! What the emulators are known to do otherwise than AWS documents. A case that fails and is not here, or that holds although it is,
+//! fails the test.
+
+/// Whether a case holds in spite of its gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// It fails whenever it is tried.
+    Never,
+    /// It depends on which requests meet.
+    NotAlways,
+}
+
+impl Holds {
+    /// For the table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Holds::Never => "fails",
+            Holds::NotAlways => "may fail",
+        }
+    }
+}
+
+/// A case that does not hold on an emulator.
+#[derive(Debug, Clone, Copy)]
+pub struct Gap {
+    /// The case.
+    pub case: &'static str,
+    /// Whether it holds sometimes.
+    pub holds: Holds,
+    /// What the emulator does.
+    pub why: &'static str,
+}
+
+/// Moto looks at the condition and writes without a lock, in a thread for each request.
+const NOT_ATOMIC: &str = "a condition is looked at and the item written without a lock, in one thread per request";
+
+const fn not_atomic(case: &'static str) -> Gap {
+    Gap { case, holds: Holds::NotAlways, why: NOT_ATOMIC }
+}
+
+/// Of moto 5.2.5.
+pub const MOTO: &[Gap] = &[
+    not_atomic("accepting::of_many_at_once_under_one_key_one_is_created"),
+    not_atomic("appending::of_many_appends_for_one_place_one_is_written"),
+    not_atomic("claiming::of_many_claimants_one_wins"),
+    not_atomic("idempotency::of_many_who_begin_one_does_it"),
+    not_atomic("controls::of_many_who_change_one_version_one_does_and_only_it_is_audited"),
+    not_atomic("budgets::of_many_at_once_no_more_than_fit_are_reserved"),
+];
+
+/// Of MiniStack 1.5.33.
+pub const MINISTACK: &[Gap] = &[];
