@@ -94,7 +94,7 @@ pub fn approval_keys(input: &[u8]) -> Said {
             secret.split(|c: char| !c.is_ascii_alphanumeric()).find(|word| word.len() >= 16 && said.contains(word));
         assert_eq!(quoted, None, "a secret is quoted");
     }
-    read.map_or_else(|error| Said::refused(error), |_| Said::Taken(String::new()))
+    read.map_or_else(Said::refused, |_| Said::Taken(String::new()))
 }
 
 pub fn client_key_seeds() -> Vec<Vec<u8>> {
@@ -287,7 +287,7 @@ pub fn policy(input: &[u8]) -> Said {
             let _ = judge(policy, &question);
         }
     }
-    loaded.map_or_else(|error| Said::refused(error), |policy| Said::Taken(format!("{}", policy.rules().len().min(20))))
+    loaded.map_or_else(Said::refused, |policy| Said::Taken(format!("{}", policy.rules().len().min(20))))
 }
 
 pub fn command_line_seeds() -> Vec<Vec<u8>> {
