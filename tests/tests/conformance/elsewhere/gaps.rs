@@ -38,8 +38,16 @@ const fn not_atomic(case: &'static str) -> Gap {
     Gap { case, holds: Holds::NotAlways, why: NOT_ATOMIC }
 }
 
+/// Fair queues (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html>).
+const NOT_FAIR: Gap = Gap {
+    case: "queues::a_tenants_backlog_does_not_hold_up_another_tenants_message",
+    holds: Holds::Never,
+    why: "a standard queue takes no notice of message groups",
+};
+
 /// Of moto 5.2.5.
 pub const MOTO: &[Gap] = &[
+    NOT_FAIR,
     not_atomic("accepting::of_many_at_once_under_one_key_one_is_created"),
     not_atomic("appending::of_many_appends_for_one_place_one_is_written"),
     not_atomic("claiming::of_many_claimants_one_wins"),
@@ -49,4 +57,4 @@ pub const MOTO: &[Gap] = &[
 ];
 
 /// Of MiniStack 1.5.33.
-pub const MINISTACK: &[Gap] = &[];
+pub const MINISTACK: &[Gap] = &[NOT_FAIR];
