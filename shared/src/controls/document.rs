@@ -144,6 +144,7 @@ impl Document {
         match document.schema {
             0 => Err(unreadable("schema 0".to_owned())),
             schema if schema > SCHEMA => Err(unreadable(format!("schema {schema}; this release reads up to {SCHEMA}"))),
+            _ if !document.settings.can_be_typed() => Err(unreadable("it says what cannot be set".to_owned())),
             _ => Ok(document),
         }
     }

@@ -109,6 +109,13 @@ impl Settings {
         Ok(self)
     }
 
+    /// Whether typing its lines makes the same: a document can hold values that no setting takes.
+    pub(super) fn can_be_typed(&self) -> bool {
+        let typed = self.lines().into_iter().map(|(name, value)| format!("{name}={value}"));
+        let again = typed.into_iter().try_fold(Settings::default(), |settings, one| settings.set(&one));
+        again.is_ok_and(|again| again == *self)
+    }
+
     /// Every setting that is not as it is by default, as it would be typed.
     pub fn lines(&self) -> BTreeMap<String, String> {
         let mut lines = BTreeMap::new();
@@ -262,5 +269,17 @@ mod tests {
         let expected =
             [("model".to_owned(), Some("off".to_owned()), None), ("policy".to_owned(), None, Some("deny".to_owned()))];
         assert_eq!(diff, expected);
+    }
+
+    #[test]
+    fn a_stored_document_says_only_what_can_be_typed() {
+        let stored = |settings: &str| {
+            let text = format!(r#"{{"schema":1,"version":3,"change":null,"settings":{settings}}}"#);
+            crate::controls::Document::parse(&text).map(|document| document.settings.lines().len())
+        };
+        assert_eq!(stored(r#"{"flags":{"new":{"percent":25}},"routes":{"refund":{"prompt":1}}}"#), Ok(2));
+        for bad in [r#"{"flags":{"new":{"percent":125}}}"#, r#"{"routes":{"refund":{"prompt":0}}}"#] {
+            assert!(stored(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! text in its bytes. What makes a boundary say something that it has not said before is kept and changed further.
 //!
 //! ```text
-//! FUZZ_EXECUTIONS=1000000 FUZZ_SEED=7 cargo test --profile fuzz -p windlass-tests --test fuzz -- --nocapture
+//! FUZZ_EXECUTIONS=1000000 FUZZ_SEED=7 cargo test --profile proof -p windlass-tests --test fuzz -- --nocapture
 //! FUZZ_TARGET=journal …                 one boundary only
 //! ```
 //!

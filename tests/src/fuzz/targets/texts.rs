@@ -155,12 +155,13 @@ pub fn controls_seeds() -> Vec<Vec<u8>> {
     [Document::default(), document].iter().map(|one| serde_json::to_vec(one).expect("it has JSON")).collect()
 }
 
-/// What is read is written back as it was. (It can say what nobody can type, such as 125 % of tenants, which is all of them.)
+/// What is read is written back as it was, and can be typed.
 pub fn controls(input: &[u8]) -> Said {
     let read = Document::parse(&text(input));
     if let Ok(document) = &read {
         let written = serde_json::to_string(document).expect("it has JSON");
         assert_eq!(Document::parse(&written).as_ref().ok(), Some(document), "controls change when they are stored");
+        typed_again(&document.settings);
     }
     Said::of(&read)
 }
