@@ -1,6 +1,6 @@
 //! What is measured: the loop by itself on the store of a stack without functions, and the whole kit.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use step::refund_desk::{
@@ -142,8 +142,9 @@ impl Kit {
         let http = reqwest::Client::builder().no_proxy().timeout(STUCK_AFTER).build()?;
         let mut options = Options::new(binaries.to_owned());
         options.data = data.map(Path::to_owned);
-        options.env =
-            BTreeMap::from([("LOG_LEVEL".to_owned(), "warn".to_owned()), ("STEPS_MAX".to_owned(), "1000".to_owned())]);
+        let env =
+            [("LOG_LEVEL", "warn"), ("STEPS_MAX", "1000"), ("ACTOR_RATE_LIMIT", "off"), ("TENANT_RATE_LIMIT", "off")];
+        options.env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let (stack, address) = local::start(&options, &http).await?;
         let runs = runs(&address.aws);
         Ok(Kit { stack, address, runs, http })
