@@ -323,6 +323,7 @@ impl Turn<'_> {
         };
         info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "called");
         self.record(returned(id, attempt, outcome))?;
+        self.read_controls_before_asking();
         if spec.effect == Effect::Irreversible {
             // An outcome that nobody can find out again does not wait for the next write.
             self.flush().await?;

@@ -16,6 +16,7 @@ use crate::{
         policy::{Tightening, tightened},
         tool::{Effect, Tool},
     },
+    clock::Timestamp,
     controls::{
         AgentSwitch, Document,
         gate::{self, Act, Ask},
@@ -107,6 +108,11 @@ impl Turn<'_> {
             Some(known) if age < FRESH_FOR && self.state.held.is_none() => Ok(Arc::clone(known)),
             _ => self.controls_now().await,
         }
+    }
+
+    /// After an effect the model is not asked by what was read before it: else a run could have two effects after a switch was thrown.
+    pub(super) fn read_controls_before_asking(&mut self) {
+        self.controls_read_at = Timestamp::from_millis(0);
     }
 
     /// How far the policy is tightened, as this turn last read the controls.
