@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request,
-    RestrictedExpression, Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName, EntityUid, ParseErrors,
+    Request, RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use sha2::{Digest as _, Sha256};
 use windlass::{
@@ -16,8 +17,8 @@ use windlass::{
         tool::ToolSpec,
     },
     config::Environment,
-    ids::{Role, ToolName},
-    run::entry::Decision,
+    ids::{Actor, Role, Tenant, ToolName},
+    run::{entry::Decision, request::RunRequest},
 };
 
 use crate::{
@@ -47,10 +48,46 @@ pub struct CedarPolicy {
     rules: Rules,
     schema: Schema,
     shapes: BTreeMap<ToolName, Shape>,
+    types: Types,
+    askers: Mutex<HashMap<Asker, Arc<Entities>>>,
     terms: PolicyTerms,
     version: String,
     warnings: Vec<PolicyProblem>,
 }
+
+/// The types of a policy's entities. Cedar parses a type's name with its grammar, which takes longer than deciding does.
+struct Types {
+    action: EntityTypeName,
+    actor: EntityTypeName,
+    effect: EntityTypeName,
+    environment: EntityTypeName,
+    tenant: EntityTypeName,
+    tightening: EntityTypeName,
+}
+
+impl Types {
+    fn new() -> Result<Types, ParseErrors> {
+        Ok(Types {
+            action: "Action".parse()?,
+            actor: "Actor".parse()?,
+            effect: "Effect".parse()?,
+            environment: "Environment".parse()?,
+            tenant: "Tenant".parse()?,
+            tightening: "Tightening".parse()?,
+        })
+    }
+}
+
+/// Whose call is judged, and for which task. Cedar's picture of them is the same for every call of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Asker {
+    tenant: Tenant,
+    actor: Actor,
+    task: String,
+}
+
+/// How many askers are remembered: more than the runs of some batches, and less than a megabyte.
+const ASKERS_MAX: usize = 256;
 
 /// Why Cedar was not asked, or could not say.
 type Unjudged = String;
@@ -67,10 +104,12 @@ impl CedarPolicy {
     ) -> Result<CedarPolicy, PolicyErrors> {
         let rules = Rules::parse(texts)?;
         let shapes = schema::shapes(tools);
-        let schema = schema::schema(&shapes).map_err(|error| {
+        let of_tools = |error: &dyn std::fmt::Display| {
             let message = format!("the tools have no schema for policies: {error}");
             PolicyProblem { file: "tools".to_owned(), line: None, message }
-        })?;
+        };
+        let schema = schema::schema(&shapes).map_err(|error| of_tools(&error))?;
+        let types = Types::new().map_err(|error| of_tools(&error))?;
         let result = Validator::new(schema.clone()).validate(&rules.set, ValidationMode::Strict);
         let place = |id: &cedar_policy::PolicyId| rules.by_id.get(AsRef::<str>::as_ref(id));
         let at = |rule: Option<&Rule>| rule.map_or((0, None), |rule| (rule.text, rule.offset));
@@ -92,7 +131,16 @@ impl CedarPolicy {
                 texts[text].said(warning, offset)
             })
             .collect();
-        Ok(CedarPolicy { version: version(texts), rules, schema, shapes, terms, warnings })
+        Ok(CedarPolicy {
+            version: version(texts),
+            rules,
+            schema,
+            shapes,
+            types,
+            askers: Mutex::default(),
+            terms,
+            warnings,
+        })
     }
 
     /// What looks wrong with the text and is not an error.
@@ -107,25 +155,39 @@ impl CedarPolicy {
         rules.into_iter().map(|(id, _)| id.as_str()).collect()
     }
 
-    fn request(&self, question: &PolicyQuestion<'_>) -> Result<(Request, Entities), Unjudged> {
+    fn request(&self, question: &PolicyQuestion<'_>) -> Result<(Request, Arc<Entities>), Unjudged> {
         let shape = self.shapes.get(question.tool).ok_or_else(|| format!("no rule permits `{}`", question.tool))?;
         let arguments = shape.express(question.arguments).map_err(|unfit| unfit.to_string())?;
         let (asked, used) = (question.request, question.totals);
         let long = |number: u64| RestrictedExpression::new_long(i64::try_from(number).unwrap_or(i64::MAX));
-        let word = |of: &str, name: &str| uid(of, name).map(RestrictedExpression::new_entity_uid);
+        let types = &self.types;
+        let word = |of: &EntityTypeName, name: &str| RestrictedExpression::new_entity_uid(uid(of, name));
         let context = Context::from_pairs([
             ("arguments".to_owned(), arguments),
             ("server".to_owned(), RestrictedExpression::new_string(server_of(question.tool).to_owned())),
-            ("effect".to_owned(), word("Effect", schema::effect_name(question.effect))?),
-            ("environment".to_owned(), word("Environment", self.terms.environment.name())?),
-            ("tightening".to_owned(), word("Tightening", question.tightening.name())?),
+            ("effect".to_owned(), word(&types.effect, schema::effect_name(question.effect))),
+            ("environment".to_owned(), word(&types.environment, self.terms.environment.name())),
+            ("tightening".to_owned(), word(&types.tightening, question.tightening.name())),
             ("steps".to_owned(), long(used.steps.into())),
             ("tokens".to_owned(), long(used.tokens)),
             ("cost_micro_usd".to_owned(), long(used.cost_micro_usd)),
         ]);
         let context = context.map_err(|error| format!("the arguments cannot be judged: {error}"))?;
-        let tenant = uid("Tenant", asked.tenant.as_str())?;
-        let actor = uid("Actor", &format!("{}{OF_TENANT}{}", asked.tenant, asked.actor))?;
+        let tenant = uid(&types.tenant, asked.tenant.as_str());
+        let actor = uid(&types.actor, &format!("{}{OF_TENANT}{}", asked.tenant, asked.actor));
+        let entities = self.entities(asked, &tenant, &actor)?;
+        let action = uid(&types.action, question.tool.as_str());
+        let request = Request::new(actor, action, tenant, context, Some(&self.schema));
+        Ok((request.map_err(|error| format!("the call cannot be judged: {error}"))?, entities))
+    }
+
+    /// Who asks, as Cedar knows them: remembered, since building and checking them takes as long as deciding.
+    fn entities(&self, asked: &RunRequest, tenant: &EntityUid, actor: &EntityUid) -> Result<Arc<Entities>, Unjudged> {
+        let asker = Asker { tenant: asked.tenant.clone(), actor: asked.actor.clone(), task: asked.task.to_string() };
+        let mut askers = self.askers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = askers.get(&asker) {
+            return Ok(Arc::clone(known));
+        }
         let attributes = HashMap::from([
             ("tenant".to_owned(), RestrictedExpression::new_entity_uid(tenant.clone())),
             ("name".to_owned(), RestrictedExpression::new_string(asked.actor.to_string())),
@@ -134,9 +196,12 @@ impl CedarPolicy {
         let parents = HashSet::from([tenant.clone()]);
         let known = Entity::new(actor.clone(), attributes, parents).map_err(|error| error.to_string())?;
         let entities = Entities::from_entities([known], Some(&self.schema)).map_err(|error| error.to_string())?;
-        let action = uid("Action", question.tool.as_str())?;
-        let request = Request::new(actor, action, tenant, context, Some(&self.schema));
-        Ok((request.map_err(|error| format!("the call cannot be judged: {error}"))?, entities))
+        let entities = Arc::new(entities);
+        if askers.len() >= ASKERS_MAX {
+            askers.clear();
+        }
+        askers.insert(asker, Arc::clone(&entities));
+        Ok(entities)
     }
 
     /// The rules that decided, as they stand in the text.
@@ -203,9 +268,8 @@ impl Policy for CedarPolicy {
     }
 }
 
-fn uid(of: &str, name: &str) -> Result<EntityUid, Unjudged> {
-    let of: EntityTypeName = of.parse().map_err(|error| format!("`{of}` is not a type: {error}"))?;
-    Ok(EntityUid::from_type_name_and_id(of, EntityId::new(name)))
+fn uid(of: &EntityTypeName, name: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(of.clone(), EntityId::new(name))
 }
 
 /// The first 12 hexadecimal digits of SHA-256 over the texts: equal for equal rules, wherever they came from.

@@ -153,9 +153,10 @@ async fn copy(mut from: impl AsyncRead + Unpin, sink: Sink, last_lines: LastLine
         if whole > 0 {
             sink.write(&pending[..whole]);
             for line in pending[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                last_lines.push(&String::from_utf8_lossy(line));
+                let line = String::from_utf8_lossy(line);
+                last_lines.push(&line);
                 if let Some(metrics) = &metrics {
-                    metrics.read(line);
+                    metrics.read(&line);
                 }
             }
             pending.drain(..whole);

@@ -81,6 +81,23 @@ fn check(text: &str, pointer: &str, places_max: usize, found: &mut Found) {
 
 /// `text` in lower case, runs of white space as one space, without zero-width and control characters.
 fn plain(text: &str) -> String {
+    if text.is_ascii() { plain_ascii(text) } else { plain_unicode(text) }
+}
+
+fn plain_ascii(text: &str) -> String {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut after_space = false;
+    for byte in text.bytes() {
+        let is_space = byte <= b' ' || byte == 0x7f;
+        if !(is_space && after_space) {
+            plain.push(if is_space { b' ' } else { byte.to_ascii_lowercase() });
+        }
+        after_space = is_space;
+    }
+    String::from_utf8(plain).unwrap_or_default()
+}
+
+fn plain_unicode(text: &str) -> String {
     let unseen = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ad}' | '\u{202a}'..='\u{202e}');
     let mut plain = String::with_capacity(text.len());
     for c in text.chars().filter(|c| !unseen(*c)) {
@@ -112,6 +129,14 @@ mod tests {
                 Err(InvalidRequest::PromptInjectionSuspected { pointer: found, .. }) => assert_eq!(found, pointer),
                 other => panic!("{payload} gave {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn ascii_is_made_plain_as_any_other_text_is() {
+        let ascii: String = (0..=0x7f_u8).map(char::from).collect();
+        for text in ["", " ", "a", "A\t\r\n b", "  A  B ", "\u{7f}x\u{0}\u{1f} Y", ascii.as_str()] {
+            assert_eq!(plain_ascii(text), plain_unicode(text), "{text:?}");
         }
     }
 

@@ -23,8 +23,9 @@
 //! Every metric has the dimensions `Environment` and `Release`, once alone and once with `Outcome`. A tenant, an actor or a run is
 //! never a dimension: each combination is a metric that is paid for.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
 use super::event::{Body, TelemetryEvent};
 use crate::{clock::Timestamp, ids::Release};
@@ -189,23 +190,61 @@ impl Metrics {
 
     /// Its line.
     pub fn line(&self) -> String {
-        let mut dimensions = vec![json!(["Environment", "Release"])];
-        let mut root = Map::new();
-        root.insert("Environment".to_owned(), json!(self.environment));
-        root.insert("Release".to_owned(), json!(self.release));
-        if let Some(outcome) = &self.outcome {
-            dimensions.push(json!(["Environment", "Release", "Outcome"]));
-            root.insert("Outcome".to_owned(), json!(outcome));
-        }
-        if let Some(model) = &self.model {
-            root.insert("Model".to_owned(), json!(model));
-        }
-        let defined = self.metrics.iter().map(|metric| json!({ "Name": metric.name, "Unit": metric.unit }));
-        let directive = json!({
-            "Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": defined.collect::<Vec<Value>>(),
-        });
-        root.insert("_aws".to_owned(), json!({ "Timestamp": self.at.as_millis(), "CloudWatchMetrics": [directive] }));
-        root.extend(self.metrics.iter().map(|metric| (metric.name.to_owned(), json!(metric.value))));
-        Value::Object(root).to_string()
+        const ALONE: &[&str] = &["Environment", "Release"];
+        const WITH_OUTCOME: &[&str] = &["Environment", "Release", "Outcome"];
+        let dimensions = if self.outcome.is_some() { &[ALONE, WITH_OUTCOME][..] } else { &[ALONE][..] };
+        let metrics = self.metrics.iter().map(|metric| Definition { name: metric.name, unit: metric.unit }).collect();
+        let line = Line {
+            environment: &self.environment,
+            release: &self.release,
+            outcome: self.outcome.as_deref(),
+            model: self.model.as_deref(),
+            aws: Metadata {
+                timestamp: self.at.as_millis(),
+                directives: [Directive { namespace: NAMESPACE, dimensions, metrics }],
+            },
+            values: self.metrics.iter().map(|metric| (metric.name, metric.value)).collect(),
+        };
+        // Texts and numbers: nothing that JSON cannot hold.
+        serde_json::to_string(&line).unwrap_or_default()
     }
+}
+
+/// A line of the format.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line<'a> {
+    environment: &'a str,
+    release: &'a Release,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    #[serde(rename = "_aws")]
+    aws: Metadata<'a>,
+    #[serde(flatten)]
+    values: BTreeMap<&'static str, f64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata<'a> {
+    timestamp: i64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: [Directive<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'static str,
+    dimensions: &'a [&'static [&'static str]],
+    metrics: Vec<Definition>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition {
+    name: &'static str,
+    unit: Unit,
 }

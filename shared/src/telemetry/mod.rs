@@ -26,8 +26,8 @@ pub use trace_context::{SpanId, TraceContext};
 
 /// Where lines go. Telling never fails a run: what cannot be written is lost.
 pub trait Telemetry: Send + Sync {
-    /// Writes one line; it has no line break.
-    fn line(&self, line: &str);
+    /// Writes lines that belong together; none has a line break in it.
+    fn lines(&self, lines: &[String]);
 }
 
 /// Lines on standard output.
@@ -35,9 +35,10 @@ pub trait Telemetry: Send + Sync {
 pub struct StandardOutput;
 
 impl Telemetry for StandardOutput {
-    fn line(&self, line: &str) {
-        // One write, so that lines of several threads do not mix.
-        let whole = format!("{line}\n");
+    fn lines(&self, lines: &[String]) {
+        // One write, so that lines of several threads do not mix, and a step does not wait for the system once a line.
+        let mut whole = lines.join("\n");
+        whole.push('\n');
         let _ = std::io::stdout().lock().write_all(whole.as_bytes());
     }
 }
@@ -54,8 +55,8 @@ impl Collected {
 }
 
 impl Telemetry for Collected {
-    fn line(&self, line: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+    fn lines(&self, lines: &[String]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(lines);
     }
 }
 

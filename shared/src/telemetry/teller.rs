@@ -90,7 +90,7 @@ impl Teller {
     /// Tells what came of a request to a model, or of its circuit breaker, as metrics alone: no entry holds it.
     pub fn model_news(&self, model: &str, news: ModelNews, at: Timestamp) {
         let metrics = Metrics::of_model(model, news, at, self.narrator.environment, &self.release);
-        self.telemetry.line(&metrics.line());
+        self.telemetry.lines(&[metrics.line()]);
     }
 
     /// Notes how long something took, to be told with its entry.
@@ -103,11 +103,11 @@ impl Teller {
     }
 
     fn tell(&self, events: &[TelemetryEvent]) {
-        for event in events {
-            self.telemetry.line(&event.line());
-            if let Some(metrics) = Metrics::of(event) {
-                self.telemetry.line(&metrics.line());
-            }
+        let lines =
+            events.iter().flat_map(|event| [Some(event.line()), Metrics::of(event).map(|metrics| metrics.line())]);
+        let lines: Vec<String> = lines.flatten().collect();
+        if !lines.is_empty() {
+            self.telemetry.lines(&lines);
         }
     }
 
@@ -234,7 +234,7 @@ impl Leases for Told<dyn Leases> {
         // The claim itself is the first strike; more than one means that the last claim came to nothing.
         if matches!(&claim, Claim::Won(head, _) if head.strikes > 1) {
             let strike = Metrics::strike(now, self.teller.narrator.environment, &self.teller.release);
-            self.teller.telemetry.line(&strike.line());
+            self.teller.telemetry.lines(&[strike.line()]);
         }
         Ok(claim)
     }

@@ -1,6 +1,6 @@
 //! The tools of the sample agent.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -207,7 +207,8 @@ fn prose(seed: u32, bytes: usize) -> String {
     while text.len() < bytes {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         text.push_str(WORDS[(state >> 59) as usize]);
-        text.push_str(&format!(" {} ", (state >> 40) & 0xfff));
+        // Writing to a text does not fail.
+        let _ = write!(text, " {} ", (state >> 40) & 0xfff);
     }
     text.truncate(bytes);
     text

@@ -48,11 +48,11 @@ impl EmbeddedMetrics {
     }
 
     /// Adds the metrics of a line; most lines have none. A line that breaks the specification is ignored, as CloudWatch ignores it.
-    pub(crate) fn read(&self, line: &[u8]) {
-        if !line.starts_with(b"{") || !contains(line, b"\"_aws\"") {
+    pub(crate) fn read(&self, line: &str) {
+        if !line.starts_with('{') || !line.contains("\"_aws\"") {
             return;
         }
-        let Ok(root) = serde_json::from_slice::<Map<String, Value>>(line) else { return };
+        let Ok(root) = serde_json::from_str::<Map<String, Value>>(line) else { return };
         let Some(Ok(metadata)) = root.get("_aws").map(Metadata::deserialize) else { return };
         for directive in &metadata.directives {
             self.add(directive, &root, Duration::from_millis(metadata.timestamp_ms));
@@ -70,10 +70,6 @@ impl EmbeddedMetrics {
             }
         }
     }
-}
-
-fn contains(line: &[u8], part: &[u8]) -> bool {
-    line.windows(part.len()).any(|window| window == part)
 }
 
 fn values(value: &Value) -> Option<Distribution> {
@@ -109,7 +105,7 @@ mod tests {
         (Arc::clone(&metrics), EmbeddedMetrics::new(metrics))
     }
 
-    fn line(extra: Value) -> Vec<u8> {
+    fn line(extra: Value) -> String {
         let directive = json!({
             "Namespace": "Kit", "Dimensions": [["Release"], ["Release", "Outcome"]],
             "Metrics": [{ "Name": "Runs", "Unit": "Count" }, { "Name": "Missing" }, { "Name": "Took" }],
@@ -121,7 +117,7 @@ mod tests {
         if let (Value::Object(root), Value::Object(extra)) = (&mut root, extra) {
             root.extend(extra);
         }
-        root.to_string().into_bytes()
+        root.to_string()
     }
 
     #[test]
@@ -146,10 +142,10 @@ mod tests {
     fn what_is_not_of_the_format_is_ignored() {
         let (metrics, lines) = metrics();
         for line in [
-            b"hello".to_vec(),
-            b"{\"_aws\"".to_vec(),
-            b"{\"_aws\":1}".to_vec(),
-            b"{\"_aws\":{\"Timestamp\":\"now\",\"CloudWatchMetrics\":[]}}".to_vec(),
+            "hello".to_owned(),
+            "{\"_aws\"".to_owned(),
+            "{\"_aws\":1}".to_owned(),
+            "{\"_aws\":{\"Timestamp\":\"now\",\"CloudWatchMetrics\":[]}}".to_owned(),
             line(json!({ "Runs": "many", "Took": ["a"] })),
             line(json!({ "Release": 7 })),
         ] {

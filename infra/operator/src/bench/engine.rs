@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use windlass::aws::clients::Clients;
+use aws_sdk_dynamodb::{Client, primitives::Blob, types::AttributeValue};
+use futures::{TryStreamExt as _, stream};
+use windlass::{aws::clients::Clients, ids::RunId, run::advance::Engine};
 
 use super::{
     BenchError, Size,
@@ -13,6 +14,7 @@ use super::{
     usage::processor_time,
 };
 
+const TABLE: &str = "windlass-runs";
 const STEPS: usize = 100;
 const RUNS: usize = 64;
 
@@ -22,16 +24,22 @@ struct Took {
     processor: Duration,
 }
 
-/// Works on a thread of its own, as a function's process does, so that its processor time is told from the store's.
-fn apart<F>(work: impl FnOnce() -> F + Send + 'static) -> Result<Took, BenchError>
+/// Works on a thread of its own, as a function's process does, so that its processor time is told from the store's. What it
+/// prepares is not measured.
+fn apart<P, F, G>(
+    prepare: impl FnOnce() -> F + Send + 'static,
+    work: impl FnOnce(P) -> G + Send + 'static,
+) -> Result<Took, BenchError>
 where
-    F: Future<Output = Result<(), BenchError>>,
+    F: Future<Output = Result<P, BenchError>>,
+    G: Future<Output = Result<(), BenchError>>,
 {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
+            let prepared = prepare().await?;
             let (began, before) = (Instant::now(), processor_time("thread-self"));
-            work().await?;
+            work(prepared).await?;
             Ok(Took { span: began.elapsed(), processor: processor_time("thread-self").saturating_sub(before) })
         })
     });
@@ -46,8 +54,12 @@ pub(super) async fn measure(size: Size) -> Result<Vec<Figure>, BenchError> {
         let (of_engine, of_raw) = {
             let (aws, aws_raw) = (aws.clone(), aws.clone());
             tokio::task::spawn_blocking(move || -> Result<(Took, Took), BenchError> {
-                let raw = apart(move || raw_writes(aws_raw, at_once, runs * STEPS))?;
-                Ok((apart(move || advances(aws, at_once, runs))?, raw))
+                let raw = apart(
+                    move || async move { raw_client(&aws_raw).await },
+                    move |client| raw_writes(client, at_once, runs * STEPS),
+                )?;
+                let engine = apart(move || taken_on(aws, at_once, runs), move |ready| advances(ready, at_once))?;
+                Ok((engine, raw))
             })
             .await
             .map_err(unexpected)??
@@ -70,28 +82,35 @@ pub(super) async fn measure(size: Size) -> Result<Vec<Figure>, BenchError> {
     Ok(figures)
 }
 
-/// Taking the runs on is not measured; they are advanced side by side.
-async fn advances(aws: String, at_once: usize, runs: usize) -> Result<(), BenchError> {
+/// The loop, and runs for it.
+async fn taken_on(aws: String, at_once: usize, runs: usize) -> Result<(Engine, Vec<RunId>), BenchError> {
     let engine = engine(&aws)?;
-    let keys = (0..runs).map(|number| format!("engine-{at_once}-{number}"));
-    let taken_on = stream::iter(keys).then(|key| {
-        let engine = &engine;
-        async move { take_on(engine, &key, STEPS).await }
-    });
-    let taken_on: Vec<_> = taken_on.try_collect().await?;
-    stream::iter(taken_on.into_iter().map(Ok)).try_for_each_concurrent(at_once, |run| advance(&engine, run)).await
+    let mut taken_on = Vec::with_capacity(runs);
+    for number in 0..runs {
+        taken_on.push(take_on(&engine, &format!("engine-{at_once}-{number}"), STEPS).await?);
+    }
+    Ok((engine, taken_on))
 }
 
-async fn raw_writes(aws: String, at_once: usize, writes: usize) -> Result<(), BenchError> {
-    use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
-    let client = Clients::at(&aws).dynamodb();
+async fn advances((engine, runs): (Engine, Vec<RunId>), at_once: usize) -> Result<(), BenchError> {
+    stream::iter(runs.into_iter().map(Ok)).try_for_each_concurrent(at_once, |run| advance(&engine, run)).await
+}
+
+/// A client that has connected.
+async fn raw_client(aws: &str) -> Result<Client, BenchError> {
+    let client = Clients::at(aws).dynamodb();
+    client.describe_table().table_name(TABLE).send().await.map_err(unexpected)?;
+    Ok(client)
+}
+
+async fn raw_writes(client: Client, at_once: usize, writes: usize) -> Result<(), BenchError> {
     let body = AttributeValue::B(Blob::new(vec![7; STEP_BYTES as usize]));
     let write = |number: usize| {
         let (client, body) = (client.clone(), body.clone());
         async move {
             let put = client
                 .put_item()
-                .table_name("windlass-runs")
+                .table_name(TABLE)
                 .item("pk", AttributeValue::S(format!("raw-{at_once}-{}", number / STEPS)))
                 .item("sk", AttributeValue::S(format!("e#{:06}", number % STEPS)))
                 .item("body", body)

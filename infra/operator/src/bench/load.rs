@@ -87,7 +87,7 @@ async fn at(kit: &Kit, place: &str, at_once: usize, size: Size) -> Result<Vec<Fi
 async fn one(kit: &Kit, key: String) -> Result<Duration, BenchError> {
     let began = Instant::now();
     let run = kit.submit_steps(&key, STEPS, false).await?;
-    kit.until(run, HeadStatus::is_over).await?;
+    kit.ends.of_run(run).await?;
     Ok(began.elapsed())
 }
 
@@ -119,7 +119,7 @@ pub(super) async fn approvals(binaries: &Path, size: Size) -> Result<Vec<Figure>
             let body = json!({ "decision": "approved", "token": token });
             let began = Instant::now();
             kit.send(&format!("/approvals/{id}"), approver, "", &body, false).await?;
-            kit.until(run, HeadStatus::is_over).await?;
+            kit.ends.of_run(run).await?;
             Ok::<Duration, BenchError>(began.elapsed())
         }
     });
@@ -158,7 +158,7 @@ pub(super) async fn recovery(binaries: &Path, size: Size) -> Result<Vec<Figure>,
         .map(|run| {
             let kit = &kit;
             async move {
-                kit.until(run, HeadStatus::is_over).await?;
+                kit.ends.of_run(run).await?;
                 Ok::<Duration, BenchError>(killed.elapsed())
             }
         })

@@ -11,6 +11,7 @@ use crate::{console::Console, failure::Failure, functions};
 
 mod batch;
 mod cold_start;
+mod ends;
 mod engine;
 mod figures;
 mod growth;

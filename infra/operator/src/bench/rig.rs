@@ -30,9 +30,13 @@ use windlass::{
         request::{RunRequest, Source},
     },
 };
-use windlass_local::Stack;
+use windlass_local::{Logs, Stack};
 
-use super::{BenchError, STUCK_AFTER, unexpected};
+use super::{
+    BenchError, STUCK_AFTER,
+    ends::{self, Ends},
+    unexpected,
+};
 use crate::{
     local::{self, Address},
     stack::{Options, kit},
@@ -132,6 +136,7 @@ pub(super) struct Kit {
     pub(super) stack: Stack,
     pub(super) address: Address,
     pub(super) runs: Runs,
+    pub(super) ends: Ends,
     http: reqwest::Client,
 }
 
@@ -142,12 +147,15 @@ impl Kit {
         let http = reqwest::Client::builder().no_proxy().timeout(STUCK_AFTER).build()?;
         let mut options = Options::new(binaries.to_owned());
         options.data = data.map(Path::to_owned);
+        let logs = ends::folder()?;
+        options.logs = Logs::Directory(logs.clone());
         let env =
             [("LOG_LEVEL", "warn"), ("STEPS_MAX", "1000"), ("ACTOR_RATE_LIMIT", "off"), ("TENANT_RATE_LIMIT", "off")];
         options.env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let (stack, address) = local::start(&options, &http).await?;
         let runs = runs(&address.aws);
-        Ok(Kit { stack, address, runs, http })
+        let ends = Ends::told_in(&logs)?;
+        Ok(Kit { stack, address, runs, ends, http })
     }
 
     pub(super) async fn send(
