@@ -1,21 +1,25 @@
 //! The journal of a run, its head, and the ports to both.
 //!
 //! The journal is the truth. The head is what is needed to find a run and to claim it; everything it says
-//! can be corrected from the journal.
+//! can be corrected from the journal, but for the first entry, which it may carry.
 
 use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
-    idempotency::{Key, PayloadHash},
+    controls::admit::Admitted,
     ids::{Actor, Release, RunId, Tenant},
     retry::Retry,
     run::{
-        entry::{Entry, Epoch, Event, Seq},
+        entry::{Entry, Epoch, Seq},
         state::IllegalEntry,
-        stored::{EntryTooLarge, Unreadable},
+        stored::{EntryTooLarge, Stored, Unreadable},
     },
 };
+
+mod accepting;
+
+pub use accepting::{Acceptance, HEAD_BYTES_MAX, NewRun, Opened, Recorded};
 
 /// The most entries one load returns: a run has at most a few per step, and steps are limited.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -55,6 +59,24 @@ pub struct Head {
     pub lease: Option<Lease>,
     /// When it may be deleted.
     pub expires: Timestamp,
+    /// The journal's first entry, where it is kept with the head: see [`HEAD_BYTES_MAX`]. An entry of its own in the first place then
+    /// counts for nothing.
+    pub first: Option<Stored>,
+    /// By which controls the run was let in, if its taker asked them.
+    pub admitted: Option<Admitted>,
+}
+
+impl Head {
+    /// The first entry of a run that was just claimed, where it is known to be the only one: nobody held the run before, and nobody
+    /// outside appended. Then the journal need not be loaded. One that cannot be read is left to whoever loads the journal.
+    pub(crate) fn only_entry(&self) -> Option<Entry> {
+        self.first.as_ref().filter(|_| self.is_fresh())?.decode().ok()
+    }
+
+    /// Whether whoever has claimed the run is the first who works on it.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.epoch == 1 && self.interjections == 0
+    }
 }
 
 /// Where a run stood when somebody last left it.
@@ -140,68 +162,6 @@ pub struct Lease {
     pub holder: String,
     /// Until when it holds.
     pub until: Timestamp,
-}
-
-/// Everything that taking on a run writes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewRun {
-    /// The run.
-    pub run: RunId,
-    /// Under which the client may repeat its request.
-    pub key: Key,
-    /// Of the request, so that the key is not reused for another.
-    pub payload_hash: PayloadHash,
-    /// Until when a repetition is recognised.
-    pub key_expires: Timestamp,
-    /// When the run's items may be deleted.
-    pub expires: Timestamp,
-    /// The first entry.
-    pub entry: Entry,
-}
-
-impl NewRun {
-    /// The head that is written with the run: ready now, due after [`RESCUE_AFTER`].
-    ///
-    /// # Errors
-    /// When the first entry is anything but one acceptance.
-    pub fn head(&self) -> Result<Head, JournalError> {
-        let [Event::Accepted(accepted)] = self.entry.events.as_slice() else {
-            return Err(JournalError::Refused { message: "a journal starts with one `accepted`".to_owned() });
-        };
-        let request = &accepted.request;
-        Ok(Head {
-            run: self.run,
-            tenant: request.tenant.clone(),
-            actor: request.actor.clone(),
-            task: request.task.to_string(),
-            release: self.entry.release.clone(),
-            created: self.entry.at,
-            status: HeadStatus::Ready,
-            due: Some(self.entry.at + RESCUE_AFTER),
-            ready_from: Some(self.entry.at),
-            epoch: 0,
-            strikes: 0,
-            interjections: 0,
-            lease: None,
-            expires: self.expires.whole_second(),
-        })
-    }
-}
-
-/// What came of taking on a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Acceptance {
-    /// It is new.
-    Created,
-    /// The same request was taken on before.
-    Repeated {
-        /// As this run.
-        run: RunId,
-    },
-    /// The key was used for another request.
-    Mismatch,
-    /// Somebody is working under the key.
-    InProgress,
 }
 
 /// What came of an append.
@@ -313,17 +273,40 @@ impl JournalError {
 /// Where journals are kept.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// Takes on a run: idempotency record (absent or expired, already completed with the run's id), head (absent) and first entry
-    /// (absent), all or nothing. The head is ready now and due after [`RESCUE_AFTER`].
+    /// Takes on a run: records it under its key, then opens it. It is there, and somebody may be told of it, once it is open.
     ///
     /// ```text
-    /// client ── POST key=k ──► A: transact{record absent, head absent, entry 1 absent} ── written ──► run A
-    ///        ── POST key=k ──► B: transact{record absent, …} ── refused, record of A ──► run A again
+    /// client ── POST key=k ──► A: record k = run A IF free ── written ── open A IF absent ── written ──► run A
+    ///        ── POST key=k ──► B: record k = run B IF free ── refused: A ── A is open ──────────────────► run A again
+    ///
+    /// A: record k = run A IF free ── written ── †, or frozen
+    /// B: record k = run B IF free ── refused: A ── A is not open ── open A IF absent ── written ──► run A, with B's entry
+    /// C: …the same at the same time                                └ open A IF absent ── taken: B's ──► run A again
+    /// A: …thaws                                                    └ open A IF absent ── taken: B's ──► run A again
     /// ```
-    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError>;
+    ///
+    /// Whoever repeats a request whose taker died opens the run with an entry of their own: the payload is the same, and nobody was told
+    /// of another. Nobody opens a run a second time: a head outlives the record that names it.
+    ///
+    /// # Errors
+    /// The store's. The run may have been recorded, and perhaps opened: a repetition under the key tells.
+    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
+        accepting::accept(self, new).await
+    }
+
+    /// Records a request under its key, completed with the run's id, if the key is free: without a record, with one that has expired, or
+    /// with one whose owner ran out of time. `None` when it did, else what is recorded.
+    async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError>;
+
+    /// A run's head, read consistently, whether or not it has expired; `None` as long as nobody has opened the run.
+    async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError>;
+
+    /// Opens a run: puts its head, if there is none. The head is ready now and due after [`RESCUE_AFTER`]. A first entry that it
+    /// does not carry must have been appended.
+    async fn open(&self, head: &Head) -> Result<Opened, JournalError>;
 
     /// Every entry from `from` on, in order, read consistently; at most [`ENTRIES_MAX`]. None when there are none, or when they
-    /// have expired. A gap is [`Unreadable`].
+    /// have expired. A gap is [`Unreadable`]. The first is the head's, if that carries one.
     async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
 
     /// Appends an entry at `seq`, if nobody else has. `expires` is the head's.

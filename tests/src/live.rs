@@ -14,6 +14,7 @@ use windlass::{
 pub fn everything_on(clock: Arc<dyn Clock>) -> Live {
     Live {
         controls: Arc::new(Controls::new(&Plans::new(clock))),
+        seen: Arc::default(),
         prompts: PromptCache::new(Arc::new(Prompts::new())),
         budgets: Arc::new(Accounts::new()),
         allowance: Allowance::default(),

@@ -15,11 +15,11 @@ const RUNS: u32 = 20;
 /// Steps of one run.
 const STEPS: u32 = 8;
 
-/// What more than this would cost us the point of it: the design's aim is 1.5.
-const USD_PER_MILLION_STEPS_MAX: f64 = 2.0;
+/// The aim of the design.
+const USD_PER_MILLION_STEPS_MAX: f64 = 1.5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_million_steps_of_one_kilobyte_cost_about_a_dollar_and_a_half() {
+async fn a_million_steps_of_one_kilobyte_cost_at_most_a_dollar_and_a_half() {
     let kit = Kit::start(&Options::new(binaries().await)).await;
     kit.stack.pause_schedules();
     let mut total = Cost::default();
@@ -57,6 +57,6 @@ async fn a_million_steps_of_one_kilobyte_cost_about_a_dollar_and_a_half() {
         total.queue_requests as f64 / runs,
         total.refused_writes as f64 / runs,
     );
-    assert!(usd < USD_PER_MILLION_STEPS_MAX, "{usd:.2} USD per million steps");
+    assert!(usd <= USD_PER_MILLION_STEPS_MAX, "{usd:.2} USD per million steps");
     kit.stack.shutdown().await;
 }

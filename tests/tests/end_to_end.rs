@@ -53,7 +53,7 @@ async fn run_of(kit: &Kit, order: &str) -> String {
         let body = json!({
             "TableName": "windlass-runs",
             "FilterExpression": "sk = :first",
-            "ExpressionAttributeValues": { ":first": { "S": "entry#00000001" } },
+            "ExpressionAttributeValues": { ":first": { "S": "head" } },
         });
         let found = kit.aws.call("DynamoDB_20120810.Scan", &body).await.expect("the table answers");
         let wanted = format!("\"order\":\"{order}\"");

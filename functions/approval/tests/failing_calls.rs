@@ -12,7 +12,7 @@ use windlass::{
     approval::{Subject, Verdict},
     clock::Timestamp,
     ids::{ApprovalId, RunId},
-    journal::{Acceptance, Appended, Expected, Interjected, Journal, JournalError, NewRun},
+    journal::{Appended, Expected, Head, Interjected, Journal, JournalError, NewRun, Opened, Recorded},
     memory::ManualClock,
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
     run::entry::{Entry, Event, Seq, Writer},
@@ -24,7 +24,9 @@ mock! {
     Journals {}
     #[async_trait]
     impl Journal for Journals {
-        async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError>;
+        async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError>;
+        async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError>;
+        async fn open(&self, head: &Head) -> Result<Opened, JournalError>;
         async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
         async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError>;
         async fn interject(&self, run: RunId, seq: Seq, entry: &Entry, expected: Expected) -> Result<Interjected, JournalError>;

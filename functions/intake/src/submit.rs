@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use windlass::{
     clock::Timestamp,
+    controls::admit::Admitted,
     door::rate::Standing,
     idempotency::check_client_key,
     ids::{RunId, Task},
@@ -55,12 +56,19 @@ impl Intake {
         // What is not acceptable takes no token.
         check_client_key(&client_key)?;
         asked.check()?;
-        let incoming = Incoming { request: asked, source: Source::Http, client_key, trace: request.client_trace() };
+        let trace = request.client_trace();
+        let incoming = Incoming { request: asked, source: Source::Http, client_key, trace, admitted: None };
         let until = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
         let (taken_on, standings) = match self.admit(caller).await {
-            Ok(standings) => (accept(&self.outside(), &self.terms, incoming).await?, standings),
+            Ok((admitted, standings)) => {
+                let incoming = Incoming { admitted: Some(admitted), ..incoming };
+                (accept(&self.outside(), &self.terms, incoming).await?, standings)
+            }
             // It may have been taken on before, and its answer lost.
-            Err(refusal) => (repeated(self.requests.as_ref(), &incoming).await?.ok_or(refusal)?, Vec::new()),
+            Err(refusal) => {
+                let before = repeated(self.requests.as_ref(), self.journal.as_ref(), &incoming).await?;
+                (before.ok_or(refusal)?, Vec::new())
+            }
         };
         if let Some((_, until)) = until {
             self.wait_for(taken_on.run(), until).await;
@@ -73,10 +81,11 @@ impl Intake {
     }
 
     /// Lets a request in that would start a run.
-    async fn admit(&self, caller: &Principal) -> Result<Vec<Standing>, Problem> {
+    async fn admit(&self, caller: &Principal) -> Result<(Admitted, Vec<Standing>), Problem> {
         let admitted = self.admission().admit(&caller.tenant, &caller.actor).await;
-        admitted.map_err(|refusal| not_admitted(refusal, self.clock.now()))?;
-        self.door.admit(&caller.tenant, &caller.actor).await.map_err(turned_away)
+        let admitted = admitted.map_err(|refusal| not_admitted(refusal, self.clock.now()))?;
+        let standings = self.door.admit(&caller.tenant, &caller.actor).await.map_err(turned_away)?;
+        Ok((admitted, standings))
     }
 
     /// Returns when the run needs nobody to wait any more: it is over, a person is asked, or time is up. A store that does not

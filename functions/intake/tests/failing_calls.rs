@@ -12,8 +12,8 @@ use windlass::{
     clock::Timestamp,
     ids::{RunId, Tenant},
     journal::{
-        Acceptance, Appended, Due, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError, Listing,
-        NewRun,
+        Appended, Due, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError, Listing, NewRun, Opened,
+        Recorded,
     },
     memory::ManualClock,
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
@@ -24,7 +24,9 @@ mock! {
     Journals {}
     #[async_trait]
     impl Journal for Journals {
-        async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError>;
+        async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError>;
+        async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError>;
+        async fn open(&self, head: &Head) -> Result<Opened, JournalError>;
         async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
         async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError>;
         async fn interject(&self, run: RunId, seq: Seq, entry: &Entry, expected: Expected) -> Result<Interjected, JournalError>;
@@ -87,7 +89,15 @@ fn head() -> Head {
         interjections: 0,
         lease: None,
         expires: NOW + Duration::from_secs(86_400),
+        first: None,
+        admitted: None,
     }
+}
+
+/// A store that takes a run on.
+fn taken_on(ports: &mut Ports) {
+    ports.journal.expect_record().times(1).returning(|_| Ok(None));
+    ports.journal.expect_open().times(1).returning(|_| Ok(Opened::Written));
 }
 
 #[tokio::test]
@@ -96,11 +106,11 @@ async fn what_the_store_says_to_a_new_run_is_told_apart() {
     for (answer, status, problem) in [
         (Err(unavailable()), 503, "unavailable"),
         (Err(refused), 500, "internal-error"),
-        (Ok(Acceptance::InProgress), 409, "idempotency-key-in-progress"),
-        (Ok(Acceptance::Mismatch), 422, "idempotency-key-reused"),
+        (Ok(Some(Recorded::InProgress)), 409, "idempotency-key-in-progress"),
+        (Ok(Some(Recorded::Mismatch)), 422, "idempotency-key-reused"),
     ] {
         let mut ports = Ports::default();
-        ports.journal.expect_accept().times(1).return_once(move |_| answer);
+        ports.journal.expect_record().times(1).return_once(move |_| answer);
         let answer = ports.send(submission("k")).await;
         assert_eq!((answer.status, answer.problem()), (status, problem), "{}", answer.body);
         let retry_after = matches!(status, 503 | 409);
@@ -111,9 +121,32 @@ async fn what_the_store_says_to_a_new_run_is_told_apart() {
 }
 
 #[tokio::test]
+async fn nobody_is_told_of_a_run_that_was_recorded_and_may_not_be_there() {
+    let recorded_by_me = |ports: &mut Ports| drop(ports.journal.expect_record().times(1).returning(|_| Ok(None)));
+    let recorded_before = |ports: &mut Ports| {
+        let before = Recorded::As { run: head().run };
+        ports.journal.expect_record().times(1).returning(move |_| Ok(Some(before)));
+    };
+    let mut not_opened = Ports::default();
+    recorded_by_me(&mut not_opened);
+    not_opened.journal.expect_open().times(1).returning(|_| Err(unavailable()));
+    let mut not_seen = Ports::default();
+    recorded_before(&mut not_seen);
+    not_seen.journal.expect_opened().times(1).returning(|_| Err(unavailable()));
+    let mut not_completed = Ports::default();
+    recorded_before(&mut not_completed);
+    not_completed.journal.expect_opened().times(1).returning(|_| Ok(None));
+    not_completed.journal.expect_open().times(1).returning(|_| Err(unavailable()));
+    for ports in [not_opened, not_seen, not_completed] {
+        let answer = ports.send(submission("k")).await;
+        assert_eq!((answer.status, answer.problem()), (503, "unavailable"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_wake_up_that_cannot_be_sent_does_not_lose_the_run() {
     let mut ports = Ports::default();
-    ports.journal.expect_accept().times(1).returning(|_| Ok(Acceptance::Created));
+    taken_on(&mut ports);
     let lost = QueueError::Unavailable { message: "timeout".to_owned() };
     ports.queue.expect_send().times(1).return_once(move |_, _, _| Err(lost));
     let answer = ports.send(submission("k")).await;
@@ -123,7 +156,7 @@ async fn a_wake_up_that_cannot_be_sent_does_not_lose_the_run() {
 #[tokio::test]
 async fn a_run_that_was_taken_on_is_not_denied_because_it_cannot_be_watched() {
     let mut ports = Ports::default();
-    ports.journal.expect_accept().times(1).returning(|_| Ok(Acceptance::Created));
+    taken_on(&mut ports);
     ports.queue.expect_send().times(1).returning(|_, _, _| Ok(()));
     ports.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
     let answer = ports.send(submission("k").header("prefer", "wait=0")).await;
@@ -133,7 +166,9 @@ async fn a_run_that_was_taken_on_is_not_denied_because_it_cannot_be_watched() {
 #[tokio::test]
 async fn a_repetition_whose_run_cannot_be_read_may_be_sent_again() {
     let mut ports = Ports::default();
-    ports.journal.expect_accept().times(1).returning(|_| Ok(Acceptance::Repeated { run: head().run }));
+    let before = Recorded::As { run: head().run };
+    ports.journal.expect_record().times(1).returning(move |_| Ok(Some(before)));
+    ports.journal.expect_opened().times(1).returning(|_| Ok(Some(head())));
     ports.queue.expect_send().times(1).returning(|_, _, _| Ok(()));
     ports.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
     let answer = ports.send(submission("k")).await;

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tracing::{error, info, warn};
 use windlass::{
     clock::{CLOCK_SKEW_MAX, Timestamp},
-    controls::admit::Admission,
+    controls::admit::{Admission, Admitted},
     ids::{RunId, TraceId},
     journal::JournalError,
     queue::Message,
@@ -84,8 +84,9 @@ impl Handler {
         match Message::parse(record.body.as_deref().unwrap_or_default()) {
             Ok(Message::WakeUp { run }) => Ok(run),
             Ok(Message::Start { idempotency_key, source, request }) => {
-                self.admit(message, &request).await?;
-                let incoming = Incoming { request, source, client_key: idempotency_key, trace: sent_trace(record) };
+                let admitted = Some(self.admit(message, &request).await?);
+                let trace = sent_trace(record);
+                let incoming = Incoming { request, source, client_key: idempotency_key, trace, admitted };
                 accept(&self.outside(), &self.terms, incoming).await.map(|taken_on| taken_on.run()).map_err(|problem| {
                     error!(message, %problem, "a request was not taken on");
                     match problem.retry() {
@@ -102,7 +103,7 @@ impl Handler {
     }
 
     /// A request that is not taken on now comes back later; its sender is not there to ask again.
-    async fn admit(&self, message: &str, request: &RunRequest) -> Result<(), Verdict> {
+    async fn admit(&self, message: &str, request: &RunRequest) -> Result<Admitted, Verdict> {
         let live = &self.engine.live;
         let admission = Admission {
             controls: live.controls.as_ref(),

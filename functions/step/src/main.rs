@@ -33,6 +33,7 @@ async fn main() -> ExitCode {
     let (dynamodb, controls) = (clients.dynamodb(), storage.controls_table.as_str());
     let live = Live {
         controls: Arc::new(aws::LiveControls::new(dynamodb.clone(), controls)),
+        seen: Arc::default(),
         prompts: PromptCache::new(Arc::new(aws::PromptVersions::new(dynamodb.clone(), controls))),
         budgets: Arc::new(aws::Accounts::new(dynamodb, controls)),
         allowance: config.limits.actor_day,

@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
+    controls::admit::Admitted,
     ids::{Actor, Release, RunId, Tenant},
     journal::{Head, HeadStatus, Inbox, JournalError, Lease, due_shard},
+    run::stored::{Body, Stored, Unreadable},
 };
+
+use super::attributes::{number, text};
 
 /// An item as the SDK has it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -17,8 +21,11 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 /// A head's sort key.
 pub(super) const HEAD: &str = "head";
 
-/// The version of heads that this code writes. It reads this one and every older one.
-pub(super) const HEAD_VERSION: u32 = 1;
+/// The version of heads that this code writes: since 2, a head may carry the first entry. It reads this one and every older one.
+pub(super) const HEAD_VERSION: u32 = 2;
+
+/// The attribute with the envelope's version of the first entry, where the head carries it.
+const FIRST_VERSION: &str = "ev";
 
 /// Where dead and unreadable runs are listed.
 pub(super) const TROUBLE: &str = "trouble";
@@ -35,6 +42,12 @@ struct HeadItem {
     release: Release,
     created: i64,
     expires: i64,
+    /// The version of the controls that let it in.
+    #[serde(rename = "cv", default, skip_serializing_if = "Option::is_none")]
+    admitted_by: Option<u64>,
+    /// When they were asked for.
+    #[serde(rename = "ca", default, skip_serializing_if = "Option::is_none")]
+    admitted_at: Option<i64>,
     /// `<tenant>#<actor>`: the key of the index by owner.
     owner: String,
     /// What `inbox` becomes when the run waits for approval: an update can copy it but not compose it.
@@ -118,6 +131,8 @@ pub(super) fn new_item(head: &Head) -> Result<Item, JournalError> {
         release: head.release.clone(),
         created: head.created.as_millis(),
         expires: head.expires.as_seconds(),
+        admitted_by: head.admitted.map(|admitted| admitted.controls),
+        admitted_at: head.admitted.map(|admitted| admitted.at.as_millis()),
         owner: owner_key(&head.tenant, &head.actor),
         approval_inbox: approval_inbox(&head.tenant),
         standing: Standing {
@@ -135,14 +150,50 @@ pub(super) fn new_item(head: &Head) -> Result<Item, JournalError> {
             due_at: head.due.map(Timestamp::as_millis),
         },
     };
-    serde_dynamo::to_item(item).map_err(|error| JournalError::Refused { message: error.to_string() })
+    let item = serde_dynamo::to_item(item).map_err(|error| JournalError::Refused { message: error.to_string() });
+    let mut item: Item = item?;
+    if let Some(first) = &head.first {
+        item.extend([(FIRST_VERSION.to_owned(), number(first.version)), body_attribute(&first.body)]);
+    }
+    Ok(item)
+}
+
+/// The first entry that a head carries, if it does.
+pub(super) fn read_first(head: &Item) -> Option<Stored> {
+    read_stored(head, FIRST_VERSION).ok()
+}
+
+/// The attribute that holds an entry's bytes.
+pub(super) fn body_attribute(body: &Body) -> (String, AttributeValue) {
+    match body {
+        Body::Json(json) => ("e".to_owned(), text(json)),
+        Body::Deflated(bytes) => ("z".to_owned(), AttributeValue::B(Blob::new(bytes.clone()))),
+    }
+}
+
+/// The entry that an item holds, with its envelope's version in the attribute `version`.
+///
+/// # Errors
+/// When there is no version. What else is wrong, decoding says.
+pub(super) fn read_stored(item: &Item, version: &str) -> Result<Stored, Unreadable> {
+    let no_version = || Unreadable::Malformed { problem: "no version".to_owned() };
+    let version = item.get(version).and_then(|v| v.as_n().ok()?.parse().ok()).ok_or_else(no_version)?;
+    let body = match (item.get("e"), item.get("z")) {
+        (Some(AttributeValue::S(json)), None) => Body::Json(json.clone()),
+        (None, Some(AttributeValue::B(bytes))) => Body::Deflated(bytes.as_ref().to_vec()),
+        // A later version may keep it elsewhere, and decoding says so.
+        _ => Body::Json(String::new()),
+    };
+    Ok(Stored { version, body })
 }
 
 /// Reads a head as the table holds it.
 ///
 /// # Errors
 /// [`JournalError::DamagedHead`].
-pub fn read_head(item: HashMap<String, AttributeValue>) -> Result<Head, JournalError> {
+pub fn read_head(mut item: HashMap<String, AttributeValue>) -> Result<Head, JournalError> {
+    let first = read_first(&item);
+    item.retain(|name, _| !["e", "z", FIRST_VERSION].contains(&name.as_str()));
     let run = item.get("pk").and_then(|pk| pk.as_s().ok()).cloned().unwrap_or_default();
     let damaged = |problem: String| JournalError::DamagedHead { run: run.clone(), problem };
     let item: HeadItem = serde_dynamo::from_item(item).map_err(|error| damaged(error.to_string()))?;
@@ -157,6 +208,7 @@ pub fn read_head(item: HashMap<String, AttributeValue>) -> Result<Head, JournalE
         (None, None) => None,
         _ => return Err(damaged("half a lease".to_owned())),
     };
+    let admitted = item.admitted_by.zip(item.admitted_at);
     Ok(Head {
         run: item.pk,
         tenant: item.tenant,
@@ -172,6 +224,8 @@ pub fn read_head(item: HashMap<String, AttributeValue>) -> Result<Head, JournalE
         lease,
         expires: Timestamp::from_millis(item.expires.saturating_mul(1000)),
         status: standing.status().map_err(damaged)?,
+        first,
+        admitted: admitted.map(|(controls, at)| Admitted { controls, at: Timestamp::from_millis(at) }),
     })
 }
 

@@ -10,14 +10,14 @@ use super::{
     Runs,
     attributes::{expires, millis, text},
     errors::Fault,
-    head_item::{HEAD, Item, TROUBLE, approval_inbox, due_key, held_key, is_in, owner_key, read_head},
+    head_item::{Item, TROUBLE, approval_inbox, due_key, held_key, is_in, owner_key, read_head},
     lease::{Updated, update},
     tables::{DUE_INDEX, INBOX_INDEX, OWNER_INDEX},
 };
 use crate::{
     clock::Timestamp,
     ids::{RunId, Tenant},
-    journal::{Due, Head, Heads, Inbox, JournalError, Listing},
+    journal::{Due, Head, Heads, Inbox, Journal as _, JournalError, Listing},
 };
 
 /// The due time is as the caller saw it.
@@ -36,9 +36,7 @@ const PAGE_ITEMS_MIN: usize = 100;
 #[async_trait]
 impl Heads for Runs {
     async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError> {
-        let request = self.client.get_item().table_name(&self.table).key("pk", text(run)).key("sk", text(HEAD));
-        let answer = request.consistent_read(true).send().await.map_err(|error| Fault::of("GetItem", &error))?;
-        let head = answer.item.map(read_head).transpose()?;
+        let head = self.opened(run).await?;
         Ok(head.filter(|head| !head.expires.has_expired(self.clock.now())))
     }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     Client,
     operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::builders::UpdateItemFluentBuilder},
-    types::{Put, ReturnValuesOnConditionCheckFailure},
+    types::ReturnValuesOnConditionCheckFailure,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ use crate::{
     door::Requests,
     idempotency::{Begun, IdempotencyRecords, Key, PayloadHash, RecordError, Turn},
     ids::RunId,
-    journal::{Acceptance, JournalError, NewRun},
+    journal::{JournalError, NewRun, Recorded},
 };
 
 const IN_PROGRESS: &str = "INPROGRESS";
@@ -60,7 +60,7 @@ impl Records {
 
 #[async_trait]
 impl Requests for Runs {
-    async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Acceptance>, JournalError> {
+    async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Recorded>, JournalError> {
         let request = self.client.get_item().table_name(&self.idempotency_table).key("id", text(key.as_str()));
         let answer = request.consistent_read(true).send().await.map_err(|error| Fault::of("GetItem", &error))?;
         let Some(item) = answer.item else { return Ok(None) };
@@ -68,7 +68,7 @@ impl Requests for Runs {
         if record.is_free(self.clock.now()) {
             return Ok(None);
         }
-        record.acceptance(hash).map(Some)
+        record.recorded(hash).map(Some)
     }
 }
 
@@ -134,12 +134,12 @@ impl RecordItem {
     ///
     /// # Errors
     /// When it is not a run's.
-    pub(super) fn acceptance(&self, hash: &PayloadHash) -> Result<Acceptance, JournalError> {
+    pub(super) fn recorded(&self, hash: &PayloadHash) -> Result<Recorded, JournalError> {
         let data = self.data.as_deref().unwrap_or_default();
         match serde_json::from_str::<AcceptedData>(data) {
-            _ if self.is_for_another(hash) => Ok(Acceptance::Mismatch),
-            _ if self.status == IN_PROGRESS => Ok(Acceptance::InProgress),
-            Ok(accepted) => Ok(Acceptance::Repeated { run: accepted.run_id }),
+            _ if self.is_for_another(hash) => Ok(Recorded::Mismatch),
+            _ if self.status == IN_PROGRESS => Ok(Recorded::InProgress),
+            Ok(accepted) => Ok(Recorded::As { run: accepted.run_id }),
             Err(_) => Err(JournalError::Refused { message: format!("idempotency record `{}` names no run", self.id) }),
         }
     }
@@ -171,12 +171,18 @@ impl RecordItem {
     }
 }
 
-/// The put of a record, if the key is free at `now`, for a transaction.
+/// Puts a record, if its key is free at `now`; else the record that is there.
 ///
 /// # Errors
-/// Never for what a record can hold.
-pub(super) fn put_if_free(table: &str, record: &RecordItem, now: Timestamp) -> Result<Put, Fault> {
-    Put::builder()
+/// The store's.
+pub(super) async fn put_if_free(
+    client: &Client,
+    table: &str,
+    record: &RecordItem,
+    now: Timestamp,
+) -> Result<Option<Item>, Fault> {
+    let put = client
+        .put_item()
         .table_name(table)
         .set_item(Some(serde_dynamo::to_item(record).map_err(Fault::refused)?))
         .condition_expression(FREE)
@@ -184,33 +190,25 @@ pub(super) fn put_if_free(table: &str, record: &RecordItem, now: Timestamp) -> R
         .expression_attribute_values(":in_progress", text(IN_PROGRESS))
         .expression_attribute_values(":seconds", seconds(now))
         .expression_attribute_values(":now", millis(now))
-        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-        .build()
-        .map_err(Fault::refused)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let Err(error) = put.send().await else { return Ok(None) };
+    match error.as_service_error() {
+        Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
+            Ok(Some(refusal.item.clone().unwrap_or_default()))
+        }
+        _ => Err(Fault::of("PutItem", &error)),
+    }
 }
 
 #[async_trait]
 impl IdempotencyRecords for Records {
     async fn begin(&self, key: &Key, hash: &PayloadHash, turn: &Turn) -> Result<Begun, RecordError> {
-        let put = put_if_free(&self.table, &RecordItem::begun(key, hash, turn), turn.now)?;
-        let request = self
-            .client
-            .put_item()
-            .table_name(put.table_name)
-            .set_item(Some(put.item))
-            .set_condition_expression(put.condition_expression)
-            .set_expression_attribute_names(put.expression_attribute_names)
-            .set_expression_attribute_values(put.expression_attribute_values)
-            .set_return_values_on_condition_check_failure(put.return_values_on_condition_check_failure);
-        let Err(error) = request.send().await else { return Ok(Begun::Started) };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
-                let item = refusal.item.clone().unwrap_or_default();
-                let damaged = |problem| RecordError::Damaged { id: key.as_str().to_owned(), problem };
-                RecordItem::read(item).map_err(damaged)?.stage(hash, &turn.owner)
-            }
-            _ => Err(Fault::of("PutItem", &error).into()),
-        }
+        let mine = RecordItem::begun(key, hash, turn);
+        let Some(there) = put_if_free(&self.client, &self.table, &mine, turn.now).await? else {
+            return Ok(Begun::Started);
+        };
+        let damaged = |problem| RecordError::Damaged { id: key.as_str().to_owned(), problem };
+        RecordItem::read(there).map_err(damaged)?.stage(hash, &turn.owner)
     }
 
     async fn complete(&self, key: &Key, owner: &str, data: &str, expires: Timestamp) -> Result<bool, RecordError> {

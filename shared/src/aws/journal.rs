@@ -6,25 +6,22 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     Client,
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    primitives::Blob,
-    types::{
-        AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, builders::PutBuilder,
-    },
+    types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, builders::PutBuilder},
 };
 use sha2::{Digest as _, Sha256};
 
 use super::{
     attributes::{expires, millis, number, seconds, text},
     errors::{Fault, condition_failed},
-    head_item::{HEAD, Item, due_key, new_item},
-    idempotency::{self, RecordItem},
+    head_item::{HEAD, Item, body_attribute, due_key, new_item, read_first, read_head, read_stored},
+    idempotency::{RecordItem, put_if_free},
 };
 use crate::{
     clock::{Clock, Timestamp},
     ids::RunId,
     journal::{
-        Acceptance, Appended, ENTRIES_MAX, Expected, Heads as _, Interjected, Journal, JournalError, NewRun,
-        RESCUE_AFTER, due_shard,
+        Appended, ENTRIES_MAX, Expected, Head, Heads as _, Interjected, Journal, JournalError, NewRun, Opened,
+        RESCUE_AFTER, Recorded, due_shard,
     },
     run::{
         entry::{Entry, Seq},
@@ -55,6 +52,43 @@ impl Runs {
     /// Runs in the tables of these names.
     pub fn new(client: Client, table: &str, idempotency_table: &str, clock: Arc<dyn Clock>) -> Self {
         Self { client, table: table.to_owned(), idempotency_table: idempotency_table.to_owned(), clock }
+    }
+
+    /// Puts an item of a run, if there is none under its key; else what is there.
+    async fn put_if_absent(&self, item: Item) -> Result<Option<Item>, Fault> {
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).condition_expression(ABSENT);
+        let put = put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let Err(error) = put.send().await else { return Ok(None) };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
+                Ok(Some(refusal.item.clone().unwrap_or_default()))
+            }
+            _ => Err(Fault::of("PutItem", &error)),
+        }
+    }
+
+    /// The items of a run between two sort keys that have not expired, in order; no more than a journal and its head are.
+    async fn live_items(&self, run: RunId, from: String, to: String) -> Result<Vec<Item>, Fault> {
+        let now = self.clock.now();
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :run AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":run", text(run))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(to));
+        let (mut items, mut start) = (Vec::new(), None);
+        loop {
+            let page = query.clone().set_exclusive_start_key(start).send().await;
+            let page = page.map_err(|error| Fault::of("Query", &error))?;
+            items.extend(page.items.unwrap_or_default().into_iter().filter(|item| !expires(item).has_expired(now)));
+            start = page.last_evaluated_key;
+            if start.is_none() || items.len() > ENTRIES_MAX {
+                return Ok(items);
+            }
+        }
     }
 
     fn entry_put(&self, run: RunId, seq: Seq, stored: &Stored, expires: Timestamp) -> PutBuilder {
@@ -90,97 +124,55 @@ impl Runs {
 
 #[async_trait]
 impl Journal for Runs {
-    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
-        let stored = Stored::encode(&new.entry)?;
-        let head = new_item(&new.head()?)?;
-        let record = idempotency::put_if_free(&self.idempotency_table, &RecordItem::accepted(new), new.entry.at)?;
-        let head = Put::builder().table_name(&self.table).set_item(Some(head)).condition_expression(ABSENT).build();
-        let entry = self.entry_put(new.run, 1, &stored, new.expires).build();
-        // The SDK adds a token of its own, so that its retries are one request; a caller's repetition meets its own record.
-        let sent = self
-            .client
-            .transact_write_items()
-            .transact_items(put(record))
-            .transact_items(put(head.map_err(Fault::refused)?))
-            .transact_items(put(entry.map_err(Fault::refused)?))
-            .send()
-            .await;
-        let Err(error) = sent else { return Ok(Acceptance::Created) };
-        let fault = Fault::of("TransactWriteItems", &error);
-        let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
-            return Err(fault.into());
-        };
-        let reasons = cancelled.cancellation_reasons();
-        match reasons {
-            [record, ..] if condition_failed(Some(record)) => {
-                RecordItem::read(record.item().cloned().unwrap_or_default())
-                    .map_err(|problem| JournalError::Refused { message: problem })?
-                    .acceptance(&new.payload_hash)
-            }
-            [_, rest @ ..] if rest.iter().any(|reason| condition_failed(Some(reason))) => {
-                Err(JournalError::Refused { message: format!("there is a run `{}` already", new.run) })
-            }
-            _ => Err(Fault::of_cancelled("TransactWriteItems", reasons).into()),
+    async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError> {
+        let there =
+            put_if_free(&self.client, &self.idempotency_table, &RecordItem::accepted(new), new.entry.at).await?;
+        let Some(there) = there else { return Ok(None) };
+        let record = RecordItem::read(there).map_err(|message| JournalError::Refused { message })?;
+        record.recorded(&new.payload_hash).map(Some)
+    }
+
+    async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        let request = self.client.get_item().table_name(&self.table).key("pk", text(run)).key("sk", text(HEAD));
+        let answer = request.consistent_read(true).send().await.map_err(|error| Fault::of("GetItem", &error))?;
+        answer.item.map(read_head).transpose()
+    }
+
+    async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
+        match self.put_if_absent(new_item(head)?).await? {
+            None => Ok(Opened::Written),
+            Some(there) => Ok(Opened::Taken(Box::new(read_head(there)?))),
         }
     }
 
     async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
-        let now = self.clock.now();
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut start = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .key_condition_expression("pk = :run AND sk BETWEEN :from AND :to")
-                .expression_attribute_values(":run", text(run))
-                .expression_attribute_values(":from", text(entry_key(from)))
-                .expression_attribute_values(":to", text(entry_key(99_999_999)))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| Fault::of("Query", &error))?;
-            for item in page.items.unwrap_or_default() {
-                if expires(&item).has_expired(now) {
-                    continue;
-                }
-                let seq = from.saturating_add(entries.len() as Seq);
-                let unreadable = |source| JournalError::Unreadable { run, seq, source };
-                if item.get("sk") != Some(&text(entry_key(seq))) {
-                    return Err(unreadable(Unreadable::missing()));
-                }
-                entries.push(read_stored(&item).and_then(|stored| stored.decode()).map_err(unreadable)?);
-                if entries.len() == ENTRIES_MAX {
-                    return Ok(entries);
-                }
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                return Ok(entries);
-            }
+        let to = if from == 1 { HEAD.to_owned() } else { entry_key(99_999_999) };
+        let mut items = self.live_items(run, entry_key(from), to).await?;
+        // After all entries, as `head` is after `entry#`.
+        let head = items.pop_if(|item| item.get("sk") == Some(&text(HEAD)));
+        let first = head.and_then(|head| read_first(&head));
+        let beside = first.is_some() && items.first().is_some_and(|item| item.get("sk") == Some(&text(entry_key(1))));
+        let rest = items.into_iter().skip(usize::from(beside));
+        let mut entries: Vec<Entry> = Vec::with_capacity(rest.len() + 1);
+        let unreadable = |seq| move |source| JournalError::Unreadable { run, seq, source };
+        if let Some(first) = first {
+            entries.push(first.decode().map_err(unreadable(1))?);
         }
+        for item in rest.take(ENTRIES_MAX - entries.len()) {
+            let seq = from.saturating_add(entries.len() as Seq);
+            if item.get("sk") != Some(&text(entry_key(seq))) {
+                return Err(unreadable(seq)(Unreadable::missing()));
+            }
+            let stored = read_stored(&item, "v").map_err(unreadable(seq))?;
+            entries.push(stored.decode().map_err(unreadable(seq))?);
+        }
+        Ok(entries)
     }
 
     async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
         let stored = Stored::encode(entry)?;
-        let sent = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(entry_item(run, seq, &stored, expires)))
-            .condition_expression(ABSENT)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let Err(error) = sent else { return Ok(Appended::Written) };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
-                Ok(if holds(refusal.item(), &stored) { Appended::Written } else { Appended::Taken })
-            }
-            _ => Err(Fault::of("PutItem", &error).into()),
-        }
+        let there = self.put_if_absent(entry_item(run, seq, &stored, expires)).await?;
+        Ok(if there.is_none_or(|there| holds(Some(&there), &stored)) { Appended::Written } else { Appended::Taken })
     }
 
     async fn interject(
@@ -226,34 +218,18 @@ fn entry_key(seq: Seq) -> String {
 }
 
 fn entry_item(run: RunId, seq: Seq, stored: &Stored, expires: Timestamp) -> Item {
-    let body = match &stored.body {
-        Body::Json(json) => ("e".to_owned(), text(json)),
-        Body::Deflated(bytes) => ("z".to_owned(), AttributeValue::B(Blob::new(bytes.clone()))),
-    };
     Item::from([
         ("pk".to_owned(), text(run)),
         ("sk".to_owned(), text(entry_key(seq))),
         ("v".to_owned(), number(stored.version)),
         ("expires".to_owned(), seconds(expires)),
-        body,
+        body_attribute(&stored.body),
     ])
-}
-
-fn read_stored(item: &Item) -> Result<Stored, Unreadable> {
-    let malformed = |problem: &str| Unreadable::Malformed { problem: problem.to_owned() };
-    let version = item.get("v").and_then(|v| v.as_n().ok()?.parse().ok()).ok_or_else(|| malformed("no version"))?;
-    let body = match (item.get("e"), item.get("z")) {
-        (Some(AttributeValue::S(json)), None) => Body::Json(json.clone()),
-        (None, Some(AttributeValue::B(bytes))) => Body::Deflated(bytes.as_ref().to_vec()),
-        // A later version may keep it elsewhere, and decoding says so.
-        _ => Body::Json(String::new()),
-    };
-    Ok(Stored { version, body })
 }
 
 /// Whether the item that has the place is this entry: an earlier try of the same write put it there.
 fn holds(item: Option<&Item>, stored: &Stored) -> bool {
-    item.and_then(|item| read_stored(item).ok()).is_some_and(|there| there == *stored)
+    item.and_then(|item| read_stored(item, "v").ok()).is_some_and(|there| there == *stored)
 }
 
 /// Equal for repetitions of one interjection and for nothing else: the entry holds its writer's one-time mark. Of 36 characters at most

@@ -49,6 +49,15 @@ impl NotAdmitted {
     }
 }
 
+/// By which controls a run was let in: whoever works on it a moment later and knows that version need not read it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// Their version.
+    pub controls: u64,
+    /// When they were asked for.
+    pub at: Timestamp,
+}
+
 /// What decides whether a run is taken on.
 #[derive(Clone, Copy)]
 pub struct Admission<'a> {
@@ -63,24 +72,27 @@ pub struct Admission<'a> {
 }
 
 impl Admission<'_> {
-    /// Whether a run of `actor` is taken on now.
+    /// Whether a run of `actor` is taken on now; by which controls, if it is.
     ///
     /// A change that is acknowledged between this look and the write that takes the run on lets one more run in. It can do no
     /// harm: what a run may do is asked again before each step.
     ///
     /// # Errors
     /// Why not.
-    pub async fn admit(&self, tenant: &Tenant, actor: &Actor) -> Result<(), NotAdmitted> {
-        if self.controls.read().await?.settings.new_runs == Switch::Off {
+    pub async fn admit(&self, tenant: &Tenant, actor: &Actor) -> Result<Admitted, NotAdmitted> {
+        let at = self.clock.now();
+        let document = self.controls.read().await?;
+        let admitted = Admitted { controls: document.version, at };
+        if document.settings.new_runs == Switch::Off {
             return Err(NotAdmitted::Paused);
         }
         if !self.allowance.is_bounded() {
-            return Ok(());
+            return Ok(admitted);
         }
         let account = Account::at(self.clock.now(), tenant, actor);
         let balance = self.budgets.balance(&account).await?;
         match self.allowance.is_used_up(balance.settled) {
-            false => Ok(()),
+            false => Ok(admitted),
             true => Err(NotAdmitted::Exhausted {
                 actor: actor.clone(),
                 date: account.date(),

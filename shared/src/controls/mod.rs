@@ -21,10 +21,12 @@ pub mod change;
 mod document;
 mod flag;
 pub mod gate;
+mod seen;
 pub mod setting;
 
 pub use document::{AgentSwitch, Change, Document, PromptSwitch, Route, SCHEMA, Settings, Switch};
 pub use flag::Flag;
+pub use seen::Seen;
 
 /// The most bytes of a stored document: far below DynamoDB's 400 KB, and one reading unit is 4 KB
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).

@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     idempotency::{Key, PayloadHash},
     ids::{Actor, Random, Tenant},
-    journal::{Acceptance, JournalError},
+    journal::{JournalError, Recorded},
 };
 
 pub mod pressure;
@@ -40,9 +40,9 @@ pub const OVERLOADED_FOR: Duration = Duration::from_secs(10);
 /// Which requests have been taken on.
 #[async_trait]
 pub trait Requests: Send + Sync {
-    /// What is recorded under a key, as [`Journal::accept`](crate::journal::Journal::accept) would say it of a repetition; `None` when
+    /// What is recorded under a key, as [`Journal::record`](crate::journal::Journal::record) would say it of a repetition; `None` when
     /// there is no record, or it has expired.
-    async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Acceptance>, JournalError>;
+    async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Recorded>, JournalError>;
 }
 
 /// Why a request is not let in now.

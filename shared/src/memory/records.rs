@@ -12,7 +12,7 @@ use crate::{
     clock::Timestamp,
     idempotency::{Begun, IdempotencyRecords, Key, PayloadHash, RecordError, Turn},
     ids::RunId,
-    journal::{Acceptance, JournalError, NewRun},
+    journal::{JournalError, NewRun, Recorded},
 };
 
 /// Idempotency records in memory. Clones share them.
@@ -61,11 +61,11 @@ impl Record {
         self.expires.has_expired(now) || out_of_time
     }
 
-    pub(super) fn acceptance(&self, key: &Key, hash: &PayloadHash) -> Result<Acceptance, JournalError> {
+    pub(super) fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Recorded, JournalError> {
         match &self.stage {
-            _ if self.validation != *hash => Ok(Acceptance::Mismatch),
-            Stage::InProgress { .. } => Ok(Acceptance::InProgress),
-            Stage::Accepted { run } => Ok(Acceptance::Repeated { run: *run }),
+            _ if self.validation != *hash => Ok(Recorded::Mismatch),
+            Stage::InProgress { .. } => Ok(Recorded::InProgress),
+            Stage::Accepted { run } => Ok(Recorded::As { run: *run }),
             Stage::Completed { .. } => {
                 let message = format!("idempotency record `{}` names no run", key.as_str());
                 Err(JournalError::Refused { message })

@@ -1,7 +1,7 @@
 //! Journals and heads.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry as MapEntry},
     sync::{Arc, Mutex},
 };
 
@@ -14,8 +14,8 @@ use crate::{
     idempotency::{Key, PayloadHash},
     ids::RunId,
     journal::{
-        Acceptance, Appended, ENTRIES_MAX, Expected, Head, HeadStatus, Inbox, Interjected, Journal, JournalError,
-        NewRun, RESCUE_AFTER,
+        Appended, ENTRIES_MAX, Expected, Head, HeadStatus, Inbox, Interjected, Journal, JournalError, NewRun, Opened,
+        RESCUE_AFTER, Recorded,
     },
     run::{
         entry::{Entry, Seq},
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Journals, heads and leases in memory. It shares the idempotency records that [`Journal::accept`] writes with [`Records`].
+/// Journals, heads and leases in memory. It shares the idempotency records that [`Journal::record`] writes with [`Records`].
 pub struct Runs {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tables: Mutex<Tables>,
@@ -56,6 +56,10 @@ impl Runs {
     /// Puts a stored entry where it would be, whatever is there: damaged ones, ones of a later version.
     pub fn plant(&self, run: RunId, seq: Seq, stored: Stored) {
         let mut tables = locked(&self.tables);
+        if let Some(first) = tables.heads.get_mut(&run).and_then(|row| row.head.first.as_mut()).filter(|_| seq == 1) {
+            *first = stored;
+            return;
+        }
         let expires = tables.heads.get(&run).map_or(Timestamp::from_millis(i64::MAX), |row| row.head.expires);
         tables.entries.insert((run, seq), Item { stored, expires });
     }
@@ -70,6 +74,15 @@ impl Tables {
     /// A head that has not expired.
     pub(super) fn live(&mut self, run: RunId, now: Timestamp) -> Option<&mut Row> {
         self.heads.get_mut(&run).filter(|row| !row.head.expires.has_expired(now))
+    }
+
+    /// The entries of a run from `from` on, in order, that have not expired, each with its place.
+    fn live_entries(&self, run: RunId, from: Seq, now: Timestamp) -> impl Iterator<Item = (Seq, &Stored)> {
+        let head = self.heads.get(&run).map(|row| &row.head).filter(|head| from == 1 && !head.expires.has_expired(now));
+        let first = head.and_then(|head| head.first.as_ref());
+        let items = self.entries.range((run, if first.is_some() { 2 } else { from })..=(run, Seq::MAX));
+        let live = items.filter(move |(_, item)| !item.expires.has_expired(now));
+        first.map(|first| (1, first)).into_iter().chain(live.map(|((_, seq), item)| (*seq, &item.stored)))
     }
 
     /// Puts an entry unless its place is taken.
@@ -87,39 +100,43 @@ impl Tables {
 
 #[async_trait]
 impl Requests for Runs {
-    async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Acceptance>, JournalError> {
+    async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Recorded>, JournalError> {
         let records = self.records.lock();
         let live = records.get(key.as_str()).filter(|record| !record.is_free(self.clock.now()));
-        live.map(|record| record.acceptance(key, hash)).transpose()
+        live.map(|record| record.recorded(key, hash)).transpose()
     }
 }
 
 #[async_trait]
 impl Journal for Runs {
-    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
-        let stored = Stored::encode(&new.entry)?;
-        let head = new.head()?;
-        let mut tables = locked(&self.tables);
+    async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError> {
         let mut records = self.records.lock();
         if let Some(record) = records.get(new.key.as_str()).filter(|record| !record.is_free(new.entry.at)) {
-            return record.acceptance(&new.key, &new.payload_hash);
-        }
-        if tables.heads.contains_key(&new.run) || tables.entries.contains_key(&(new.run, 1)) {
-            return Err(JournalError::Refused { message: format!("there is a run `{}` already", new.run) });
+            return record.recorded(&new.key, &new.payload_hash).map(Some);
         }
         records.insert(new.key.as_str().to_owned(), Record::accepted(new));
-        tables.heads.insert(new.run, Row { head, inbox: None });
-        tables.put(new.run, 1, stored, new.expires);
-        Ok(Acceptance::Created)
+        Ok(None)
+    }
+
+    async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        Ok(locked(&self.tables).heads.get(&run).map(|row| row.head.clone()))
+    }
+
+    async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
+        match locked(&self.tables).heads.entry(head.run) {
+            MapEntry::Occupied(there) => Ok(Opened::Taken(Box::new(there.get().head.clone()))),
+            MapEntry::Vacant(free) => {
+                free.insert(Row { head: head.clone(), inbox: None });
+                Ok(Opened::Written)
+            }
+        }
     }
 
     async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
-        let now = self.clock.now();
         let tables = locked(&self.tables);
-        let items = tables.entries.range((run, from)..=(run, Seq::MAX));
-        let live = items.filter(|(_, item)| !item.expires.has_expired(now)).take(ENTRIES_MAX);
-        let in_place = live.zip(from..).map(|(((_, seq), item), wanted)| match *seq == wanted {
-            true => item.stored.decode().map_err(|source| JournalError::Unreadable { run, seq: wanted, source }),
+        let live = tables.live_entries(run, from, self.clock.now()).take(ENTRIES_MAX);
+        let in_place = live.zip(from..).map(|((seq, stored), wanted)| match seq == wanted {
+            true => stored.decode().map_err(|source| JournalError::Unreadable { run, seq: wanted, source }),
             false => Err(JournalError::Unreadable { run, seq: wanted, source: Unreadable::missing() }),
         });
         in_place.collect()

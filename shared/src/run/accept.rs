@@ -9,6 +9,7 @@ use super::{
     request::{InvalidRequest, RunRequest, Source},
 };
 use crate::{
+    controls::admit::Admitted,
     idempotency::{InvalidKey, Key, PayloadHash},
     ids::{RunId, TraceId},
     journal::{Acceptance, JournalError, NewRun},
@@ -29,6 +30,8 @@ pub struct Incoming {
     pub client_key: String,
     /// The trace that it belongs to; `None` starts one.
     pub trace: Option<TraceId>,
+    /// By which controls it was let in; `None` where they were not asked.
+    pub admitted: Option<Admitted>,
 }
 
 /// On which terms runs are taken on.
@@ -106,7 +109,7 @@ impl AcceptError {
 /// # Errors
 /// Why it was not taken on.
 pub async fn accept(outside: &Outside<'_>, terms: &Terms, incoming: Incoming) -> Result<TakenOn, AcceptError> {
-    let Incoming { request, source, client_key, trace } = incoming;
+    let Incoming { request, source, client_key, trace, admitted } = incoming;
     request.check()?;
     let key = Key::of(KEY_SCOPE, &request.tenant, &request.actor, &client_key)?;
     let payload_hash = PayloadHash::of(&request);
@@ -121,11 +124,11 @@ pub async fn accept(outside: &Outside<'_>, terms: &Terms, incoming: Incoming) ->
         key_expires: now + terms.key_kept_for,
         expires: now + terms.run_kept_for,
         entry: Entry { at: now, writer: outside.writer(), release: outside.release.clone(), events: vec![accepted] },
+        admitted,
     };
     let taken_on = match outside.journal.accept(&new).await? {
-        Acceptance::Created => TakenOn::New { run, trace },
-        // The first answer to this very write was lost.
-        Acceptance::Repeated { run: earlier } if earlier == run => TakenOn::New { run, trace },
+        // Its first entry is this one, whoever recorded it.
+        Acceptance::Created { run } => TakenOn::New { run, trace },
         Acceptance::Repeated { run } => TakenOn::Repeated { run },
         Acceptance::Mismatch => return Err(AcceptError::Mismatch),
         Acceptance::InProgress => return Err(AcceptError::InProgress),

@@ -94,6 +94,15 @@ impl Stored {
         }
     }
 
+    /// The same, compressed however short it is, if that makes it shorter: for where a few bytes decide.
+    pub(crate) fn compressed(self) -> Stored {
+        let Body::Json(json) = &self.body else { return self };
+        match deflate(json.as_bytes()) {
+            Some(deflated) if deflated.len() < json.len() => Stored { body: Body::Deflated(deflated), ..self },
+            _ => self,
+        }
+    }
+
     /// Decodes an entry.
     ///
     /// # Errors

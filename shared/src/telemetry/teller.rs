@@ -19,7 +19,9 @@ use crate::{
     clock::Timestamp,
     config::Config,
     ids::{Release, RunId},
-    journal::{Acceptance, Appended, Expected, Interjected, Journal, JournalError, Lease, NewRun},
+    journal::{
+        Acceptance, Appended, Expected, Head, Interjected, Journal, JournalError, Lease, NewRun, Opened, Recorded,
+    },
     lease::{Claim, Leases, Leave, Left},
     run::entry::{Entry, Seq},
 };
@@ -111,13 +113,13 @@ impl Teller {
         }
     }
 
-    fn accepted(&self, new: &NewRun) {
-        let Some(narrative) = Narrative::begin(new.run, &new.entry) else { return };
-        if self.known().run(new.run).narrative.is_some() {
+    fn accepted(&self, run: RunId, entry: &Entry) {
+        let Some(narrative) = Narrative::begin(run, entry) else { return };
+        if self.known().run(run).narrative.is_some() {
             return;
         }
-        self.tell(&narrative.tell_first(&new.entry, &self.narrator));
-        self.known().run(new.run).narrative = Some(narrative);
+        self.tell(&narrative.tell_first(entry, &self.narrator));
+        self.known().run(run).narrative = Some(narrative);
     }
 
     /// Tells an entry if all before it are known; says whether they were.
@@ -183,13 +185,22 @@ impl Told<dyn Journal> {
 impl Journal for Told<dyn Journal> {
     async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
         let result = self.inner.accept(new).await;
-        match &result {
-            Ok(Acceptance::Created) => self.teller.accepted(new),
-            // The first answer to this very write was lost.
-            Ok(Acceptance::Repeated { run }) if *run == new.run => self.teller.accepted(new),
-            _ => {}
+        if let Ok(Acceptance::Created { run }) = &result {
+            self.teller.accepted(*run, &new.entry);
         }
         result
+    }
+
+    async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError> {
+        self.inner.record(new).await
+    }
+
+    async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        self.inner.opened(run).await
+    }
+
+    async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
+        self.inner.open(head).await
     }
 
     async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
@@ -235,6 +246,12 @@ impl Leases for Told<dyn Leases> {
         if matches!(&claim, Claim::Won(head, _) if head.strikes > 1) {
             let strike = Metrics::strike(now, self.teller.narrator.environment, &self.teller.release);
             self.teller.telemetry.lines(&[strike.line()]);
+        }
+        // Whoever claims a fresh run has its journal with the claim.
+        if let Claim::Won(head, _) = &claim
+            && let Some(first) = head.only_entry()
+        {
+            self.teller.loaded(run, &[first]);
         }
         Ok(claim)
     }

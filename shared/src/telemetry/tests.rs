@@ -61,7 +61,15 @@ async fn told() -> (Arc<Collected>, Arc<dyn Journal>) {
     let key = crate::idempotency::Key::of("runs", &first.request.tenant, &first.request.actor, "k").expect("a key");
     let payload_hash = crate::idempotency::PayloadHash::of(&first.request);
     let run = RUN.parse().expect("a run");
-    let new = crate::journal::NewRun { run, key, payload_hash, key_expires: EXPIRES, expires: EXPIRES, entry };
+    let new = crate::journal::NewRun {
+        run,
+        key,
+        payload_hash,
+        key_expires: EXPIRES,
+        expires: EXPIRES,
+        entry,
+        admitted: None,
+    };
     for _ in 0..2 {
         let _ = journal.accept(&new).await.expect("the store answers");
     }

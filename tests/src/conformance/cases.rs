@@ -12,7 +12,17 @@ macro_rules! store_cases {
             accepting {
                 a_new_run_is_ready_now_and_due_after_the_rescue_time
                 the_same_request_again_is_the_same_run
+                a_large_first_entry_is_kept_beside_the_head
+                a_run_that_was_recorded_and_not_opened_is_opened_by_who_repeats
+                who_thaws_after_another_opened_the_run_changes_nothing
+                a_large_first_entry_without_a_head_is_opened_as_it_is
+                an_entry_beside_a_head_that_carries_one_counts_for_nothing
+                of_many_who_open_one_recorded_run_one_does
+                a_key_of_a_run_that_was_never_opened_is_another_requests_no_more_than_any
+                a_record_of_a_run_that_was_never_opened_expires_as_any
+                a_run_outlives_the_key_that_names_it
                 a_repeat_of_the_very_same_write_is_its_own_run
+                nobody_has_opened_a_run_that_is_not_there
                 a_key_used_for_another_request_is_a_mismatch
                 equal_keys_of_two_tenants_are_two_runs
                 a_key_that_somebody_is_working_under_is_in_progress
@@ -22,7 +32,7 @@ macro_rules! store_cases {
                 a_key_under_which_something_else_was_done_is_refused
                 the_record_of_a_run_answers_other_operations_with_the_run
                 a_journal_that_does_not_begin_with_an_acceptance_is_refused
-                a_run_that_is_there_is_not_taken_on_under_another_key
+                a_run_that_is_there_is_not_taken_on_for_somebody_else
                 a_first_entry_that_does_not_fit_writes_nothing
                 of_many_at_once_under_one_key_one_is_created
             }

@@ -11,12 +11,14 @@ use windlass::{
     agent::answers::KeptAnswers,
     budgets::Budgets,
     clock::{Clock as _, Timestamp},
-    controls::Controls,
+    controls::{Controls, admit::Admitted},
     dead_letter::ReplayPlans,
     door::{Requests, rate::Buckets},
     idempotency::{IdempotencyRecords, Key, PayloadHash},
     ids::{RunId, TraceId},
-    journal::{Acceptance, Appended, Expected, Head, HeadStatus, Heads, Interjected, Journal, Lease, NewRun},
+    journal::{
+        Acceptance, Appended, Expected, HEAD_BYTES_MAX, Head, HeadStatus, Heads, Interjected, Journal, Lease, NewRun,
+    },
     lease::{Claim, LEASE_FOR, Leases, Leave, Left},
     memory::{ManualClock, SeededRandom},
     prompts::Prompts,
@@ -138,7 +140,18 @@ impl Stores {
             key_expires: self.now() + KEY_KEPT_FOR,
             expires: self.now() + KEPT_FOR,
             entry: self.entry(Writer::Outside("intake".to_owned()), Event::Accepted(Box::new(accepted))),
+            admitted: Some(Admitted { controls: 7, at: self.now() }),
         }
+    }
+
+    /// [`Stores::new_run`] with a first entry that its head does not carry.
+    pub fn large_run(&self, key: &str) -> NewRun {
+        let mut new = self.new_run(key);
+        if let [Event::Accepted(accepted)] = new.entry.events.as_mut_slice() {
+            accepted.request.payload = noise(4 * HEAD_BYTES_MAX).into();
+            new.payload_hash = PayloadHash::of(&accepted.request);
+        }
+        new
     }
 
     /// A run that is taken on.
@@ -148,7 +161,7 @@ impl Stores {
 
     async fn take_on(&self, new: NewRun) -> RunId {
         let accepted = self.journal.accept(&new).await.expect("the store answers");
-        assert_eq!(accepted, Acceptance::Created);
+        assert_eq!(accepted, Acceptance::Created { run: new.run });
         new.run
     }
 

@@ -1,6 +1,6 @@
 //! What is recorded of requests before.
 
-use windlass::{idempotency::PayloadHash, journal::Acceptance};
+use windlass::{idempotency::PayloadHash, journal::Recorded};
 
 use super::{KEY_KEPT_FOR, SECOND, Stores};
 
@@ -9,9 +9,9 @@ pub async fn a_request_that_was_taken_on_is_known_by_its_key(stores: &Stores) {
     let recorded = async || stores.requests.recorded(&new.key, &new.payload_hash).await.expect("the store answers");
     assert_eq!(recorded().await, None);
     stores.journal.accept(&new).await.expect("the store answers");
-    assert_eq!(recorded().await, Some(Acceptance::Repeated { run: new.run }));
+    assert_eq!(recorded().await, Some(Recorded::As { run: new.run }));
     let other = stores.requests.recorded(&new.key, &PayloadHash::of(&"another request")).await;
-    assert_eq!(other, Ok(Some(Acceptance::Mismatch)));
+    assert_eq!(other, Ok(Some(Recorded::Mismatch)));
     stores.clock.advance(KEY_KEPT_FOR + SECOND);
     assert_eq!(recorded().await, None, "it has expired");
 }

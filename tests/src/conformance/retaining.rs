@@ -21,7 +21,7 @@ impl Stores {
 }
 
 pub async fn what_is_long_over_is_deleted_once_and_nothing_else(stores: &Stores) {
-    stores.run("old").await;
+    stores.take_on(stores.large_run("old")).await;
     let over = BEGINNING + KEPT_FOR + SECOND;
     stores.clock.set(BEGINNING + KEPT_FOR - SECOND * 10);
     let young = stores.run("young").await;
@@ -33,7 +33,7 @@ pub async fn what_is_long_over_is_deleted_once_and_nothing_else(stores: &Stores)
 }
 
 pub async fn a_part_that_is_not_looked_at_keeps_everything(stores: &Stores) {
-    stores.run("old").await;
+    stores.take_on(stores.large_run("old")).await;
     let over = BEGINNING + KEPT_FOR + SECOND;
     let mut seen = Vec::new();
     for index in 0..PARTS {

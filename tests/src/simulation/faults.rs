@@ -1,8 +1,11 @@
 //! What goes wrong at which port call.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::executor::{die, yield_now};
@@ -44,6 +47,8 @@ pub enum Faults {
         calls: AtomicU64,
         /// What the call at `point` was.
         hit: Mutex<Option<&'static str>>,
+        /// Calls so far, by name.
+        named: Mutex<BTreeMap<&'static str, u64>>,
     },
     /// Faults as a schedule has them.
     Scripted {
@@ -66,7 +71,7 @@ impl Faults {
 
     /// One fault at one call.
     pub fn at(point: u64, fault: Fault) -> Self {
-        Faults::At { point, fault, calls: AtomicU64::new(0), hit: Mutex::new(None) }
+        Faults::At { point, fault, calls: AtomicU64::new(0), hit: Mutex::new(None), named: Mutex::default() }
     }
 
     /// Faults as they are armed.
@@ -100,6 +105,16 @@ impl Faults {
         }
     }
 
+    /// Calls of this name so far, where one fault at most goes wrong.
+    pub fn calls_of(&self, name: &str) -> u64 {
+        match self {
+            Faults::At { named, .. } => {
+                named.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or_default()
+            }
+            Faults::Scripted { .. } => 0,
+        }
+    }
+
     /// Faults injected so far.
     pub fn injected(&self) -> u64 {
         match self {
@@ -124,7 +139,8 @@ impl Faults {
 
     fn next(&self, name: &'static str) -> Fault {
         match self {
-            Faults::At { point, fault, calls, hit } => {
+            Faults::At { point, fault, calls, hit, named } => {
+                *named.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
                 if calls.fetch_add(1, Ordering::SeqCst) != *point {
                     return Fault::None;
                 }

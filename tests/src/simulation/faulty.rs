@@ -17,7 +17,8 @@ use windlass::{
     controls::{Changed, Controls, ControlsError, Document},
     ids::{RunId, Tenant},
     journal::{
-        Acceptance, Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
+        Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun, Opened,
+        Recorded,
     },
     lease::{Claim, Leases, Leave, Left},
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
@@ -66,8 +67,14 @@ fn tool(fault: Fault) -> impl Fn() -> ToolError {
 
 #[async_trait]
 impl<P: Journal + ?Sized> Journal for Faulty<P> {
-    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
-        self.faults.around("journal.accept", store, self.inner.accept(new)).await
+    async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError> {
+        self.faults.around("journal.record", store, self.inner.record(new)).await
+    }
+    async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        self.faults.around("journal.opened", store, self.inner.opened(run)).await
+    }
+    async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
+        self.faults.around("journal.open", store, self.inner.open(head)).await
     }
     async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
         self.faults.around("journal.load", store, self.inner.load(run, from)).await

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,7 +16,8 @@ use windlass::{
     clock::{Clock, Timestamp},
     ids::{RunId, Tenant},
     journal::{
-        Acceptance, Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
+        Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun, Opened,
+        Recorded,
     },
     lease::{Claim, Leases, Leave, Left},
     memory::Runs,
@@ -47,6 +48,10 @@ pub enum Flaw {
     SweepDropsDue,
     /// A client is told of a run that was not written.
     AnswerBeforeWrite,
+    /// A run that is recorded under a key is taken for one that was opened.
+    RecordedIsOpen,
+    /// Opening a run replaces what it was opened with.
+    OpenReplaces,
     /// An `Irreversible` tool says that it is `Idempotent`.
     IrreversibleRepeated,
     /// Each attempt has a key of its own.
@@ -59,7 +64,7 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Flaw; 13] = [
+    pub const ALL: [Flaw; 15] = [
         Flaw::AppendReplaces,
         Flaw::LostRaceIsWritten,
         Flaw::IntentNotFlushed,
@@ -69,6 +74,8 @@ impl Flaw {
         Flaw::DueDroppedAtPark,
         Flaw::SweepDropsDue,
         Flaw::AnswerBeforeWrite,
+        Flaw::RecordedIsOpen,
+        Flaw::OpenReplaces,
         Flaw::IrreversibleRepeated,
         Flaw::KeyPerAttempt,
         Flaw::ClocksFarApart,
@@ -78,11 +85,12 @@ impl Flaw {
     /// A seed shortly before one that shows it; where the search begins, so that it is short.
     pub const fn shows_from(self) -> u64 {
         match self {
-            Flaw::AppendReplaces => 190,
+            Flaw::AppendReplaces => 255,
             Flaw::LostRaceIsWritten => 259,
-            Flaw::ApprovalNotAskedAgain => 216,
+            Flaw::ApprovalNotAskedAgain => 230,
             Flaw::LeaveWithoutInterjections => 265,
-            Flaw::SweepDropsDue => 28,
+            Flaw::SweepDropsDue => 38,
+            Flaw::OpenReplaces => 640,
             Flaw::IrreversibleRepeated => 13,
             _ => 1,
         }
@@ -95,6 +103,12 @@ pub struct Store {
     pub runs: Arc<Runs>,
     /// What is broken.
     pub flaw: Option<Flaw>,
+    /// The head of the last request that was recorded, for flaws.
+    pub recorded: Mutex<Option<Head>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {
@@ -110,10 +124,28 @@ impl Store {
 
 #[async_trait]
 impl Journal for Store {
-    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
-        match self.has(Flaw::AnswerBeforeWrite) {
-            true => Ok(Acceptance::Created),
-            false => self.runs.accept(new).await,
+    async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError> {
+        *locked(&self.recorded) = Some(new.head()?);
+        self.runs.record(new).await
+    }
+
+    async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        let there = self.runs.opened(run).await?;
+        let recorded = locked(&self.recorded).clone().filter(|_| self.has(Flaw::RecordedIsOpen));
+        Ok(there.or(recorded.map(|head| Head { run, ..head })))
+    }
+
+    async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
+        if self.has(Flaw::AnswerBeforeWrite) {
+            return Ok(Opened::Written);
+        }
+        let opened = self.runs.open(head).await?;
+        match (&opened, &head.first) {
+            (Opened::Taken(_), Some(first)) if self.has(Flaw::OpenReplaces) => {
+                self.runs.plant(head.run, 1, first.clone());
+                Ok(Opened::Written)
+            }
+            _ => Ok(opened),
         }
     }
 

@@ -33,7 +33,7 @@ use super::{
     faulty::show,
     flaws::Flaw,
     schedule::{Schedule, Step},
-    world::{ALLOWANCE, Manner, TIMEOUT, World, deadline, now},
+    world::{ALLOWANCE, Manner, Size, TIMEOUT, World, deadline, now},
 };
 
 /// What operators switch off in passing; each holds runs and changes no end.
@@ -153,7 +153,8 @@ impl<'s> Player<'s> {
         let scenario = &scenarios[rng.random_range(0..scenarios.len())];
         let (skewed, strikes_max) = (rng.random_range(0..4) != 0, rng.random_range(2..6));
         let tokens = DAILY_TOKENS[rng.random_range(0..DAILY_TOKENS.len())];
-        let manner = Manner { skewed, strikes_max, allowance: Allowance { micro_usd: 0, tokens }, flaw };
+        let request = if rng.random_range(0..4) == 0 { Size::Large } else { Size::Small };
+        let manner = Manner { skewed, strikes_max, allowance: Allowance { micro_usd: 0, tokens }, request, flaw };
         Self {
             world: World::of(seed, Faults::scripted(), scenario, manner),
             scenario,

@@ -11,10 +11,11 @@ use windlass::{
     },
     clock::Clock,
     controls::{
-        Settings,
+        Controls as _, Settings,
+        admit::Admitted,
         change::{Hand, wake_held},
     },
-    ids::{Release, RunId},
+    ids::{Random as _, Release, RunId},
     journal::{Expected, Interjected, JournalError},
     memory::{Queue, Received, SeededRandom},
     principal::Principal,
@@ -33,25 +34,36 @@ use super::{
     executor::{Process, yield_now},
     faulty::Faulty,
     flaws::Store,
-    world::{TERMS, TIMEOUT, World},
+    world::{Size, TERMS, TIMEOUT, World},
 };
 
 impl World {
     /// A client that posts the scenario's request once; `answer` is the run it was told of.
     pub fn client(&self, key: &str, scenario: &Scenario, answer: Rc<Cell<Option<RunId>>>) -> Process {
         let outsider = self.outsider();
+        let mut payload = scenario.request.payload.clone();
+        if self.manner.request == Size::Large {
+            // The same in every repetition, and not to be compressed into a head.
+            let random = SeededRandom::new(1);
+            payload["note"] = (0..64).map(|_| format!("{:032x}", random.bits())).collect::<String>().into();
+        }
         let incoming = Incoming {
             request: RunRequest {
                 tenant: "acme".parse().expect("a tenant"),
                 actor: "ada".parse().expect("an actor"),
                 task: scenario.request.task.parse().expect("a task"),
-                payload: scenario.request.payload.clone(),
+                payload,
             },
             source: Source::Http,
             client_key: key.to_owned(),
             trace: None,
+            admitted: None,
         };
+        let controls = self.faulty(Arc::clone(&self.controls));
         Box::pin(async move {
+            let at = outsider.clock.now();
+            let Ok(document) = controls.read().await else { return };
+            let incoming = Incoming { admitted: Some(Admitted { controls: document.version, at }), ..incoming };
             match accept(&outsider.outside(), &TERMS, incoming).await {
                 Ok(taken_on) => answer.set(Some(taken_on.run())),
                 Err(AcceptError::Journal(JournalError::Unavailable { .. })) => {}

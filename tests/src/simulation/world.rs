@@ -26,6 +26,7 @@ use windlass::{
     budgets::Allowance,
     clock::{CLOCK_SKEW_MAX, Clock, Timestamp},
     config::Environment,
+    controls::Seen,
     ids::RunId,
     journal::{Head, HeadStatus, Heads as _, Journal as _},
     lease::Leases,
@@ -108,6 +109,8 @@ pub struct World {
     pub answers: Arc<Answers>,
     /// What may happen now.
     pub controls: Arc<Controls>,
+    /// What step functions have read of that: one sandbox after the other has the same memory.
+    seen_controls: Arc<Seen>,
     /// What actors have spent.
     pub accounts: Arc<Accounts>,
     /// What goes wrong.
@@ -135,12 +138,24 @@ pub struct Manner {
     pub strikes_max: u32,
     /// What one actor may spend in a day.
     pub allowance: Allowance,
+    /// How large the client's request is.
+    pub request: Size,
     /// A guarantee that is broken.
     pub flaw: Option<Flaw>,
 }
 
+/// How large a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Its run's first entry is kept with the head.
+    Small,
+    /// Its run's first entry is an item of its own.
+    Large,
+}
+
 /// A world as it should be.
-pub const SOUND: Manner = Manner { skewed: false, strikes_max: 5, allowance: ALLOWANCE, flaw: None };
+pub const SOUND: Manner =
+    Manner { skewed: false, strikes_max: 5, allowance: ALLOWANCE, request: Size::Small, flaw: None };
 
 impl World {
     /// A new world with the orders of `scenario`.
@@ -171,13 +186,14 @@ impl World {
         let world = Self {
             keys: [keys(), keys()],
             random: Arc::new(SeededRandom::new(seed)),
-            store: Arc::new(Store { runs: runs.clone(), flaw: manner.flaw }),
+            store: Arc::new(Store { runs: runs.clone(), flaw: manner.flaw, recorded: Mutex::default() }),
             books: Arc::new(Books { ledger: ledger.clone(), flaw: manner.flaw, calls: AtomicU64::new(0) }),
             runs,
             queue: Arc::new(Queue::new(clock.clone(), VISIBILITY, 1_000)),
             ledger,
             answers: Arc::new(Answers::new()),
             controls: Arc::new(Controls::new(&Plans::new(clock.clone()))),
+            seen_controls: Arc::default(),
             accounts: Arc::new(Accounts::new()),
             faults: Arc::new(faults),
             seen: Mutex::default(),
@@ -254,6 +270,7 @@ impl World {
             },
             live: Live {
                 controls: Arc::new(self.faulty(Arc::clone(&self.controls))),
+                seen: Arc::clone(&self.seen_controls),
                 prompts: PromptCache::new(Arc::new(Prompts::new())),
                 budgets: Arc::new(self.faulty(Arc::clone(&self.accounts))),
                 allowance: self.manner.allowance,

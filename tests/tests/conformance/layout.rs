@@ -7,8 +7,10 @@ use windlass::{
     aws::{self, clients::Clients},
     clock::Clock as _,
     idempotency::{Begun, Key, PayloadHash, Turn},
+    ids::Random as _,
     journal::{Head, HeadStatus, Heads as _, Journal as _, JournalError, Lease, NewRun},
     lease::{Claim, LEASE_FOR, Leave, Left},
+    memory::SeededRandom,
     run::entry::{Entry, Event, Writer},
 };
 
@@ -69,8 +71,8 @@ async fn a_step_costs_one_write_unit_and_a_claim_one() {
         units
     };
     let new = accepted(stores).await;
-    // Three items at two units each; the index entries of `due` and `owner`.
-    assert_eq!(spent("DynamoDB.TransactWriteItems"), 8.0);
+    // The record; the head with the first entry; its entries in the indexes `due` and `owner`.
+    assert_eq!(spent("DynamoDB.PutItem"), 4.0);
     let (_, lease) = won(stores, &new).await;
     assert_eq!(spent("DynamoDB.UpdateItem"), 1.0);
     stores.journal.append(new.run, 2, &said("x".repeat(600)), new.expires).await.expect("it is appended");
@@ -85,6 +87,47 @@ async fn a_step_costs_one_write_unit_and_a_claim_one() {
     let finished = leave(HeadStatus::Finished { outcome: "completed".to_owned() });
     let left = stores.leases.leave(new.run, &lease, &finished).await;
     assert_eq!((left, spent("DynamoDB.UpdateItem")), (Ok(Left::Done), 2.0));
+}
+
+/// A request with so much in its payload, by somebody whose name is as long as that.
+fn sized(stores: &Stores, payload: usize, name: usize) -> NewRun {
+    let mut new = stores.new_run("k");
+    if let [Event::Accepted(accepted)] = new.entry.events.as_mut_slice() {
+        let random = SeededRandom::new(1);
+        let noise: String = (0..64).map(|_| format!("{:032x}", random.bits())).collect();
+        accepted.request.payload = noise[..payload].into();
+        accepted.request.actor = "a".repeat(name).parse().expect("an actor");
+    }
+    new
+}
+
+#[tokio::test]
+async fn a_head_with_its_first_entry_is_one_write_unit_and_what_does_not_fit_is_an_item_of_its_own() {
+    for name in [1, 36, 100] {
+        let subject = stores().await;
+        let (stores, stack) = (&subject.ports, &subject.keep);
+        let carries = |payload: &usize| sized(stores, *payload, name).head().is_ok_and(|head| head.first.is_some());
+        let largest = (0..2_048).take_while(carries).last().expect("the smallest fits");
+        let before = stack.meter();
+        let new = sized(stores, largest, name);
+        stores.journal.accept(&new).await.expect("it is taken on");
+        // A holder as the loop names itself.
+        let (now, holder) = (stores.clock.now(), "h".repeat(32));
+        let claim = stores.leases.claim(new.run, &holder, now, now + LEASE_FOR).await;
+        let Ok(Claim::Won(head, lease)) = claim else { panic!("not won: {claim:?}") };
+        assert!(head.first.is_some());
+        let until = BEGINNING + Duration::from_secs(90);
+        assert!(stores.leases.renew(new.run, &lease, until).await.expect("it answers").is_some());
+        let spent = stack.meter().since(&before);
+        // The claim; the renewal, which moves `due`.
+        assert_eq!((spent.units_of("DynamoDB.PutItem"), spent.units_of("DynamoDB.UpdateItem")), (4.0, 4.0), "{name}");
+        assert_eq!(stores.journal.load(new.run, 1).await, Ok(vec![new.entry]));
+        let larger = NewRun { key: stores.new_run("l").key, ..sized(stores, largest + 1, name) };
+        let before = stack.meter();
+        stores.journal.accept(&larger).await.expect("it is taken on");
+        assert_eq!(stack.meter().since(&before).units_of("DynamoDB.PutItem"), 5.0, "one item more");
+        assert_eq!(stores.journal.load(larger.run, 1).await, Ok(vec![larger.entry]));
+    }
 }
 
 #[tokio::test]
@@ -143,7 +186,7 @@ async fn a_head_that_cannot_be_read_is_damaged_and_hides_no_other() {
     let key = [("pk", new.run.to_string()), ("sk", "head".to_owned())];
     let whole = item(&client, "test-runs", &key).await;
     for (name, value) in [
-        ("v", AttributeValue::N("2".to_owned())),
+        ("v", AttributeValue::N("3".to_owned())),
         ("tenant", AttributeValue::S("no#tenant".to_owned())),
         ("epoch", AttributeValue::S("1".to_owned())),
         ("lease_holder", AttributeValue::S("half a lease".to_owned())),
@@ -167,7 +210,7 @@ async fn a_head_that_cannot_be_read_is_damaged_and_hides_no_other() {
 async fn every_item_of_a_run_says_when_it_expires() {
     let subject = stores().await;
     let client = client(&subject.keep);
-    accepted(&subject.ports).await;
+    subject.ports.journal.accept(&subject.ports.large_run("k")).await.expect("it is taken on");
     let items = client.scan().table_name("test-runs").send().await.expect("it answers").items.unwrap_or_default();
     let expires = AttributeValue::N((BEGINNING + KEPT_FOR).as_seconds().to_string());
     assert_eq!(items.len(), 2);

@@ -81,7 +81,7 @@ impl World {
             payload: json!({}),
         };
         let client_key = format!("{}", self.runs.all_heads().len());
-        let incoming = Incoming { request, source: Source::Http, client_key, trace: None };
+        let incoming = Incoming { request, source: Source::Http, client_key, trace: None, admitted: None };
         let terms = Terms { limits: Limits::default(), key_kept_for: DAY, run_kept_for: 90 * DAY };
         let run = accept(&outside, &terms, incoming).await.expect("it is taken on").run();
         let id = ApprovalId { run, call: CallId(1), round: 1 };

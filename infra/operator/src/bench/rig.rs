@@ -83,6 +83,7 @@ pub(super) fn engine(aws: &str) -> Result<Engine, BenchError> {
         },
         live: Live {
             controls: Arc::new(LiveControls::new(clients.dynamodb(), "windlass-controls")),
+            seen: Arc::default(),
             prompts: PromptCache::new(Arc::new(PromptVersions::new(clients.dynamodb(), "windlass-controls"))),
             budgets: Arc::new(Accounts::new(clients.dynamodb(), "windlass-controls")),
             allowance: Allowance::default(),
@@ -115,7 +116,7 @@ pub(super) async fn take_on(engine: &Engine, key: &str, steps: usize) -> Result<
         task: "drill/steps".parse().map_err(unexpected)?,
         payload: payload(steps),
     };
-    let incoming = Incoming { request, source: Source::Http, client_key: key.to_owned(), trace: None };
+    let incoming = Incoming { request, source: Source::Http, client_key: key.to_owned(), trace: None, admitted: None };
     Ok(accept(&outside, &terms, incoming).await.map_err(unexpected)?.run())
 }
 

@@ -90,6 +90,7 @@ impl World {
             key_expires: expires,
             expires,
             entry: self.entry(Writer::Outside("intake".to_owned()), events),
+            admitted: None,
         };
         self.runs.accept(&new).await.expect("memory accepts");
         run

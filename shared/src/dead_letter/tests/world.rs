@@ -87,6 +87,7 @@ impl World {
             key_expires: expires,
             expires,
             entry: self.entry(Event::Accepted(Box::new(accepted))),
+            admitted: None,
         };
         self.runs.accept(&new).await.expect("memory accepts");
         run

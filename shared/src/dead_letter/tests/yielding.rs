@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     dead_letter::{AuditRecord, ItemStatus, Plan, PlanError, ReplayPlans},
     ids::RunId,
-    journal::{Acceptance, Appended, Expected, Interjected, Journal, JournalError, NewRun},
+    journal::{Appended, Expected, Head, Interjected, Journal, JournalError, NewRun, Opened, Recorded},
     run::entry::{Entry, Seq},
 };
 
@@ -22,8 +22,14 @@ async fn between<T>(call: impl Future<Output = T>) -> T {
 
 #[async_trait]
 impl<P: Journal> Journal for Yielding<'_, P> {
-    async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError> {
-        between(self.0.accept(new)).await
+    async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError> {
+        between(self.0.record(new)).await
+    }
+    async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        between(self.0.opened(run)).await
+    }
+    async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
+        between(self.0.open(head)).await
     }
     async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
         between(self.0.load(run, from)).await

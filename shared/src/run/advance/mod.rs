@@ -18,10 +18,10 @@ use crate::{
     agent::{Agent, answers::KeptAnswers},
     budgets::{Allowance, Budgets},
     clock::{Clock, Timestamp},
-    controls::Controls,
+    controls::{Controls, Seen},
     dead_letter::cause::fingerprint,
     ids::{Random, Release, RunId},
-    journal::{HeadStatus, Journal, JournalError, Lease},
+    journal::{Head, HeadStatus, Journal, JournalError, Lease},
     lease::{Claim, LEASE_FOR, Leases, Leave},
     prompts::PromptCache,
     queue::WakeUps,
@@ -77,6 +77,8 @@ pub struct Engine {
 pub struct Live {
     /// What may happen now.
     pub controls: Arc<dyn Controls>,
+    /// What this process has read of that.
+    pub seen: Arc<Seen>,
     /// What models are asked with.
     pub prompts: PromptCache,
     /// What actors have spent.
@@ -131,7 +133,7 @@ impl Engine {
                 let tenant = &head.tenant;
                 let span = info_span!("run", run = %run, trace = Empty, tenant = %tenant, release = %self.release);
                 async {
-                    match self.load(run).await {
+                    match self.load(&head).await {
                         Ok(state) => {
                             Span::current().record("trace", display(state.trace));
                             let turn = Turn::new(self, &head, lease, state, deadline);
@@ -152,9 +154,12 @@ impl Engine {
         }
     }
 
-    async fn load(&self, run: RunId) -> Result<RunState, JournalError> {
-        let entries = self.journal.load(run, 1).await?;
-        RunState::fold(&entries).map_err(|source| JournalError::Illegal { run, source })
+    async fn load(&self, head: &Head) -> Result<RunState, JournalError> {
+        let entries = match head.only_entry() {
+            Some(entry) => vec![entry],
+            None => self.journal.load(head.run, 1).await?,
+        };
+        RunState::fold(&entries).map_err(|source| JournalError::Illegal { run: head.run, source })
     }
 
     async fn drive(&self, mut turn: Turn<'_>) -> Result<Advanced, JournalError> {

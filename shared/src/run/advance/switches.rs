@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::{
-    Advanced,
+    Advanced, Live,
     outcomes::not_made,
     turn::{Flushed, Interrupted, Turn},
 };
@@ -22,7 +22,7 @@ use crate::{
         gate::{self, Act, Ask},
     },
     ids::{CallId, FlagName, ToolName},
-    journal::HeadStatus,
+    journal::{Head, HeadStatus},
     prompts::{Choice, choose},
     retry::{Backoff, Retry},
     run::{
@@ -37,7 +37,8 @@ const READ_RETRY: Backoff = Backoff { base: Duration::from_millis(50), cap: Dura
 
 /// How old the controls may be that a question to the model goes by. A question is no side effect, and one that is asked a moment after
 /// its switch was thrown does nothing: what it proposes is held to controls that are read anew. A thousandth of what the slowest
-/// models take; reading for every question would double the round trips of a step.
+/// models take; reading for every question would double the round trips of a step. The first question of a run may go by the controls
+/// that let it in, by clocks that differ by as much as [`CLOCK_SKEW_MAX`](crate::clock::CLOCK_SKEW_MAX).
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// When a held run is looked at again, at first and at last. Lifting a switch wakes what it held; this is for runs that were missed.
@@ -64,6 +65,19 @@ impl May {
     }
 }
 
+/// The controls that let a run in a moment ago, if this is the first turn with it and the process knows their version; and when they
+/// were asked for.
+///
+/// ```text
+/// operator: ───────────────────────────── v8 ── acknowledged
+/// intake:   read v7 ── open run A (by v7) ─┴─ read v8 ── open run B (by v8)
+/// step:                claim A ── knows v7 ──────────────── claim B ── knows v7 ── read v8
+/// ```
+pub(super) fn that_let_in(live: &Live, head: &Head, now: Timestamp) -> Option<(Arc<Document>, Timestamp)> {
+    let admitted = head.admitted.filter(|admitted| head.is_fresh() && now.since(admitted.at) < FRESH_FOR)?;
+    Some((live.seen.version(admitted.controls)?, admitted.at))
+}
+
 impl Turn<'_> {
     /// Reads the controls, consistently, now.
     ///
@@ -75,6 +89,7 @@ impl Turn<'_> {
             let error = match self.engine.live.controls.read().await {
                 Ok(document) => {
                     let document = Arc::new(document);
+                    self.engine.live.seen.note(&document);
                     (self.controls, self.controls_read_at) = (Some(Arc::clone(&document)), self.engine.clock.now());
                     return Ok(document);
                 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, info, warn};
 
-use super::{Advanced, Engine, INLINE_WAIT_MAX, LEAVE_MARGIN};
+use super::{Advanced, Engine, INLINE_WAIT_MAX, LEAVE_MARGIN, switches::that_let_in};
 use crate::{
     clock::Timestamp,
     controls::Document,
@@ -79,6 +79,8 @@ impl<'e> Turn<'e> {
     pub(super) fn new(engine: &'e Engine, head: &Head, lease: Lease, state: RunState, deadline: Timestamp) -> Self {
         let (run, expires, strikes) = (head.run, head.expires, head.strikes);
         let prompt = Arc::new(engine.agent.prompt.clone());
+        let known = that_let_in(&engine.live, head, engine.clock.now());
+        let (controls, read_at) = known.map_or((None, Timestamp::from_millis(0)), |(known, at)| (Some(known), at));
         Self {
             engine,
             run,
@@ -86,8 +88,8 @@ impl<'e> Turn<'e> {
             state,
             deadline,
             strikes,
-            controls: None,
-            controls_read_at: Timestamp::from_millis(0),
+            controls,
+            controls_read_at: read_at,
             prompt,
             expires,
             pending: Vec::new(),

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     ids::Actor,
-    journal::{Acceptance, Appended, NewRun},
+    journal::{Appended, Head, NewRun, Opened, Recorded},
     memory::{ManualClock, SeededRandom},
     queue::{QueueError, Share, Sleeper},
     run::{
@@ -22,7 +22,9 @@ mock! {
     Journals {}
     #[async_trait]
     impl Journal for Journals {
-        async fn accept(&self, new: &NewRun) -> Result<Acceptance, JournalError>;
+        async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError>;
+        async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError>;
+        async fn open(&self, head: &Head) -> Result<Opened, JournalError>;
         async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
         async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError>;
         async fn interject(&self, run: RunId, seq: Seq, entry: &Entry, expected: Expected) -> Result<Interjected, JournalError>;

@@ -97,7 +97,8 @@ impl World {
             task: "refund".parse().expect("a task"),
             payload: json!({}),
         };
-        let incoming = Incoming { request, source: Source::Http, client_key: "k".to_owned(), trace: None };
+        let incoming =
+            Incoming { request, source: Source::Http, client_key: "k".to_owned(), trace: None, admitted: None };
         self.wait(accept(&outside, &terms(), incoming)).expect("it is taken on").run()
     }
 

@@ -111,12 +111,16 @@ pub fn head_seeds() -> Vec<Vec<u8>> {
         item.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
         item.to_string().into_bytes()
     };
+    let first = journals().into_iter().flatten().next().expect("there is an entry");
+    let first = serde_json::to_string(&first).expect("entries have JSON");
     vec![
         with(json!({})),
         with(json!({ "lease_holder": { "S": "h" }, "lease_until": { "N": "1768000030000" } })),
         with(json!({ "status": { "S": "dead" }, "cause": { "S": "c" }, "fingerprint": { "S": "f" } })),
         with(json!({ "status": { "S": "held" }, "problem": { "S": "the agent is off" } })),
         with(json!({ "status": { "S": "awaiting_approval" } })),
+        with(json!({ "v": { "N": "2" }, "ev": { "N": "1" }, "e": { "S": first } })),
+        with(json!({ "v": { "N": "2" }, "ev": { "N": "1" }, "z": { "B": "deflated" } })),
     ]
 }
 
@@ -129,6 +133,10 @@ pub fn head(input: &[u8]) -> Said {
     if let Ok(head) = &read {
         assert!(head.lease.is_none() || head.epoch == head.lease.as_ref().map_or(0, |lease| lease.epoch));
         let _ = (head.status.word(), format!("{} {:?}", head.expires, head.due));
+        if let Some(Ok(first)) = head.first.as_ref().map(Stored::decode) {
+            let again = Stored::encode(&first).expect("what was read can be written");
+            assert_eq!(again.decode().as_ref(), Ok(&first), "a first entry changes when it is stored again");
+        }
     }
     Said::of(&read)
 }

@@ -49,6 +49,7 @@ const NOT_FAIR: Gap = Gap {
 pub const MOTO: &[Gap] = &[
     NOT_FAIR,
     not_atomic("accepting::of_many_at_once_under_one_key_one_is_created"),
+    not_atomic("accepting::of_many_who_open_one_recorded_run_one_does"),
     not_atomic("appending::of_many_appends_for_one_place_one_is_written"),
     not_atomic("claiming::of_many_claimants_one_wins"),
     not_atomic("idempotency::of_many_who_begin_one_does_it"),

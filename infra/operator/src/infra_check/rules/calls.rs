@@ -32,11 +32,12 @@ const MEMORY: &str = "${MemoryTable.Arn}";
 const DESK: &str = "${DeskTable.Arn}";
 const QUEUE: &str = "${StepQueue.Arn}";
 
-const ACCEPT: By = By::Code("shared/src/aws/journal.rs", "transact_write_items", "Runs");
+const RECORD: By = By::Code("shared/src/aws/idempotency.rs", "put_item", "Runs");
+const OPEN: By = By::Code("shared/src/aws/journal.rs", "put_item", "Runs");
+const OPENED: By = By::Code("shared/src/aws/journal.rs", "get_item", "Runs");
 const INTERJECT: By = By::Code("shared/src/aws/journal.rs", "transact_write_items", "Runs");
 const APPEND: By = By::Code("shared/src/aws/journal.rs", "put_item", "Runs");
 const LOAD: By = By::Code("shared/src/aws/journal.rs", "query", "Runs");
-const HEAD: By = By::Code("shared/src/aws/heads.rs", "get_item", "Runs");
 const LIST: By = By::Code("shared/src/aws/heads.rs", "query", "Runs");
 const LISTED: By = By::Code("shared/src/aws/heads.rs", "batch_get_item", "Runs");
 const LEASE: By = By::Code("shared/src/aws/lease.rs", "update_item", "Runs");
@@ -62,11 +63,11 @@ const fn call(function: &'static str, action: &'static str, on: &'static str, by
 
 /// Every call. Each function also writes its log and reads the approval keys: see [`EVERY_FUNCTION`].
 pub(super) const CALLS: &[Call] = &[
-    call("intake", "dynamodb:PutItem", RUNS, ACCEPT),
-    call("intake", "dynamodb:PutItem", IDEMPOTENCY, ACCEPT),
+    call("intake", "dynamodb:PutItem", RUNS, OPEN),
+    call("intake", "dynamodb:PutItem", IDEMPOTENCY, RECORD),
     call("intake", "dynamodb:UpdateItem", RUNS, INTERJECT),
     call("intake", "dynamodb:Query", RUNS, LOAD),
-    call("intake", "dynamodb:GetItem", RUNS, HEAD),
+    call("intake", "dynamodb:GetItem", RUNS, OPENED),
     call("intake", "dynamodb:GetItem", CONTROLS, CONTROL),
     call("intake", "dynamodb:GetItem", CONTROLS, BALANCE),
     call("intake", "dynamodb:GetItem", IDEMPOTENCY, RECORDED),
@@ -74,7 +75,8 @@ pub(super) const CALLS: &[Call] = &[
     call("intake", "sqs:GetQueueAttributes", QUEUE, DEPTH),
     call("intake", "sqs:SendMessage", QUEUE, WAKE),
     call("step", "dynamodb:PutItem", RUNS, APPEND),
-    call("step", "dynamodb:PutItem", IDEMPOTENCY, ACCEPT),
+    call("step", "dynamodb:PutItem", IDEMPOTENCY, RECORD),
+    call("step", "dynamodb:GetItem", RUNS, OPENED),
     call("step", "dynamodb:Query", RUNS, LOAD),
     call("step", "dynamodb:UpdateItem", RUNS, LEASE),
     call("step", "dynamodb:GetItem", DESK, By::Code(LEDGER, "get_item", "LedgerInDynamoDb")),
@@ -94,7 +96,7 @@ pub(super) const CALLS: &[Call] = &[
     call("approval", "dynamodb:PutItem", RUNS, INTERJECT),
     call("approval", "dynamodb:UpdateItem", RUNS, INTERJECT),
     call("approval", "dynamodb:Query", RUNS, LOAD),
-    call("approval", "dynamodb:GetItem", RUNS, HEAD),
+    call("approval", "dynamodb:GetItem", RUNS, OPENED),
     call("approval", "dynamodb:Query", "${RunsTable.Arn}/index/inbox", LIST),
     call("approval", "dynamodb:BatchGetItem", RUNS, LISTED),
     call("approval", "sqs:SendMessage", QUEUE, WAKE),
@@ -181,7 +183,6 @@ pub(super) const NOT_IN_FUNCTIONS: &[&str] = &[
     "shared/src/aws/controls.rs: query",
     "shared/src/aws/controls.rs: transact_write_items",
     "shared/src/aws/idempotency.rs: delete_item",
-    "shared/src/aws/idempotency.rs: put_item",
     "shared/src/aws/idempotency.rs: update_item",
     "shared/src/aws/prompts.rs: put_item",
     "shared/src/aws/prompts.rs: query",
