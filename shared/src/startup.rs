@@ -6,6 +6,8 @@
 
 use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
 
+use futures::future::join_all;
+
 use crate::{
     approval::token::ApprovalKeys,
     clock::{Clock, Timestamp, before},
@@ -114,7 +116,7 @@ pub async fn prepare(
     }
 }
 
-/// Fetches and reads secrets that only this function needs, within [`STARTUP_MAX`] of when it `started`.
+/// Fetches and reads secrets that only this function needs, side by side, within [`STARTUP_MAX`] of when it `started`.
 ///
 /// # Errors
 /// Every secret that cannot be had, not only the first.
@@ -124,10 +126,8 @@ pub async fn demand<T>(
     clock: &dyn Clock,
     random: &dyn Random,
 ) -> Result<(), NotReady> {
-    let mut problems = Vec::new();
-    for secret in secrets {
-        problems.extend(fetch(secret, clock, random, started + STARTUP_MAX).await.err());
-    }
+    let fetched = secrets.iter().map(|secret| fetch(secret, clock, random, started + STARTUP_MAX));
+    let problems: Vec<SecretError> = join_all(fetched).await.into_iter().filter_map(Result::err).collect();
     if problems.is_empty() { Ok(()) } else { Err(NotReady::of_secrets(problems)) }
 }
 

@@ -19,7 +19,7 @@ use windlass::{
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let clients = Clients::from_environment().await;
+    let clients = Clients::of_function();
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(aws::SecretsManager::new(clients.secrets_manager()));
     let lookup = |name: &str| std::env::var(name).ok();

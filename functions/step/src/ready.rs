@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join;
 use windlass::{
     agent::Agent,
     aws::clients::Clients,
@@ -27,7 +28,8 @@ pub struct Ready {
     pub teller: Arc<Teller>,
 }
 
-/// Reads the configuration from `lookup`, fetches every secret, asks the tool servers and puts the agent together.
+/// Reads the configuration from `lookup`, fetches every secret, asks the tool servers and puts the agent together. Keys of models are
+/// fetched while tool servers answer.
 ///
 /// # Errors
 /// Everything that is wrong, as far as it can be found out: keys of models are looked for even when variables are wrong, and tool
@@ -52,14 +54,13 @@ pub async fn ready(
     };
     startup::log(&config);
     let teller = Teller::new(Arc::new(StandardOutput), &config);
-    let models = match models(&config, clients, secrets.clone(), clock.clone(), teller.clone()) {
-        Ok(models) => {
-            let keys = demand(&models.keys, started, clock.as_ref(), random.as_ref()).await;
-            keys.map(|()| models.model)
-        }
-        Err(problem) => Err(NotReady::of(problem)),
+    let models = models(&config, clients, secrets.clone(), clock.clone(), teller.clone());
+    let models = async {
+        let models = models.map_err(NotReady::of)?;
+        demand(&models.keys, started, clock.as_ref(), random.as_ref()).await.map(|()| models.model)
     };
-    let tools = catalogue(&config, &Ports { secrets, clock: clock.clone() }).await;
+    let ports = Ports { secrets, clock: clock.clone() };
+    let (models, tools) = join(models, catalogue(&config, &ports)).await;
     let tools = tools.map_err(|problem| NotReady::of(format!("MCP: {problem}")));
     let (model, tools) = match (models, tools) {
         (Ok(model), Ok(mcp)) => (model, mcp.tools),

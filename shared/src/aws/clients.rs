@@ -1,16 +1,18 @@
 //! SDK clients from the usual AWS environment, over one shared HTTP client.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
 };
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
+
+use super::{function, http::Http};
 
 /// How long connecting may take. The endpoints are in the same region: a connection that takes longer is lost.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,14 +34,21 @@ const AMAZON_ROOTS: &str = include_str!("amazon_roots.pem");
 const ENDPOINT_VARIABLES: [&str; 4] =
     ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
 
-/// What all clients share.
+/// What all clients share, and the clients, each made once when it is first asked for: making one reads the whole table of AWS partitions.
 #[derive(Debug, Clone)]
 pub struct Clients {
     config: SdkConfig,
+    dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
+    sqs: OnceLock<aws_sdk_sqs::Client>,
+    secrets_manager: OnceLock<aws_sdk_secretsmanager::Client>,
 }
 
 impl Clients {
-    /// Clients for the region, endpoint and credentials that the process environment names.
+    fn of(config: SdkConfig) -> Clients {
+        Clients { config, dynamodb: OnceLock::new(), sqs: OnceLock::new(), secrets_manager: OnceLock::new() }
+    }
+
+    /// Clients for the region, endpoint and credentials that the SDK finds, wherever it looks: for a person's machine.
     pub async fn from_environment() -> Clients {
         let transport = Transport::of(|name| std::env::var(name).ok());
         let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -47,7 +56,20 @@ impl Clients {
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        Clients { config: config.load().await }
+        Clients::of(config.load().await)
+    }
+
+    /// Clients of a function, for the region, endpoints and credentials that Lambda's variables name. Files, metadata services and roles to
+    /// take on are not asked for any.
+    pub fn of_function() -> Clients {
+        let lookup: function::Lookup = |name| std::env::var(name).ok();
+        let config = function::configuration(lookup)
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .http_client(Transport::of(lookup).client())
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+            .timeout_config(timeouts())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        Clients::of(config.build())
     }
 
     /// Clients for a local endpoint without TLS, such as `http://127.0.0.1:4566`, which takes any credentials.
@@ -63,7 +85,7 @@ impl Clients {
             .timeout_config(timeouts())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Clients { config }
+        Clients::of(config)
     }
 
     /// As whom and in which region AWS is asked, for services that have no client here; `None` when either is unknown.
@@ -73,17 +95,17 @@ impl Clients {
 
     /// DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(&self.config)
+        self.dynamodb.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.config)).clone()
     }
 
     /// SQS.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        aws_sdk_sqs::Client::new(&self.config)
+        self.sqs.get_or_init(|| aws_sdk_sqs::Client::new(&self.config)).clone()
     }
 
     /// Secrets Manager.
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        aws_sdk_secretsmanager::Client::new(&self.config)
+        self.secrets_manager.get_or_init(|| aws_sdk_secretsmanager::Client::new(&self.config)).clone()
     }
 }
 
@@ -120,17 +142,18 @@ impl Transport {
     }
 
     fn client(self) -> SharedHttpClient {
-        let over_tls = |roots: TrustStore| {
-            let context = TlsContext::builder().with_trust_store(roots).build();
-            let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
-            // Building a context does not fail: certificates are read when the first connection is made.
-            context.map_or_else(|_| Builder::new().build_http(), |context| builder.tls_context(context).build_https())
-        };
+        let mut roots = RootCertStore::empty();
         match self {
-            Transport::Plain => Builder::new().build_http(),
-            Transport::TlsToAws => over_tls(TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)),
-            Transport::TlsToAnybody => over_tls(TrustStore::default()),
+            Transport::Plain => {}
+            Transport::TlsToAws => {
+                let certificates = CertificateDer::pem_slice_iter(AMAZON_ROOTS.as_bytes());
+                roots.add_parsable_certificates(certificates.filter_map(Result::ok));
+            }
+            Transport::TlsToAnybody => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
         }
+        SharedHttpClient::new(Http::new(roots, CONNECT_TIMEOUT))
     }
 }
 
@@ -150,5 +173,14 @@ mod tests {
         assert_eq!(of(&[local, ("AWS_ENDPOINT_URL_SQS", "https://sqs.example")]), Transport::TlsToAnybody);
         assert_eq!(of(&[("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")]), Transport::TlsToAnybody);
         assert_eq!(of(&[("AWS_ENDPOINT_URL", "https://vpce.example")]), Transport::TlsToAnybody);
+    }
+
+    #[test]
+    fn every_root_of_amazon_is_one() {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(AMAZON_ROOTS.as_bytes()) {
+            roots.add(certificate.expect("a certificate")).expect("an authority");
+        }
+        assert_eq!(roots.len(), 5);
     }
 }
