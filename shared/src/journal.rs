@@ -24,9 +24,10 @@ pub use accepting::{Acceptance, HEAD_BYTES_MAX, NewRun, Opened, Recorded};
 /// The most entries one load returns: a run has at most a few per step, and steps are limited.
 pub const ENTRIES_MAX: usize = 10_000;
 
-/// How long after a run became ready somebody looks whether it got going. The message sent with it should
-/// have arrived long before; a crash before the message is repaired after this.
-pub const RESCUE_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long after a run became ready somebody looks whether it got going. The message sent with it should have arrived long before;
+/// a crash before the message is repaired after this. A little longer than a lease with the skew allowed for, so that the lease of
+/// whoever claimed the run in its first seconds and died is over by then.
+pub const RESCUE_AFTER: std::time::Duration = std::time::Duration::from_secs(35);
 
 /// A run's head.
 #[derive(Debug, Clone, PartialEq, Eq)]

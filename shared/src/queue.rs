@@ -156,6 +156,8 @@ pub struct Sleeper {
     pub run: RunId,
     /// In whose share of the queue the message waits.
     pub tenant: Tenant,
+    /// How long the message is held back; longer than [`DELAY_MAX`] counts as that.
+    pub delay: Duration,
 }
 
 /// Where wake-ups are sent. Losing, doubling or reordering one is harmless.
@@ -168,7 +170,7 @@ pub trait WakeUps: Send + Sync {
     /// Sends a message into a share, delivered at the earliest after `delay`; a longer one counts as [`DELAY_MAX`].
     async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError>;
 
-    /// Wakes up to [`BATCH_MESSAGES_MAX`] runs; says which could not be sent.
+    /// Wakes up to [`BATCH_MESSAGES_MAX`] runs, each at the earliest after its delay; says which could not be sent.
     async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError>;
 
     /// Hides a received message for `span` from now; a longer one counts as [`VISIBILITY_MAX`].

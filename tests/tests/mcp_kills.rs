@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,6 +16,7 @@ use windlass_operator::stack::Options;
 use windlass_tests::{
     local_kit::{Kit, binaries},
     mcp::{Did, Fault, McpServer},
+    signals,
 };
 
 /// What all of it may take: a killed run is taken up again after a minute, and a destructive call in doubt waits for its deadline.
@@ -31,7 +31,7 @@ const MOMENTS: [&str; 4] = ["before", "in", "after", "answered"];
 /// Kills every step process: only one of them works, since runs are started one after the other.
 fn kill(kit: &Kit) {
     for process in kit.stack.processes("step") {
-        let _ = Command::new("kill").args(["-9", &process.to_string()]).stderr(Stdio::null()).status();
+        signals::send("KILL", process);
     }
 }
 

@@ -27,6 +27,10 @@ const REST: Duration = Duration::from_secs(5);
 /// then it is a dead letter that can be replayed.
 const NOT_ADMITTED_REST: Duration = Duration::from_secs(900);
 
+/// How often a wake-up is received that meets a lease and is put back until that lease is over. Whoever still holds the run then has
+/// renewed the lease and so is alive; should it die later, the sweep knows when that lease ends.
+const HELD_RECEIVES_MAX: u32 = 1;
+
 /// Works on batches.
 pub struct Handler {
     /// Advances runs.
@@ -42,6 +46,8 @@ enum Verdict {
     Acknowledge,
     /// It comes back after this.
     PutBack(Duration),
+    /// Its run is held for so long: it comes back then, unless it has before.
+    Held(Duration),
 }
 
 impl Handler {
@@ -55,16 +61,13 @@ impl Handler {
         for (record, reading) in read {
             match reading {
                 Ok(run) => by_run.entry(run).or_default().push(record),
-                Err(Verdict::PutBack(span)) => put_back.push((record, span)),
-                Err(Verdict::Acknowledge) => {}
+                Err(verdict) => put_back.extend(comes_back(record, verdict)),
             }
         }
         let worked =
             by_run.into_iter().map(|(run, records)| async move { (records, self.advance(run, deadline).await) });
         for (records, verdict) in join_all(worked).await {
-            if let Verdict::PutBack(span) = verdict {
-                put_back.extend(records.into_iter().map(|record| (record, span)));
-            }
+            put_back.extend(records.into_iter().filter_map(|record| comes_back(record, verdict)));
         }
         join_all(put_back.iter().map(|(record, span)| self.postpone(record, *span))).await;
         let failed = put_back.into_iter().map(|(record, _)| {
@@ -133,8 +136,8 @@ impl Handler {
     async fn advance(&self, run: RunId, deadline: Timestamp) -> Verdict {
         match self.engine.advance(run, deadline).await {
             Ok(Advanced::Held { until }) => {
-                // Perhaps the holder's own message, delivered again: it is kept until the lease is over.
-                Verdict::PutBack((until + CLOCK_SKEW_MAX).since(self.engine.clock.now()) + Duration::from_secs(1))
+                // Perhaps the holder is dead: nothing can be done before its lease is over.
+                Verdict::Held((until + CLOCK_SKEW_MAX).since(self.engine.clock.now()) + Duration::from_secs(1))
             }
             Ok(Advanced::Unreadable { problem }) => {
                 error!(%run, %problem, "the run was left alone");
@@ -165,6 +168,21 @@ impl Handler {
             warn!(%problem, "a message was not put back; it comes back by itself");
         }
     }
+}
+
+/// The message and after what it comes back, if it does.
+fn comes_back(record: &SqsMessage, verdict: Verdict) -> Option<(&SqsMessage, Duration)> {
+    match verdict {
+        Verdict::Acknowledge => None,
+        Verdict::PutBack(span) => Some((record, span)),
+        Verdict::Held(span) => (receives(record) <= HELD_RECEIVES_MAX).then_some((record, span)),
+    }
+}
+
+/// How often a message was received, this time included.
+fn receives(record: &SqsMessage) -> u32 {
+    let count = record.attributes.get("ApproximateReceiveCount");
+    count.and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
 /// The trace of whoever sent the message, from its attribute `traceparent`. A wake-up needs none: the run knows its trace.

@@ -10,6 +10,7 @@ use crate::{
     lambda::{Code, Configuration, Version},
     logs::Sink,
     metrics::EmbeddedMetrics,
+    process_group::ProcessGroup,
 };
 
 /// The largest event or response of a synchronous invocation.
@@ -27,6 +28,7 @@ pub(crate) struct Surroundings {
     pub(crate) sink: Sink,
     pub(crate) metrics: EmbeddedMetrics,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) group: Arc<ProcessGroup>,
 }
 
 /// What the pool knows about a version of a function.

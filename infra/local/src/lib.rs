@@ -42,6 +42,7 @@ mod metrics;
 mod placeholder;
 mod pool;
 mod process;
+mod process_group;
 mod runtime_api;
 mod scheduler;
 mod secrets;

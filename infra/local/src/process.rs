@@ -97,6 +97,9 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if let Some(group) = function.surroundings.group.id() {
+            command.process_group(group);
+        }
         let mut child = command.spawn()?;
         let last_lines = LastLines::default();
         let readers = Readers::start(&mut child, &function.surroundings, &last_lines);

@@ -34,6 +34,7 @@ use crate::{
     metrics::{EmbeddedMetrics, Metrics},
     placeholder::{self, Urls},
     pool::Patience,
+    process_group::ProcessGroup,
     scheduler::Schedule,
     secrets::Secrets,
     spec::StackSpec,
@@ -266,6 +267,7 @@ fn functions(spec: &StackSpec, running: &Running<'_>) -> Result<Functions, Stack
     let urls = Urls { aws: aws_url, api: api_url, queue: &queue };
     let aliases = names::aliases(spec)?;
     let mut functions = Vec::with_capacity(spec.functions.len());
+    let group = Arc::new(ProcessGroup::start().map_err(StackError::ProcessGroup)?);
     for function in &spec.functions {
         let env = placeholder::replace(&function.env, &urls).map_err(|placeholder::Unknown(placeholder)| {
             StackError::UnknownPlaceholder { function: function.name.clone(), placeholder }
@@ -280,6 +282,7 @@ fn functions(spec: &StackSpec, running: &Running<'_>) -> Result<Functions, Stack
             sink,
             metrics: EmbeddedMetrics::new(Arc::clone(metrics)),
             clock: Arc::clone(&spec.clock),
+            group: Arc::clone(&group),
         };
         let configuration = Configuration {
             code: Code::in_place(function.program.clone()),

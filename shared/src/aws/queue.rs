@@ -37,9 +37,10 @@ impl StepQueue {
 
     async fn wake(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
         let mut request = self.client.send_message_batch().queue_url(&self.url);
-        for (index, Sleeper { run, tenant }) in sleepers.iter().enumerate() {
+        for (index, Sleeper { run, tenant, delay }) in sleepers.iter().enumerate() {
             let body = Message::WakeUp { run: *run }.body();
             let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+            let entry = entry.delay_seconds(whole_seconds((*delay).min(DELAY_MAX)));
             request = request.entries(entry.message_group_id(tenant.as_str()).build().map_err(Fault::refused)?);
         }
         let answer = request.send().await.map_err(|error| Fault::of("SendMessageBatch", &error))?;

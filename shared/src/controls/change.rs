@@ -1,5 +1,7 @@
 //! Changing the document: read, edit, compare-and-set; then waking what a lifted switch held.
 
+use std::time::Duration;
+
 use super::{
     Change, Changed, Controls, ControlsError, DOCUMENT_BYTES_MAX, Document, Settings, setting::InvalidSetting,
 };
@@ -7,7 +9,7 @@ use crate::{
     audit::AuditRecord,
     clock::Clock,
     ids::{Actor, Random},
-    journal::{DUE_SHARDS, Heads, JournalError, Listing},
+    journal::{DUE_SHARDS, Head, Heads, JournalError, Listing},
     queue::{QueueError, Sleeper, WakeUps},
     retry::Retry,
 };
@@ -198,8 +200,8 @@ pub async fn wake_held(heads: &dyn Heads, wake_ups: &dyn WakeUps) -> Result<usiz
     let mut woken = 0;
     for shard in 0..DUE_SHARDS {
         let held = heads.list(&Listing::Held { shard }, WAKE_MAX).await?;
-        let sleepers: Vec<Sleeper> =
-            held.into_iter().map(|head| Sleeper { run: head.run, tenant: head.tenant }).collect();
+        let awake = |head: Head| Sleeper { run: head.run, tenant: head.tenant, delay: Duration::ZERO };
+        let sleepers: Vec<Sleeper> = held.into_iter().map(awake).collect();
         for some in sleepers.chunks(crate::queue::BATCH_MESSAGES_MAX) {
             woken += some.len() - wake_ups.send_batch(some).await?.len();
         }

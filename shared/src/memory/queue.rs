@@ -182,8 +182,8 @@ impl WakeUps for Queue {
     }
 
     async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
-        for Sleeper { run, tenant } in sleepers {
-            self.send_to(&Message::WakeUp { run: *run }.body(), &Share::Of(tenant.clone()), Duration::ZERO);
+        for Sleeper { run, tenant, delay } in sleepers {
+            self.send_to(&Message::WakeUp { run: *run }.body(), &Share::Of(tenant.clone()), *delay);
         }
         Ok(Vec::new())
     }

@@ -1,14 +1,23 @@
 //! Wakes the runs that are due. Everything that was lost on the way (a message, a process, a timer) is found here, since
 //! every unfinished run has a due time.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 
 use crate::{
-    clock::Timestamp,
+    clock::{CLOCK_SKEW_MAX, Timestamp},
     ids::RunId,
-    journal::{DUE_SHARDS, Due, Heads, RESCUE_AFTER},
+    journal::{DUE_SHARDS, Due, Heads},
     queue::{BATCH_MESSAGES_MAX, Sleeper, WakeUps},
 };
+
+/// How far a sweep looks ahead: until the next one ([`Job::every`](super::Job::every)). A run that becomes due in between gets its
+/// wake-up at that time and not up to a minute later.
+pub const LOOK_AHEAD: Duration = Duration::from_secs(60);
+
+/// How long after the time at which a run was to be woken it is due again. Beyond what a sweep sees, so that none meets a run twice.
+pub const DUE_AGAIN_AFTER: Duration = Duration::from_secs(61);
 
 /// Due runs asked for at once.
 pub const PAGE_RUNS: usize = 100;
@@ -27,7 +36,7 @@ pub struct Sweep {
     pub woken: u64,
     /// Runs that somebody else woke or that moved on meanwhile.
     pub moved_on: u64,
-    /// Runs whose wake-up could not be sent. They are due again after [`RESCUE_AFTER`].
+    /// Runs whose wake-up could not be sent. They are due again after [`DUE_AGAIN_AFTER`].
     pub unsent: Vec<RunId>,
     /// How many errors were met.
     pub errors: u64,
@@ -55,14 +64,17 @@ impl Sweep {
     }
 }
 
-/// Wakes every run that is due at `now`, within the bounds above. An error with one run or one shard does not keep the others
-/// from being woken.
+/// Wakes every run that is due before the next sweep, each when it is due, within the bounds above. An error with one run or one
+/// shard does not keep the others from being woken.
+///
+/// A run that is held is due when its lease is over, so its wake-up arrives when a dead holder can be taken over; a living one has
+/// renewed its lease by then, and the wake-up comes to nothing.
 ///
 /// ```text
-/// A: due index ── run 1 due 10:00 ── postpone IF due = 10:00 to 10:01 ── done ── send
-/// B: due index ── run 1 due 10:00 ── postpone IF due = 10:00 to 10:01 ── refused ── (nothing)
+/// A: 10:00:00, due index ── run 1 due 10:00:20 ── postpone IF due = 10:00:20 to 10:01:21 ── done ── send, delayed by 21 s
+/// B: 10:00:00, due index ── run 1 due 10:00:20 ── postpone IF due = 10:00:20 to 10:01:21 ── refused ── (nothing)
 /// A: …dies before it sends…
-/// C: 10:01, due index ── run 1 due 10:01 ── …
+/// C: 10:01:00, due index ── run 1 due 10:01:21 ── …
 /// ```
 pub async fn sweep(heads: &dyn Heads, wake_ups: &dyn WakeUps, now: Timestamp) -> Sweep {
     let mut sweep = Sweep::default();
@@ -74,7 +86,7 @@ pub async fn sweep(heads: &dyn Heads, wake_ups: &dyn WakeUps, now: Timestamp) ->
 
 async fn sweep_shard(heads: &dyn Heads, wake_ups: &dyn WakeUps, now: Timestamp, shard: u8, sweep: &mut Sweep) {
     for _page in 0..PAGES_MAX {
-        let due = match heads.due(shard, now, PAGE_RUNS).await {
+        let due = match heads.due(shard, now + LOOK_AHEAD, PAGE_RUNS).await {
             Ok(due) => due,
             Err(error) => return sweep.note(error),
         };
@@ -94,11 +106,16 @@ async fn sweep_shard(heads: &dyn Heads, wake_ups: &dyn WakeUps, now: Timestamp, 
 }
 
 async fn postpone(heads: &dyn Heads, batch: &[Due], now: Timestamp, sweep: &mut Sweep) -> Vec<Sleeper> {
-    let results = join_all(batch.iter().map(|due| heads.postpone_due(due.run, due.due, now + RESCUE_AFTER))).await;
+    let again = |due: &Due| due.due.max(now) + DUE_AGAIN_AFTER;
+    let results = join_all(batch.iter().map(|due| heads.postpone_due(due.run, due.due, again(due)))).await;
     let mut postponed = Vec::with_capacity(batch.len());
     for (due, result) in batch.iter().zip(results) {
         match result {
-            Ok(Some(tenant)) => postponed.push(Sleeper { run: due.run, tenant }),
+            Ok(Some(tenant)) => {
+                // Whoever is woken may have a slower clock, by which the run would still be parked or held.
+                let delay = (due.due + CLOCK_SKEW_MAX).since(now);
+                postponed.push(Sleeper { run: due.run, tenant, delay });
+            }
             Ok(None) => sweep.moved_on += 1,
             Err(error) => sweep.note(error),
         }

@@ -12,8 +12,9 @@ use crate::{
     queue::WakeUps,
 };
 
-/// How long a job may take. The function's timeout is no longer, so that a lock that is over has no owner at work.
-pub const LOCK_FOR: Duration = Duration::from_secs(60);
+/// How long a job may take. The function's timeout (29 s) is no longer, so that a lock that is over has no owner at work; and well below
+/// the minute after which the sweep comes again, so that one that died does not keep the next from running as well.
+pub const LOCK_FOR: Duration = Duration::from_secs(30);
 
 /// What came of a job's work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -14,12 +14,12 @@ use serde_json::json;
 
 use super::{
     Job, JobRecords as _, LastRun,
-    rescue::{PAGE_RUNS, PAGES_MAX, sweep},
+    rescue::{DUE_AGAIN_AFTER, LOOK_AHEAD, PAGE_RUNS, PAGES_MAX, sweep},
     retention::{GRACE, PARTS, Part, Retention as _, part_at},
     run_job::{JobError, JobRun, Jobs, LOCK_FOR, Worked, run_job},
 };
 use crate::{
-    clock::{Clock as _, Timestamp},
+    clock::{CLOCK_SKEW_MAX, Clock as _, Timestamp},
     idempotency::{Key, PayloadHash},
     ids::{RunId, TraceId},
     journal::{DUE_SHARDS, HeadStatus, Heads as _, Journal as _, NewRun, RESCUE_AFTER},
@@ -34,6 +34,8 @@ use crate::{
 };
 
 const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+/// After which a run that nobody has looked at is woken.
+const WOKEN_AFTER: Duration = RESCUE_AFTER.saturating_add(CLOCK_SKEW_MAX);
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 struct World {
@@ -155,23 +157,45 @@ impl WakeUps for Refusing<'_> {
 }
 
 #[tokio::test]
-async fn a_sweep_wakes_exactly_the_runs_that_are_due() {
+async fn a_sweep_wakes_exactly_the_runs_that_are_due_before_the_next_one_each_at_its_time() {
     let world = World::new();
     let forgotten = world.accept().await;
     let finished = world.accept().await;
     world.park(finished, HeadStatus::Finished { outcome: "completed".to_owned() }, None).await;
     let timed = world.accept().await;
-    world.park(timed, HeadStatus::Waiting, Some(START + RESCUE_AFTER)).await;
+    world.park(timed, HeadStatus::Waiting, Some(START + LOOK_AHEAD)).await;
     let later = world.accept().await;
-    world.park(later, HeadStatus::Waiting, Some(START + RESCUE_AFTER + Duration::from_millis(1))).await;
+    world.park(later, HeadStatus::Waiting, Some(START + LOOK_AHEAD + Duration::from_millis(1))).await;
 
-    let early = sweep(&world.runs, &world.queue, START + RESCUE_AFTER - Duration::from_millis(1)).await;
-    assert_eq!((early.woken, world.woken()), (0, vec![]));
-
-    world.clock.advance(RESCUE_AFTER);
-    let swept = sweep(&world.runs, &world.queue, world.clock.now()).await;
+    let swept = sweep(&world.runs, &world.queue, START).await;
     assert_eq!((swept.woken, swept.problem(), swept.more), (2, None, false));
-    assert_eq!(BTreeSet::from_iter(world.woken()), BTreeSet::from([forgotten, timed]));
+    let mut woken = Vec::new();
+    for _ in 0..2 {
+        let visible = world.queue.next_visible().expect("a wake-up");
+        world.clock.set(visible);
+        woken.push((visible.since(START), world.woken()));
+    }
+    assert_eq!(woken, [(WOKEN_AFTER, vec![forgotten]), (LOOK_AHEAD + CLOCK_SKEW_MAX, vec![timed])]);
+    // Of the next sweep's three, only one is due already; the others were woken and are due again later.
+    let now = START + LOOK_AHEAD + Duration::from_secs(2);
+    world.clock.set(now);
+    assert_eq!((sweep(&world.runs, &world.queue, now).await.woken, world.woken()), (3, vec![later]));
+}
+
+#[tokio::test]
+async fn a_run_that_is_held_is_woken_when_its_lease_is_over_and_not_before() {
+    let world = World::new();
+    let run = world.accept().await;
+    let lease = START + Duration::from_secs(30);
+    let Ok(Claim::Won(_, held)) = world.runs.claim(run, "h", START, lease).await else { panic!("it can be claimed") };
+    let renewed = START + Duration::from_secs(50);
+    world.runs.renew(run, &held, renewed).await.expect("memory").expect("it is held");
+    assert_eq!(sweep(&world.runs, &world.queue, START).await.woken, 1);
+    let woken = world.queue.next_visible().expect("a wake-up");
+    assert_eq!(woken, renewed + CLOCK_SKEW_MAX);
+    let before = woken - Duration::from_millis(1);
+    assert!(matches!(world.runs.claim(run, "i", before, woken).await, Ok(Claim::Held { .. })));
+    assert!(matches!(world.runs.claim(run, "i", woken, woken + LOOK_AHEAD).await, Ok(Claim::Won(..))));
 }
 
 #[tokio::test]
@@ -180,9 +204,10 @@ async fn a_run_whose_approval_has_expired_is_due_and_woken_by_the_same_sweep() {
     let run = world.accept().await;
     let expiry = START + Duration::from_secs(3600);
     world.park(run, HeadStatus::AwaitingApproval, Some(expiry)).await;
-    assert_eq!(sweep(&world.runs, &world.queue, expiry - Duration::from_secs(1)).await.woken, 0);
-    world.clock.set(expiry);
-    assert_eq!(sweep(&world.runs, &world.queue, expiry).await.woken, 1);
+    let early = expiry - LOOK_AHEAD - Duration::from_millis(1);
+    assert_eq!(sweep(&world.runs, &world.queue, early).await.woken, 0);
+    world.clock.set(expiry + CLOCK_SKEW_MAX);
+    assert_eq!(sweep(&world.runs, &world.queue, expiry + CLOCK_SKEW_MAX).await.woken, 1);
     assert_eq!(world.woken(), [run]);
 }
 
@@ -192,7 +217,7 @@ async fn two_sweeps_at_once_wake_each_run_once() {
     for _ in 0..45 {
         world.accept().await;
     }
-    world.clock.advance(RESCUE_AFTER);
+    world.clock.advance(WOKEN_AFTER);
     let now = world.clock.now();
     let (a, b) = futures::join!(sweep(&world.runs, &world.queue, now), sweep(&world.runs, &world.queue, now));
     assert_eq!(a.woken + b.woken, 45);
@@ -206,14 +231,14 @@ async fn a_run_whose_wake_up_could_not_be_sent_is_reported_and_woken_by_a_later_
         let world = World::new();
         let runs: BTreeSet<RunId> = [world.accept().await, world.accept().await, world.accept().await].into();
         let queue = Refusing { queue: &world.queue, down: AtomicBool::new(true), every_second };
-        world.clock.advance(RESCUE_AFTER);
+        world.clock.advance(WOKEN_AFTER);
         let failed = sweep(&world.runs, &queue, world.clock.now()).await;
         assert_eq!(failed.woken + failed.unsent.len() as u64, 3);
         assert!(!failed.unsent.is_empty() || every_second, "{failed:?}");
         assert_eq!(failed.problem().is_some(), !failed.unsent.is_empty());
 
         queue.down.store(false, Ordering::Relaxed);
-        world.clock.advance(RESCUE_AFTER);
+        world.clock.advance(DUE_AGAIN_AFTER + CLOCK_SKEW_MAX);
         let mended = sweep(&world.runs, &queue, world.clock.now()).await;
         assert_eq!((mended.woken, mended.problem()), (3, None));
         assert_eq!(BTreeSet::from_iter(world.woken()), runs);
@@ -227,7 +252,7 @@ async fn a_sweep_is_bounded_and_the_next_one_goes_on_where_it_ended() {
     for _ in 0..bound + 400 {
         world.accept().await;
     }
-    world.clock.advance(RESCUE_AFTER);
+    world.clock.advance(WOKEN_AFTER);
     let first = sweep(&world.runs, &world.queue, world.clock.now()).await;
     assert!(first.more && first.woken <= bound as u64, "{} of {bound}", first.woken);
     let second = sweep(&world.runs, &world.queue, world.clock.now()).await;
@@ -238,11 +263,11 @@ async fn a_sweep_is_bounded_and_the_next_one_goes_on_where_it_ended() {
 async fn a_job_runs_once_for_a_scheduled_time_however_often_that_is_delivered() {
     let world = World::new();
     world.accept().await;
-    world.clock.advance(RESCUE_AFTER);
+    world.clock.advance(WOKEN_AFTER);
     let scheduled_for = world.clock.now();
     let first = world.jobs().run(Job::RescueRuns, scheduled_for).await.expect("it runs");
     let JobRun::Ran(LastRun { handled: 1, error: None, .. }) = first else { panic!("{first:?}") };
-    world.clock.advance(RESCUE_AFTER);
+    world.clock.advance(WOKEN_AFTER);
     assert_eq!(world.jobs().run(Job::RescueRuns, scheduled_for).await, Ok(JobRun::Done));
     let earlier = scheduled_for - Duration::from_secs(60);
     assert_eq!(world.jobs().run(Job::RescueRuns, earlier).await, Ok(JobRun::Done));
@@ -257,7 +282,7 @@ async fn a_second_run_is_refused_while_the_first_is_at_it_and_takes_over_when_it
     let endless = run_job(&world.records, clock, &world.random, "rescue-runs", START, std::future::pending());
     let mut endless = Box::pin(endless);
     assert!(futures::poll!(&mut endless).is_pending());
-    let next = START + Duration::from_secs(30);
+    let next = START + Duration::from_secs(20);
     clock.set(next);
     let until = START + LOCK_FOR;
     assert_eq!(world.jobs().run(Job::RescueRuns, next).await, Ok(JobRun::Locked { until }));
@@ -267,7 +292,7 @@ async fn a_second_run_is_refused_while_the_first_is_at_it_and_takes_over_when_it
     assert!(matches!(taken_over, JobRun::Ran(_)), "{taken_over:?}");
     let late = endless.await.expect("it ends");
     let JobRun::Outlived(LastRun { error: Some(error), .. }) = late else { panic!("{late:?}") };
-    assert_eq!(error, "not done within 60 s");
+    assert_eq!(error, "not done within 30 s");
     let record = world.records.list().await.expect("memory").pop().and_then(|record| record.last);
     assert_eq!(
         record.map(|last| (last.scheduled_for, last.error)),
@@ -347,8 +372,8 @@ fn a_job_is_named_as_it_is_read() {
 async fn a_head_that_was_postponed_keeps_its_run_claimable() {
     let world = World::new();
     let run = world.accept().await;
-    world.clock.advance(RESCUE_AFTER);
+    world.clock.advance(WOKEN_AFTER);
     sweep(&world.runs, &world.queue, world.clock.now()).await;
     let head = world.runs.head(run).await.expect("memory").expect("it is there");
-    assert_eq!((head.due, head.ready_from), (Some(world.clock.now() + RESCUE_AFTER), Some(START)));
+    assert_eq!((head.due, head.ready_from), (Some(world.clock.now() + DUE_AGAIN_AFTER), Some(START)));
 }

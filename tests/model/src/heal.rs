@@ -29,7 +29,7 @@ fn ends_in(protocol: &Protocol, world: &World, way: Way) -> bool {
     world.faults = 0;
     world.workers.iter_mut().for_each(|worker| worker.frozen = false);
     if way == Way::Alone {
-        world.sweeping = false;
+        world.sweeping = None;
         world.outsiders = [Outsider::Done; 3];
     }
     for _ in 0..STEPS_MAX {
@@ -75,10 +75,10 @@ fn action(world: &World, way: Way) -> Option<Action> {
     if let Some((who, event)) = [APPROVER, OPERATOR].into_iter().find_map(|who| Some((who, helps(who)?))) {
         return Some(Action::Propose(who, event));
     }
-    if world.sweeping {
+    if world.sweeping.is_some() {
         return Some(Action::SweepSends);
     }
-    if world.head.due.is_some_and(|due| due <= 0) {
+    if outside::is_due(world) {
         return Some(Action::Sweep);
     }
     world.may_tick().then_some(Action::Tick)

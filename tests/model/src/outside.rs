@@ -3,7 +3,7 @@
 use crate::{
     mistake::Mistake,
     run::{Call, End, Event, Phase, Terms, Verdict},
-    ticks::RESCUE,
+    ticks::{AHEAD, RESCUE, SKEW},
     world::{APPROVER, CANCELLER, OPERATOR, Outsider, Status, World},
 };
 
@@ -81,8 +81,14 @@ fn write(world: &mut World, who: usize, event: Event, behind: u8, terms: &Terms)
     }
 }
 
-/// Finds the run due and moves its due time on, if it still is what was seen.
+/// Whether the sweep finds the run due, now or before long.
+pub fn is_due(world: &World) -> bool {
+    world.head.due.is_some_and(|due| due <= AHEAD)
+}
+
+/// Finds the run due and moves its due time on, if it still is what was seen. The wake-up is to arrive when the run is due.
 pub fn sweep(world: &mut World, terms: &Terms) {
-    world.head.due = if terms.has(Mistake::SweepDropsDue) { None } else { Some(RESCUE) };
-    world.sweeping = true;
+    let Some(due) = world.head.due else { return };
+    world.head.due = if terms.has(Mistake::SweepDropsDue) { None } else { Some(due.max(0) + RESCUE) };
+    world.sweeping = Some((due + SKEW).max(0));
 }

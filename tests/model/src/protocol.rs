@@ -133,10 +133,10 @@ impl Protocol {
                 actions.push(Action::Outside(who));
             }
         }
-        if world.head.due.is_some_and(|due| due <= 0) {
+        if outside::is_due(world) {
             actions.push(Action::Sweep);
         }
-        if world.sweeping {
+        if world.sweeping.is_some() {
             actions.push(Action::SweepSends);
         }
         if !world.queue.is_empty() {
@@ -167,8 +167,8 @@ impl Protocol {
             Action::Outside(who) => outside::go_on(&mut next, who, terms),
             Action::Sweep => outside::sweep(&mut next, terms),
             Action::SweepSends => {
-                next.sweeping = false;
-                next.send(0);
+                let delay = next.sweeping.take()?;
+                next.send(delay);
             }
             Action::Thaw(index) => next.workers[index].frozen = false,
             Action::Freeze(index) => next.workers[index].frozen = true,

@@ -23,6 +23,9 @@ pub const INVOCATION: Ticks = 5;
 /// How long after a run became ready somebody looks whether it got going: `RESCUE_AFTER`.
 pub const RESCUE: Ticks = 3;
 
+/// How far the sweep looks ahead: `LOOK_AHEAD`. What was woken is due again `RESCUE` after the time at which it was, which is beyond that.
+pub const AHEAD: Ticks = 1;
+
 /// How long a question stays open.
 pub const QUESTION: Ticks = 3;
 

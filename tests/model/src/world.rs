@@ -268,8 +268,8 @@ pub struct World {
     pub workers: [Worker; 2],
     /// Approver, canceller, operator.
     pub outsiders: [Outsider; 3],
-    /// Whether a sweep has moved the due time on and wants to send.
-    pub sweeping: bool,
+    /// After how long the wake-up is to arrive that a sweep wants to send, having moved the due time on.
+    pub sweeping: Option<Ticks>,
     /// Wake-ups that the queue holds; one more is lost, as any may be.
     pub room: u8,
     /// Calls on their way.
@@ -312,7 +312,7 @@ impl World {
             queue: vec![0],
             workers: clocks.map(Worker::idle),
             outsiders: [Outsider::Idle, present(cancels), present(replays)],
-            sweeping: false,
+            sweeping: None,
             room: bound.messages,
             flights: Vec::new(),
             done: 0,
@@ -356,7 +356,7 @@ impl World {
         head.ready_from.iter_mut().chain(&mut head.due).for_each(age);
         head.lease.iter_mut().for_each(|lease| age(&mut lease.until));
         self.truth.age();
-        self.queue.iter_mut().for_each(|visible| *visible = (*visible - 1).max(0));
+        self.queue.iter_mut().chain(&mut self.sweeping).for_each(|visible| *visible = (*visible - 1).max(0));
         for flight in &mut self.flights {
             flight.late |= flight.lands_by <= 0;
             flight.lands_by = (flight.lands_by - 1).max(0);

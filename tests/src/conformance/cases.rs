@@ -222,6 +222,7 @@ macro_rules! queue_cases {
             queues {
                 a_message_that_is_sent_arrives_once
                 a_batch_of_wake_ups_arrives
+                a_wake_up_of_a_batch_that_is_delayed_does_not_arrive_before_its_time
                 a_tenants_backlog_does_not_hold_up_another_tenants_message
                 no_wake_ups_are_sent_for_no_runs
                 a_message_put_back_is_received_again

@@ -53,6 +53,10 @@ fn tenant(name: &str) -> Tenant {
     name.parse().expect("a tenant")
 }
 
+fn sleeper(n: u8, delay: Duration) -> Sleeper {
+    Sleeper { run: run(n), tenant: tenant("acme"), delay }
+}
+
 fn share(name: &str) -> Share {
     Share::Of(tenant(name))
 }
@@ -109,11 +113,18 @@ pub async fn a_message_that_is_sent_arrives_once(queues: &Queues) {
 }
 
 pub async fn a_batch_of_wake_ups_arrives(queues: &Queues) {
-    let sleepers: Vec<Sleeper> = (0..10).map(|n| Sleeper { run: run(n), tenant: tenant("acme") }).collect();
+    let sleepers: Vec<Sleeper> = (0..10).map(|n| sleeper(n, Duration::ZERO)).collect();
     assert_eq!(queues.wake_ups.send_batch(&sleepers).await, Ok(vec![]));
     let mut bodies: Vec<String> = queues.arrivals(10).await.into_iter().map(|arrival| arrival.body).collect();
     bodies.sort();
     assert_eq!(bodies, (0..10).map(|n| wake_up(n).body()).collect::<Vec<_>>());
+}
+
+pub async fn a_wake_up_of_a_batch_that_is_delayed_does_not_arrive_before_its_time(queues: &Queues) {
+    let sleepers = [sleeper(1, Duration::ZERO), sleeper(2, Duration::from_secs(600))];
+    assert_eq!(queues.wake_ups.send_batch(&sleepers).await, Ok(vec![]));
+    assert_eq!(queues.arrival().await.body, wake_up(1).body());
+    assert_eq!(queues.consumer.receive().await, []);
 }
 
 /// As many as make a tenant a noisy neighbour, and as a consumer has in flight.

@@ -142,6 +142,8 @@ impl World {
                     record.message_id = Some(message.id.clone());
                     record.receipt_handle = Some(message.receipt.clone());
                     record.body = Some(message.body.clone());
+                    let receives = message.receive_count.to_string();
+                    record.attributes.insert("ApproximateReceiveCount".to_owned(), receives);
                     record
                 })
                 .collect();

@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     Client,
+    config::{Builder, retry::RetryConfig},
     error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeValue, Put, TransactWriteItem, Update},
@@ -28,7 +29,23 @@ pub struct LedgerInDynamoDb {
     random: Arc<dyn Random>,
 }
 
+/// Codes that say that a write did not happen and may the next time
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>).
+const NOT_DONE: [&str; 5] = [
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+    "TransactionCanceledException",
+    "TransactionConflictException",
+];
+
 type Item = HashMap<String, AttributeValue>;
+
+/// One attempt: the client's own second attempt could be refused after the first, unheard, took effect, and its answer would say that
+/// nothing had happened.
+fn once() -> Builder {
+    Builder::new().retry_config(RetryConfig::disabled())
+}
 
 impl LedgerInDynamoDb {
     /// The ledger in `table`.
@@ -117,7 +134,7 @@ impl Ledger for LedgerInDynamoDb {
             .transact_write_items()
             .transact_items(TransactWriteItem::builder().put(put).build())
             .transact_items(TransactWriteItem::builder().update(update).build());
-        match request.send().await {
+        match request.customize().config_override(once()).send().await {
             Ok(_) => Ok(refund),
             Err(error) => match refused_at(&error) {
                 Some(0) => match self.known(tenant, order, key).await? {
@@ -167,7 +184,7 @@ impl Ledger for LedgerInDynamoDb {
                 request.transact_items(item(reverse)?).transact_items(item(take_back)?)
             }
         };
-        match request.send().await {
+        match request.customize().config_override(once()).send().await {
             Ok(_) => Ok(()),
             Err(error) if refused_at(&error).is_some() => {
                 // Somebody was faster: with the refund itself, or with its reversal. Look again next time.
@@ -189,7 +206,8 @@ impl Ledger for LedgerInDynamoDb {
             .item("pk", text(order_pk(tenant, order)))
             .item("sk", text(format!("letter#{id}")))
             .item("text", text(letter.to_owned()));
-        request.send().await.map(|_| id).map_err(|error| failed(&error))
+        let sent = request.customize().config_override(once()).send().await;
+        sent.map(|_| id).map_err(|error| failed(&error))
     }
 
     async fn is_armed(&self, drill: &str) -> Result<bool, ToolError> {
@@ -239,7 +257,7 @@ fn failed<E: ProvideErrorMetadata>(error: &SdkError<E>) -> ToolError {
         {
             ToolError::Refused { message }
         }
-        SdkError::ServiceError(_) if code != "InternalServerError" => {
+        SdkError::ServiceError(_) if NOT_DONE.contains(&code) => {
             ToolError::Unavailable { message, retry_after: Duration::ZERO }
         }
         SdkError::ConstructionFailure(_) => ToolError::Refused { message },

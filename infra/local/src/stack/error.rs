@@ -26,6 +26,9 @@ pub enum StackError {
         #[source]
         source: std::io::Error,
     },
+    /// The group of the function processes cannot be set up.
+    #[error("cannot start `sh`, which ends the function processes should the stack die")]
+    ProcessGroup(#[source] std::io::Error),
     /// The tables cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,0 +1,115 @@
+//! How long a run is held up by a death, whenever the process dies and however the minute of the sweep falls: the real code over ports
+//! in memory, with a clock that is driven.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use windlass::{
+    clock::{CLOCK_SKEW_MAX, Clock as _, Timestamp},
+    ids::RunId,
+    lease::{Claim, LEASE_FOR, Leases as _},
+    queue::{Message, Share, WakeUps as _},
+    schedule::Job,
+};
+use windlass_operator::scenario::Scenario;
+use windlass_tests::simulation::{
+    drive::{check_end, scenarios},
+    executor::{Polled, run_to_end},
+    faults::{Fault, Faults},
+    world::{World, deadline, now},
+};
+
+/// Seconds after the request at which the first sweep comes.
+const PHASES: [u64; 6] = [0, 7, 20, 34, 45, 59];
+
+/// The longest that a run may be held up: until the next sweep but for what it looks ahead, or until a call in doubt is settled, and the
+/// two seconds by which clocks and whole seconds of delay may be off, each way.
+const HELD_UP_MAX: Duration = Duration::from_secs(60 + 1 + 4);
+
+/// Far more than one fault can cost.
+const EVENTS_MAX: u32 = 200;
+
+/// Plays a scenario in which nothing happens but by messages and by a sweep a minute; from the death to the end, if anybody died.
+fn play(world: &World, scenario: &Scenario, first_sweep: Timestamp) -> (RunId, Option<Duration>) {
+    let (clock, answer) = (&world.clock, Rc::<Cell<Option<RunId>>>::default());
+    let (mut sweep_at, mut died_at) = (first_sweep, None);
+    for _ in 0..EVENTS_MAX {
+        let process = match answer.get() {
+            None => world.client("key-1", scenario, Rc::clone(&answer)),
+            Some(run) if world.is_over(run) => return (run, died_at.map(|died_at| clock.now().since(died_at))),
+            Some(run) if world.waits_for_a_person(run) => world.approver(run, scenario.decision),
+            Some(_) => {
+                let message_at = world.queue.next_visible().filter(|visible| *visible < sweep_at);
+                clock.set(message_at.unwrap_or(sweep_at).max(clock.now()));
+                match message_at {
+                    Some(_) => world.worker(world.queue.receive(10)),
+                    None => {
+                        sweep_at = sweep_at + Job::RescueRuns.every();
+                        world.cleaner()
+                    }
+                }
+            }
+        };
+        if run_to_end(clock, process, deadline(clock)) == Polled::Died {
+            died_at = died_at.or(Some(clock.now()));
+        }
+    }
+    panic!("`{}` is not over after {EVENTS_MAX} events, fault at {:?}", scenario.title, world.faults.hit());
+}
+
+#[test]
+fn whoever_dies_and_whenever_the_run_has_ended_a_minute_later() {
+    let mut spans = Vec::new();
+    for scenario in scenarios() {
+        let calm = World::new(1, Faults::none(), &scenario);
+        let (run, died) = play(&calm, &scenario, calm.clock.now() + Duration::from_secs(1));
+        check_end(&calm, run, &scenario);
+        assert_eq!(died, None);
+        for (point, fault, phase) in (0..calm.faults.calls()).flat_map(|point| {
+            let faults = [Fault::DieBefore, Fault::DieAfter];
+            faults.into_iter().flat_map(move |fault| PHASES.map(|phase| (point, fault, phase)))
+        }) {
+            let world = World::new(1, Faults::at(point, fault), &scenario);
+            let (run, held_up) = play(&world, &scenario, world.clock.now() + Duration::from_secs(phase));
+            check_end(&world, run, &scenario);
+            let Some(held_up) = held_up else { continue };
+            let hit = world.faults.hit();
+            assert!(held_up <= HELD_UP_MAX, "`{}`: {held_up:?}, {fault:?} at {point} {hit:?}, {phase}", scenario.title);
+            spans.push(held_up);
+        }
+    }
+    spans.sort();
+    let at = |part: f64| spans[((spans.len() - 1) as f64 * part) as usize].as_secs_f64();
+    println!(
+        "{} deaths: from death to end p50 {:.1} s, p95 {:.1} s, max {:.1} s",
+        spans.len(),
+        at(0.5),
+        at(0.95),
+        at(1.0)
+    );
+    assert!(spans.len() > 500, "only {} deaths", spans.len());
+}
+
+#[test]
+fn a_wake_up_that_meets_a_lease_is_put_back_until_it_is_over_once() {
+    let scenario = scenarios().remove(0);
+    let world = World::new(1, Faults::none(), &scenario);
+    let answer = Rc::<Cell<Option<RunId>>>::default();
+    run_to_end(&world.clock, world.client("key-1", &scenario, Rc::clone(&answer)), deadline(&world.clock));
+    let run = answer.get().expect("the request is taken on");
+    world.queue.lose_all();
+    let began = world.clock.now();
+    let until = began + LEASE_FOR;
+    let Ok(Claim::Won(_, lease)) = now(world.runs.claim(run, "h", began, until)) else { panic!("it can be claimed") };
+    let share = Share::Of("acme".parse().expect("a tenant"));
+    now(world.queue.send(&Message::WakeUp { run }, &share, Duration::ZERO)).expect("memory");
+    let work = || run_to_end(&world.clock, world.worker(world.queue.receive(10)), deadline(&world.clock));
+
+    work();
+    let back = world.queue.next_visible().expect("it was put back");
+    assert!(back >= until + CLOCK_SKEW_MAX, "{back} is before the lease is over");
+    // The holder lives: it has renewed. Should it die now, the sweep looks after the run.
+    now(world.runs.renew(run, &lease, back + LEASE_FOR)).expect("memory").expect("it is held");
+    world.clock.set(back);
+    work();
+    assert_eq!(world.queue.next_visible(), None);
+}
