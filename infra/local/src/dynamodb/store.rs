@@ -83,11 +83,7 @@ impl Store {
                 Worker::Thread(jobs)
             }
         };
-        Ok(Self {
-            worker: RwLock::new(Some(worker)),
-            sweeper: Mutex::new(Some(sweeper)),
-            threads: Mutex::new(threads),
-        })
+        Ok(Self { worker: RwLock::new(Some(worker)), sweeper: Mutex::new(Some(sweeper)), threads: Mutex::new(threads) })
     }
 
     /// Runs `work` on the database. On its thread that is after everything that was asked before.
