@@ -66,14 +66,15 @@ struct Types {
 }
 
 impl Types {
-    fn new() -> Result<Types, ParseErrors> {
+    fn new() -> Result<Types, Box<ParseErrors>> {
+        let named = |name: &str| name.parse().map_err(Box::new);
         Ok(Types {
-            action: "Action".parse()?,
-            actor: "Actor".parse()?,
-            effect: "Effect".parse()?,
-            environment: "Environment".parse()?,
-            tenant: "Tenant".parse()?,
-            tightening: "Tightening".parse()?,
+            action: named("Action")?,
+            actor: named("Actor")?,
+            effect: named("Effect")?,
+            environment: named("Environment")?,
+            tenant: named("Tenant")?,
+            tightening: named("Tightening")?,
         })
     }
 }
