@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 use windlass_tests::{
-    chaos::{clocks::JUMP_MILLIS_MAX, stack_process::Disk, watch::Blow},
+    chaos::{clocks::JUMP_MILLIS_MAX, proxy::Weather, stack_process::Disk, watch::Blow},
     signals,
 };
 
@@ -121,7 +121,10 @@ async fn kill_stack(scene: &Scene) {
         scene.watch.struck(process, Blow::StackKilled);
     }
     scene.blown().stacks += 1;
+    // A start that fails for the network is only tried again.
+    scene.proxy.set_weather(Weather::Fair);
     stack.start_again().await;
+    scene.proxy.set_weather(Weather::Bad);
 }
 
 /// Stops workers that hold runs, and lets them go on after their leases have ended.

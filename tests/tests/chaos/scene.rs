@@ -37,6 +37,8 @@ pub struct Blown {
     pub full_disks: usize,
     /// Clocks moved.
     pub jumps: usize,
+    /// Sweeps that were asked for, and how many of them failed: their process was killed, or the network was bad.
+    pub sweeps: [usize; 2],
 }
 
 /// A run that was taken on.
