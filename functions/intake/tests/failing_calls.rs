@@ -122,7 +122,9 @@ async fn what_the_store_says_to_a_new_run_is_told_apart() {
 
 #[tokio::test]
 async fn nobody_is_told_of_a_run_that_was_recorded_and_may_not_be_there() {
-    let recorded_by_me = |ports: &mut Ports| drop(ports.journal.expect_record().times(1).returning(|_| Ok(None)));
+    let recorded_by_me = |ports: &mut Ports| {
+        ports.journal.expect_record().times(1).returning(|_| Ok(None));
+    };
     let recorded_before = |ports: &mut Ports| {
         let before = Recorded::As { run: head().run };
         ports.journal.expect_record().times(1).returning(move |_| Ok(Some(before)));
