@@ -178,6 +178,10 @@ impl Engine {
                 Ok(Advanced::Lost)
             }
             Err(Interrupted::Store(error)) => Err(error),
+            // A first turn goes by the first entry, and meets what else there is when it appends.
+            Err(Interrupted::Unreadable(error)) => {
+                self.set_aside(turn.run, &turn.lease, turn.state.interjections, &error).await
+            }
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) enum Interrupted {
     Lost,
     /// The store did not do as asked.
     Store(JournalError),
+    /// The journal holds what this release cannot read.
+    Unreadable(JournalError),
 }
 
 impl From<JournalError> for Interrupted {
@@ -194,10 +196,14 @@ impl<'e> Turn<'e> {
     /// Reads the journal again after somebody else appended. What was planned but not yet done is dropped (it is decided anew);
     /// what has happened in the world is kept.
     pub(super) async fn reload(&mut self, unwritten: Vec<Event>) -> Result<(), Interrupted> {
-        let entries = self.engine.journal.load(self.run, 1).await?;
+        let entries = match self.engine.journal.load(self.run, 1).await {
+            Err(error @ JournalError::Unreadable { .. }) => return Err(Interrupted::Unreadable(error)),
+            entries => entries?,
+        };
         let later = |entry: &Entry| matches!(entry.writer, Writer::Holder(epoch) if epoch > self.lease.epoch);
         let lost = entries.iter().any(later);
-        self.state = RunState::fold(&entries).map_err(|source| JournalError::Illegal { run: self.run, source })?;
+        let illegal = |source| Interrupted::Unreadable(JournalError::Illegal { run: self.run, source });
+        self.state = RunState::fold(&entries).map_err(illegal)?;
         self.pending.clear();
         for fact in unwritten.into_iter().filter(Event::is_fact) {
             let mut state = self.state.clone();
