@@ -14,8 +14,8 @@ use serde_json::json;
 use windlass_operator::stack::Options;
 use windlass_tests::local_kit::Kit;
 
-/// Steps of a run, of 1 KB each: enough that claiming and leaving it does not count.
-const STEPS: u32 = 500;
+/// Steps of a run, of 1 KB each: enough that claiming and leaving it does not count, and fewer than use all of its tokens.
+const STEPS: u32 = 300;
 
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(60);

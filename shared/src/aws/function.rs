@@ -1,7 +1,7 @@
 //! What a function knows of AWS: the variables that Lambda sets, and nothing else.
 //!
 //! The SDK's loader also looks into files, asks the container's and the machine's metadata services and takes on roles. A function has
-//! none of these, and the code for it, a client of STS included, would be a fifteenth of a function that is loaded at every start.
+//! none of these, and the code for it, a client of STS included, would be a twentieth of a function that is loaded at every start.
 
 use aws_config::{Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
