@@ -126,7 +126,10 @@ fn doubts(entries: &[Entry]) -> Verdict {
                 verdict.intents += 1;
                 open.insert(*call, *deadline);
             }
-            Event::ToolReturned { call, outcome: ToolOutcome::Unknown { .. }, .. } => drop(open.insert(*call, at)),
+            // Whatever clocks say, which jump: it comes before the question.
+            Event::ToolReturned { call, outcome: ToolOutcome::Unknown { .. }, .. } => {
+                open.insert(*call, Timestamp::from_millis(0));
+            }
             Event::ToolReturned { call, .. } => drop(open.remove(call)),
             Event::ApprovalRequested(request) if request.subject == Subject::Doubt => {
                 verdict.doubts += 1;
