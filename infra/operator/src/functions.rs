@@ -55,10 +55,7 @@ pub fn checkout() -> PathBuf {
 /// # Errors
 /// When they cannot be built.
 pub async fn build() -> Result<PathBuf, BuildError> {
-    // Together with this command, which depends on all of them: so every shared crate has the features that it has already been
-    // compiled with.
-    let packages = ["windlass-operator"].into_iter().chain(FUNCTIONS).flat_map(|name| ["-p", name]);
-    let messages = cargo_build(packages).await?;
+    let messages = cargo_build([]).await?;
     let mut folder = PathBuf::new();
     for function in FUNCTIONS {
         folder = named(&messages, function)?.parent().map(Path::to_owned).unwrap_or_default();
@@ -71,12 +68,13 @@ pub async fn build() -> Result<PathBuf, BuildError> {
 /// # Errors
 /// When it cannot be built.
 pub async fn build_bare() -> Result<PathBuf, BuildError> {
-    let messages = cargo_build(["-p", "cleanup", "--example", BARE]).await?;
+    let messages = cargo_build(["--example", BARE]).await?;
     named(&messages, BARE)
 }
 
-/// Builds what the arguments say; what cargo printed of it.
-async fn cargo_build(arguments: impl IntoIterator<Item = &str>) -> Result<String, BuildError> {
+/// Builds what the arguments say of this command's package and the functions'; what cargo printed of it. All of them at once, so that
+/// every shared crate has the features that it has already been compiled with.
+async fn cargo_build<const N: usize>(arguments: [&str; N]) -> Result<String, BuildError> {
     let root = checkout();
     if !root.join("functions").is_dir() {
         return Err(BuildError::NoCheckout { root: root.display().to_string() });
@@ -88,6 +86,7 @@ async fn cargo_build(arguments: impl IntoIterator<Item = &str>) -> Result<String
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_about_a_package(&name.to_string_lossy())) {
         command.env_remove(name);
     }
+    command.args(["windlass-operator"].into_iter().chain(FUNCTIONS).flat_map(|name| ["-p", name]));
     command.args(arguments);
     if let Some(profile) = profile() {
         command.args(["--profile", &profile]);
