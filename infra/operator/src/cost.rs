@@ -10,6 +10,14 @@ pub const USD_PER_MILLION_READ_UNITS: f64 = 0.125;
 /// US dollars per million requests to a standard queue, after the free tier (<https://aws.amazon.com/sqs/pricing/>).
 pub const USD_PER_MILLION_QUEUE_REQUESTS: f64 = 0.40;
 
+/// What others take for a million of what they charge by, in US dollars at list price: what it is, the price, where it stands. A step of
+/// an agent is at least one of each.
+pub const PEERS_USD_PER_MILLION: [(&str, f64, &str); 3] = [
+    ("operations of AWS Lambda durable functions", 8.0, "https://aws.amazon.com/lambda/pricing/"),
+    ("state transitions of AWS Step Functions, Standard", 25.0, "https://aws.amazon.com/step-functions/pricing/"),
+    ("actions of Temporal Cloud, first tier", 50.0, "https://temporal.io/pricing"),
+];
+
 /// The operations whose units are read units; every other one writes.
 const READS: [&str; 5] = ["GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"];
 

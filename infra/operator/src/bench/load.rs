@@ -18,7 +18,7 @@ use super::{
     usage::{of_all, peak_memory_mib},
 };
 use crate::{
-    cost::Cost,
+    cost::{Cost, PEERS_USD_PER_MILLION},
     functions::checkout,
     scenario::SeedOrder,
     stack::{DESK_TABLE, FUNCTIONS},
@@ -50,6 +50,8 @@ pub(super) async fn steps(binaries: &Path, size: Size) -> Result<Vec<Figure>, Be
         kit.stack.shutdown().await;
     }
     let _ = std::fs::remove_dir_all(&scratch);
+    let peers = PEERS_USD_PER_MILLION.iter();
+    figures.extend(peers.map(|(of, usd, source)| Figure::new(format!("a million {of}"), *source, *usd, "USD")));
     Ok(figures)
 }
 
@@ -79,7 +81,9 @@ async fn at(kit: &Kit, place: &str, at_once: usize, size: Size) -> Result<Vec<Fi
     let of_a_step = |total: f64| total / steps;
     figures.extend([
         Figure::new(&workload, "write units of a step", of_a_step(cost.write_units + cost.refused_writes as f64), ""),
+        Figure::new(&workload, "read units of a step", of_a_step(cost.read_units), ""),
         Figure::new(&workload, "queue requests of a step", of_a_step(cost.queue_requests as f64), ""),
+        Figure::new(&workload, "a million steps on AWS", of_a_step(cost.usd()) * 1e6, "USD").aim(Aim::AtMost(1.5)),
     ]);
     Ok(figures)
 }
