@@ -1,10 +1,10 @@
 //! What the step function starts with, or everything that keeps it from starting.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use futures::future::join;
 use windlass::{
-    agent::Agent,
+    agent::{Agent, schema::ArgumentSchema},
     aws::clients::Clients,
     clock::{Clock, SystemClock},
     config::{self, Config},
@@ -40,6 +40,9 @@ pub async fn ready(
     secrets: Arc<dyn Secrets>,
     random: Arc<dyn Random>,
 ) -> Result<Ready, NotReady> {
+    // A start is mostly these, and nothing of them depends on what is fetched.
+    thread::spawn(ArgumentSchema::warm_up);
+    thread::spawn(windlass_policy::warm_up);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let started = clock.now();
     let prepared = startup::prepare(&lookup, secrets.clone(), clock.clone(), random.as_ref()).await;
