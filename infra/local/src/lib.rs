@@ -60,7 +60,7 @@ pub use self::{
     secrets::SecretsError,
     spec::{
         Authorization, FunctionSpec, Logs, MappingSpec, Order, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec,
-        StackSpec, TableSpec,
+        StackSpec, Synchronous, TableSpec,
     },
     stack::{Stack, StackError},
 };

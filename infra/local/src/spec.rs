@@ -21,6 +21,8 @@ pub struct StackSpec {
     /// Where state survives a restart; created with mode 0700. `None` keeps everything in memory. Tables, secrets and
     /// the issuer's key are kept; messages in queues are not.
     pub data: Option<PathBuf>,
+    /// What the tables kept in `data` survive.
+    pub synchronous: Synchronous,
     /// For example `us-east-1`.
     pub region: String,
     /// Twelve digits, for example `000000000000`.
@@ -65,6 +67,7 @@ impl StackSpec {
     pub fn empty(audience: impl Into<String>) -> Self {
         Self {
             data: None,
+            synchronous: Synchronous::Normal,
             region: "us-east-1".into(),
             account: "000000000000".into(),
             api_port: None,
@@ -85,6 +88,17 @@ impl StackSpec {
             dice: Arc::new(SeededDice::unknown()),
         }
     }
+}
+
+/// When tables in a file are synced to the disk: SQLite's `synchronous` with a write-ahead log
+/// (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synchronous {
+    /// At checkpoints. What was answered survives the death of the process; a power failure may take the last moments, but never the
+    /// consistency.
+    Normal,
+    /// At every write: what was answered survives the machine as well.
+    Full,
 }
 
 /// A function: a program built on a Lambda runtime.

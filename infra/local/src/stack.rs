@@ -76,7 +76,7 @@ impl Stack {
             aws_listener.local_addr().map_err(|source| StackError::Listen { port: spec.aws_port, source })?.port();
 
         let counts = Arc::new(Counts::default());
-        let store = Store::open(data.as_ref().map(DataDirectory::tables).as_deref())?;
+        let store = Store::open(data.as_ref().map(DataDirectory::tables).as_deref(), spec.synchronous)?;
         for table in &spec.tables {
             tables::ensure(&store, table).await?;
         }

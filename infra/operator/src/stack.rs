@@ -9,7 +9,7 @@ use windlass::{
 };
 use windlass_local::{
     Authorization, FunctionSpec, Logs, MappingSpec, Order, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec,
-    StackSpec, TableSpec,
+    StackSpec, Synchronous, TableSpec,
 };
 
 /// The functions of the kit.
@@ -66,6 +66,8 @@ const BATCH_MAX: u32 = 10;
 pub struct Options {
     /// Where state is kept; in memory when `None`.
     pub data: Option<PathBuf>,
+    /// What the tables in it survive.
+    pub synchronous: Synchronous,
     /// Where the function binaries are.
     pub binaries: PathBuf,
     /// Where their output goes.
@@ -91,6 +93,7 @@ impl Options {
     pub fn new(binaries: PathBuf) -> Self {
         Self {
             data: None,
+            synchronous: Synchronous::Normal,
             binaries,
             logs: Logs::Discard,
             api_port: None,
@@ -131,6 +134,7 @@ pub fn approval_keys(random: &dyn windlass::ids::Random) -> String {
 pub fn kit(options: &Options) -> StackSpec {
     StackSpec {
         data: options.data.clone(),
+        synchronous: options.synchronous,
         api_port: options.api_port,
         aws_port: options.aws_port,
         logs: options.logs.clone(),

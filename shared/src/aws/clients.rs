@@ -1,10 +1,6 @@
 //! SDK clients from the usual AWS environment, over one shared HTTP client.
 
-use std::{
-    sync::{Arc, OnceLock},
-    thread,
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
@@ -42,11 +38,6 @@ const ENDPOINT_VARIABLES: [&str; 4] =
 #[derive(Debug, Clone)]
 pub struct Clients {
     config: SdkConfig,
-    made: Arc<Made>,
-}
-
-#[derive(Debug, Default)]
-struct Made {
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     sqs: OnceLock<aws_sdk_sqs::Client>,
     secrets_manager: OnceLock<aws_sdk_secretsmanager::Client>,
@@ -54,7 +45,7 @@ struct Made {
 
 impl Clients {
     fn of(config: SdkConfig) -> Clients {
-        Clients { config, made: Arc::default() }
+        Clients { config, dynamodb: OnceLock::new(), sqs: OnceLock::new(), secrets_manager: OnceLock::new() }
     }
 
     /// Clients for the region, endpoint and credentials that the SDK finds, wherever it looks: for a person's machine.
@@ -69,7 +60,7 @@ impl Clients {
     }
 
     /// Clients of a function, for the region, endpoints and credentials that Lambda's variables name. Files, metadata services and roles to
-    /// take on are not asked for any. A thread makes the clients of DynamoDB and SQS while the function fetches its secrets.
+    /// take on are not asked for any.
     pub fn of_function() -> Clients {
         let lookup: function::Lookup = |name| std::env::var(name).ok();
         let config = function::configuration(lookup)
@@ -78,11 +69,7 @@ impl Clients {
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        let clients = Clients::of(config.build());
-        let meanwhile = clients.clone();
-        // It ends by itself, and whoever asks for a client earlier waits for it or makes it.
-        thread::spawn(move || (meanwhile.dynamodb(), meanwhile.sqs()));
-        clients
+        Clients::of(config.build())
     }
 
     /// Clients for a local endpoint without TLS, such as `http://127.0.0.1:4566`, which takes any credentials.
@@ -108,17 +95,17 @@ impl Clients {
 
     /// DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        self.made.dynamodb.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.config)).clone()
+        self.dynamodb.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.config)).clone()
     }
 
     /// SQS.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        self.made.sqs.get_or_init(|| aws_sdk_sqs::Client::new(&self.config)).clone()
+        self.sqs.get_or_init(|| aws_sdk_sqs::Client::new(&self.config)).clone()
     }
 
     /// Secrets Manager.
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        self.made.secrets_manager.get_or_init(|| aws_sdk_secretsmanager::Client::new(&self.config)).clone()
+        self.secrets_manager.get_or_init(|| aws_sdk_secretsmanager::Client::new(&self.config)).clone()
     }
 }
 

@@ -18,6 +18,8 @@ use std::{
 use dynoxide::Database;
 use tokio::sync::oneshot;
 
+use crate::spec::Synchronous;
+
 /// How often expired items are looked for. A sweep reads every table that has a time to live, so it must be rare;
 /// DynamoDB itself promises days. <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>
 const TTL_SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -56,15 +58,17 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens a database file, or one in memory.
-    ///
-    /// A file is written with SQLite's `synchronous = NORMAL`: what was acknowledged survives the death of this
-    /// process; a power failure may take the last moments but never the consistency.
-    pub(crate) fn open(file: Option<&Path>) -> Result<Self, StoreError> {
+    pub(crate) fn open(file: Option<&Path>, synchronous: Synchronous) -> Result<Self, StoreError> {
         let database = match file {
             Some(path) => {
                 let path = path.to_str().ok_or_else(|| StoreError::Open("the path is not UTF-8".into()))?;
                 Database::new(path).and_then(|database| {
-                    database.disable_bulk_loading()?;
+                    match synchronous {
+                        // What SQLite does unless it is told otherwise.
+                        Synchronous::Full => {}
+                        // dynoxide's only way to say so; what it sets besides is SQLite's default.
+                        Synchronous::Normal => database.disable_bulk_loading()?,
+                    }
                     Ok(database)
                 })
             }

@@ -9,6 +9,7 @@ use std::{
 use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use windlass::journal::HeadStatus;
+use windlass_local::Synchronous;
 
 use super::{
     BenchError, Size,
@@ -33,13 +34,15 @@ const WAITING: usize = 100;
 /// Workers that are killed.
 const KILLED: usize = 10;
 
-/// 200 runs of eight steps of 1 KB, one and sixteen at once, with the store in memory and in a synced file.
+/// 200 runs of eight steps of 1 KB, one and sixteen at once, with the store in memory, in a file, and in one that is synced at every write.
 pub(super) async fn steps(binaries: &Path, size: Size) -> Result<Vec<Figure>, BenchError> {
     let mut figures = Vec::new();
     let scratch = checkout().join("target").join("bench-data");
-    for (place, data) in [("in memory", None), ("in a synced file", Some(scratch.as_path()))] {
+    let places =
+        [("in memory", None), ("in a file", Some(Synchronous::Normal)), ("in a synced file", Some(Synchronous::Full))];
+    for (place, synchronous) in places {
         let _ = std::fs::remove_dir_all(&scratch);
-        let kit = Kit::start(binaries, data).await?;
+        let kit = Kit::start(binaries, synchronous.map(|synchronous| (scratch.as_path(), synchronous))).await?;
         // Whatever is done for the first time is not measured.
         stream::iter((0..8).map(Ok))
             .try_for_each_concurrent(8, |n| one(&kit, format!("warm-{n}")).map_ok(drop))

@@ -38,7 +38,8 @@ pub struct Bench {
 pub enum Part {
     /// The loop on the store, beside raw conditional writes to it
     Engine,
-    /// Requests to answers through the whole stack, in memory and in a synced file, with cost and use of the processes
+    /// Requests to answers through the whole stack, in memory, in a file and in a synced one, with cost and use of the
+    /// processes
     Stack,
     /// Approvals to the end of their runs
     Approvals,

@@ -30,7 +30,7 @@ use windlass::{
         request::{RunRequest, Source},
     },
 };
-use windlass_local::{Logs, Stack};
+use windlass_local::{Logs, Stack, Synchronous};
 
 use super::{
     BenchError, STUCK_AFTER,
@@ -142,12 +142,15 @@ pub(super) struct Kit {
 }
 
 impl Kit {
-    pub(super) async fn start(binaries: &Path, data: Option<&Path>) -> Result<Kit, BenchError> {
+    /// In memory, or with the tables in a file.
+    pub(super) async fn start(binaries: &Path, file: Option<(&Path, Synchronous)>) -> Result<Kit, BenchError> {
         // A certificate store is not read for `http:` on loopback, but the client wants to know whose.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(STUCK_AFTER).build()?;
         let mut options = Options::new(binaries.to_owned());
-        options.data = data.map(Path::to_owned);
+        if let Some((folder, synchronous)) = file {
+            (options.data, options.synchronous) = (Some(folder.to_owned()), synchronous);
+        }
         let logs = ends::folder()?;
         options.logs = Logs::Directory(logs.clone());
         let env =
