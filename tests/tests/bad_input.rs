@@ -29,15 +29,19 @@ use windlass::{
 };
 use windlass_tests::simulation::{
     drive::{drive, scenarios},
-    executor::run_to_end,
-    faults::Faults,
+    executor::{Polled, run_to_end},
+    faults::{Fault, Faults},
     world::{TERMS, TIMEOUT, World, deadline},
 };
 
 /// A world with one run that nobody has worked on.
 fn fresh() -> (World, RunId) {
+    fresh_with(Faults::none())
+}
+
+fn fresh_with(faults: Faults) -> (World, RunId) {
     let scenario = scenarios().remove(0);
-    let world = World::new(1, Faults::none(), &scenario);
+    let world = World::new(1, faults, &scenario);
     let answer: Rc<Cell<Option<RunId>>> = Rc::default();
     run_to_end(&world.clock, world.client("key-1", &scenario, answer.clone()), deadline(&world.clock));
     (world, answer.get().expect("the request is taken on"))
@@ -164,6 +168,30 @@ fn a_message_that_is_not_ours_fails_alone_and_the_rest_of_its_batch_is_worked_on
     run_to_end(&world.clock, process, until);
     assert_eq!(response.take(), Some(vec!["m-2".to_owned()]));
     assert!(world.is_over(run), "the other message's run was not worked on");
+}
+
+#[test]
+fn a_message_that_is_not_ours_has_been_put_back_whatever_kills_the_worker_after_that() {
+    const NOT_OURS: &str = "hello, is this the right queue?";
+    // The worker's port calls, the last of the client's before them, and what the worker came to.
+    let work = |faults: Faults| {
+        let (world, _) = fresh_with(faults);
+        world.queue.send_body(NOT_OURS, Duration::ZERO);
+        let (before, received) = (world.faults.calls(), world.queue.receive(10));
+        assert_eq!(received.len(), 2, "the two are one batch");
+        let polled = run_to_end(&world.clock, world.worker(received), deadline(&world.clock));
+        (world, before, polled)
+    };
+    let (calm, before, _) = work(Faults::none());
+    let put_back = before;
+    let points = put_back + 1..calm.faults.calls();
+    assert!(points.end - points.start > 10, "only {points:?}");
+    for point in points {
+        let (world, _, polled) = work(Faults::at(point, Fault::DieBefore));
+        assert_eq!(polled, Polled::Died);
+        let again = world.queue.receive(10);
+        assert!(again.iter().any(|message| message.body == NOT_OURS), "hidden after {:?}", world.faults.hit());
+    }
 }
 
 #[test]

@@ -52,31 +52,32 @@ enum Verdict {
 
 impl Handler {
     /// Works on one batch, concurrently; says which messages are to come back.
+    ///
+    /// Each is put back as soon as that is known of it: what is put back only at the end waits for the slowest of its batch, and for
+    /// the visibility timeout if another one's run kills this process.
     pub async fn handle(&self, event: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
-        let read = event.records.iter().map(|record| (record, self.read(record)));
-        let read = join_all(read.map(|(record, reading)| async move { (record, reading.await) })).await;
+        let read = event.records.iter().map(|record| async move {
+            match self.read(record).await {
+                Ok(run) => Ok((run, record)),
+                Err(verdict) => Err(self.carry_out(verdict, record).await),
+            }
+        });
         // Two messages for one run are worked on as one.
         let mut by_run: BTreeMap<RunId, Vec<&SqsMessage>> = BTreeMap::new();
-        let mut put_back: Vec<(&SqsMessage, Duration)> = Vec::new();
-        for (record, reading) in read {
+        let mut failures: Vec<BatchItemFailure> = Vec::new();
+        for reading in join_all(read).await {
             match reading {
-                Ok(run) => by_run.entry(run).or_default().push(record),
-                Err(verdict) => put_back.extend(comes_back(record, verdict)),
+                Ok((run, record)) => by_run.entry(run).or_default().push(record),
+                Err(failure) => failures.extend(failure),
             }
         }
-        let worked =
-            by_run.into_iter().map(|(run, records)| async move { (records, self.advance(run, deadline).await) });
-        for (records, verdict) in join_all(worked).await {
-            put_back.extend(records.into_iter().filter_map(|record| comes_back(record, verdict)));
-        }
-        join_all(put_back.iter().map(|(record, span)| self.postpone(record, *span))).await;
-        let failed = put_back.into_iter().map(|(record, _)| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = record.message_id.clone().unwrap_or_default();
-            failure
+        let worked = by_run.into_iter().map(|(run, records)| async move {
+            let verdict = self.advance(run, deadline).await;
+            join_all(records.into_iter().map(|record| self.carry_out(verdict, record))).await
         });
+        failures.extend(join_all(worked).await.into_iter().flatten().flatten());
         let mut response = SqsBatchResponse::default();
-        response.batch_item_failures = failed.collect();
+        response.batch_item_failures = failures;
         response
     }
 
@@ -162,20 +163,21 @@ impl Handler {
         }
     }
 
-    async fn postpone(&self, record: &SqsMessage, span: Duration) {
-        let Some(receipt) = record.receipt_handle.as_deref() else { return };
-        if let Err(problem) = self.engine.wake_ups.postpone(receipt, span).await {
+    /// Puts a message back if it is to come back; as a failure the queue keeps it.
+    async fn carry_out(&self, verdict: Verdict, record: &SqsMessage) -> Option<BatchItemFailure> {
+        let span = match verdict {
+            Verdict::Acknowledge => return None,
+            Verdict::Held(_) if receives(record) > HELD_RECEIVES_MAX => return None,
+            Verdict::PutBack(span) | Verdict::Held(span) => span,
+        };
+        if let Some(receipt) = record.receipt_handle.as_deref()
+            && let Err(problem) = self.engine.wake_ups.postpone(receipt, span).await
+        {
             warn!(%problem, "a message was not put back; it comes back by itself");
         }
-    }
-}
-
-/// The message and after what it comes back, if it does.
-fn comes_back(record: &SqsMessage, verdict: Verdict) -> Option<(&SqsMessage, Duration)> {
-    match verdict {
-        Verdict::Acknowledge => None,
-        Verdict::PutBack(span) => Some((record, span)),
-        Verdict::Held(span) => (receives(record) <= HELD_RECEIVES_MAX).then_some((record, span)),
+        let mut failure = BatchItemFailure::default();
+        failure.item_identifier = record.message_id.clone().unwrap_or_default();
+        Some(failure)
     }
 }
 
