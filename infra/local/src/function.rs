@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     lambda::{Code, Configuration, Version},
     logs::Sink,
+    meter::Counts,
     metrics::EmbeddedMetrics,
     process_group::ProcessGroup,
 };
@@ -27,6 +28,7 @@ pub(crate) struct Surroundings {
     pub(crate) aws_url: String,
     pub(crate) sink: Sink,
     pub(crate) metrics: EmbeddedMetrics,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) group: Arc<ProcessGroup>,
 }

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{function::Surroundings, metrics::EmbeddedMetrics, spec::Logs};
+use crate::{function::Surroundings, meter::Counts, metrics::EmbeddedMetrics, spec::Logs};
 
 /// Lines kept per process.
 const LAST_LINES_MAX: usize = 20;
@@ -116,12 +116,18 @@ impl Readers {
     /// Metrics are read from standard output only, where the telemetry of functions goes.
     pub(crate) fn start(child: &mut Child, of: &Surroundings, last_lines: &LastLines) -> Self {
         let mut tasks = Vec::new();
+        let copied = |metrics| Copied {
+            sink: of.sink.clone(),
+            last_lines: last_lines.clone(),
+            function: of.name.clone(),
+            counts: Arc::clone(&of.counts),
+            metrics,
+        };
         if let Some(output) = child.stdout.take() {
-            let metrics = Some(of.metrics.clone());
-            tasks.push(tokio::spawn(copy(output, of.sink.clone(), last_lines.clone(), metrics)));
+            tasks.push(tokio::spawn(copy(output, copied(Some(of.metrics.clone())))));
         }
         if let Some(output) = child.stderr.take() {
-            tasks.push(tokio::spawn(copy(output, of.sink.clone(), last_lines.clone(), None)));
+            tasks.push(tokio::spawn(copy(output, copied(None))));
         }
         Self(tasks)
     }
@@ -136,7 +142,17 @@ impl Readers {
     }
 }
 
-async fn copy(mut from: impl AsyncRead + Unpin, sink: Sink, last_lines: LastLines, metrics: Option<EmbeddedMetrics>) {
+/// Where one stream of output goes.
+struct Copied {
+    sink: Sink,
+    last_lines: LastLines,
+    /// As whose its bytes are counted.
+    function: String,
+    counts: Arc<Counts>,
+    metrics: Option<EmbeddedMetrics>,
+}
+
+async fn copy(mut from: impl AsyncRead + Unpin, to: Copied) {
     let mut pending: Vec<u8> = Vec::with_capacity(CHUNK_BYTES);
     loop {
         let read = from.read_buf(&mut pending).await;
@@ -151,14 +167,17 @@ async fn copy(mut from: impl AsyncRead + Unpin, sink: Sink, last_lines: LastLine
             None => 0,
         };
         if whole > 0 {
-            sink.write(&pending[..whole]);
+            to.sink.write(&pending[..whole]);
+            let mut bytes = 0;
             for line in pending[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                bytes += line.len();
                 let line = String::from_utf8_lossy(line);
-                last_lines.push(&line);
-                if let Some(metrics) = &metrics {
+                to.last_lines.push(&line);
+                if let Some(metrics) = &to.metrics {
                     metrics.read(&line);
                 }
             }
+            to.counts.logged(&to.function, u64::try_from(bytes).unwrap_or(u64::MAX));
             pending.drain(..whole);
         }
         if ended {
@@ -187,7 +206,11 @@ mod tests {
     #[tokio::test]
     async fn output_without_a_final_line_break_is_kept() {
         let lines = LastLines::default();
-        copy(&b"first\n\nlast"[..], Sink::Nothing, lines.clone(), None).await;
+        let counts = Arc::new(Counts::default());
+        let (last_lines, function) = (lines.clone(), "step".to_owned());
+        let to = Copied { sink: Sink::Nothing, last_lines, function, counts: Arc::clone(&counts), metrics: None };
+        copy(&b"first\n\nlast"[..], to).await;
         assert_eq!(lines.to_vec(), ["first", "last"]);
+        assert_eq!(counts.snapshot().log_bytes["step"], 9);
     }
 }

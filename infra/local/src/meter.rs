@@ -22,6 +22,9 @@ pub struct Meter {
     pub errors: BTreeMap<String, u64>,
     /// Capacity units by name and table, as reported in the answers.
     pub capacity_units: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Bytes that functions have written to their logs, by function, line breaks left out.
+    #[serde(default)]
+    pub log_bytes: BTreeMap<String, u64>,
 }
 
 impl Meter {
@@ -43,6 +46,7 @@ impl Meter {
             requests: difference(&self.requests, &earlier.requests),
             errors: difference(&self.errors, &earlier.errors),
             capacity_units: units,
+            log_bytes: difference(&self.log_bytes, &earlier.log_bytes),
         }
     }
 
@@ -71,11 +75,15 @@ pub(crate) struct Counts(Mutex<Meter>);
 
 impl Counts {
     pub(crate) fn request(&self, name: &str) {
-        self.with(|meter| add(&mut meter.requests, name));
+        self.with(|meter| add(&mut meter.requests, name, 1));
     }
 
     pub(crate) fn error(&self, name: &str, error: &str) {
-        self.with(|meter| add(&mut meter.errors, &format!("{name} {error}")));
+        self.with(|meter| add(&mut meter.errors, &format!("{name} {error}"), 1));
+    }
+
+    pub(crate) fn logged(&self, function: &str, bytes: u64) {
+        self.with(|meter| add(&mut meter.log_bytes, function, bytes));
     }
 
     pub(crate) fn consumed(&self, name: &str, capacity: &[ConsumedCapacity]) {
@@ -105,11 +113,11 @@ impl Counts {
 }
 
 /// Allocates only for a name not seen before.
-fn add(counts: &mut BTreeMap<String, u64>, name: &str) {
+fn add(counts: &mut BTreeMap<String, u64>, name: &str, more: u64) {
     match counts.get_mut(name) {
-        Some(count) => *count += 1,
+        Some(count) => *count += more,
         None => {
-            counts.insert(name.to_owned(), 1);
+            counts.insert(name.to_owned(), more);
         }
     }
 }
@@ -130,9 +138,12 @@ mod tests {
         let earlier = counts.snapshot();
         counts.request("DynamoDB.PutItem");
         counts.consumed("DynamoDB.PutItem", &[consumed("runs", 3.0)]);
+        counts.logged("step", 7);
+        counts.logged("step", 4);
         let meter = counts.snapshot().since(&earlier);
         assert_eq!(meter.requests, BTreeMap::from([("DynamoDB.PutItem".to_owned(), 1)]));
         assert_eq!(meter.capacity_units["DynamoDB.PutItem"], BTreeMap::from([("runs".to_owned(), 3.0)]));
+        assert_eq!(meter.log_bytes, BTreeMap::from([("step".to_owned(), 11)]));
         assert_eq!(counts.snapshot().units_of("DynamoDB.PutItem"), 6.0);
     }
 }

@@ -97,7 +97,7 @@ impl Stack {
         let issuer = Issuer::open(api_url.clone(), spec.audience.clone(), key_file.as_deref(), Arc::clone(&clock))?;
         let issuer = Arc::new(issuer);
         let metrics = Arc::new(Metrics::new(Arc::clone(&clock)));
-        let running = Running { queues: &queues, urls: (&aws_url, &api_url), metrics: &metrics };
+        let running = Running { queues: &queues, urls: (&aws_url, &api_url), metrics: &metrics, counts: &counts };
         let functions = Arc::new(functions(&spec, &running)?);
 
         let (stop, stopped) = watch::channel(false);
@@ -262,7 +262,7 @@ async fn listen(port: Option<u16>) -> Result<(TcpListener, String), StackError> 
 
 /// Every function with its first version.
 fn functions(spec: &StackSpec, running: &Running<'_>) -> Result<Functions, StackError> {
-    let Running { queues, urls: (aws_url, api_url), metrics } = running;
+    let Running { queues, urls: (aws_url, api_url), metrics, counts } = running;
     let queue = |name: &str| names::has_queue(spec, name).then(|| queues.url(name));
     let urls = Urls { aws: aws_url, api: api_url, queue: &queue };
     let aliases = names::aliases(spec)?;
@@ -281,6 +281,7 @@ fn functions(spec: &StackSpec, running: &Running<'_>) -> Result<Functions, Stack
             aws_url: (*aws_url).to_owned(),
             sink,
             metrics: EmbeddedMetrics::new(Arc::clone(metrics)),
+            counts: Arc::clone(counts),
             clock: Arc::clone(&spec.clock),
             group: Arc::clone(&group),
         };
@@ -305,6 +306,7 @@ struct Running<'a> {
     /// Of the AWS endpoint and of the HTTP API.
     urls: (&'a str, &'a str),
     metrics: &'a Arc<Metrics>,
+    counts: &'a Arc<Counts>,
 }
 
 /// Ends idle processes until `stop`.

@@ -9,6 +9,9 @@ pub const USD_PER_MILLION_WRITE_UNITS: f64 = 0.625;
 pub const USD_PER_MILLION_READ_UNITS: f64 = 0.125;
 /// US dollars per million requests to a standard queue, after the free tier (<https://aws.amazon.com/sqs/pricing/>).
 pub const USD_PER_MILLION_QUEUE_REQUESTS: f64 = 0.40;
+/// US dollars per GB (10⁹ bytes, to be on the safe side) that CloudWatch Logs takes in, us-east-1, first tier
+/// (<https://aws.amazon.com/cloudwatch/pricing/>).
+pub const USD_PER_LOG_GB: f64 = 0.50;
 
 /// What others take for a million of what they charge by, in US dollars at list price: what it is, the price, where it stands. A step of
 /// an agent is at least one of each.
@@ -42,6 +45,8 @@ pub struct Cost {
     pub queue_requests: u64,
     /// Conditional writes that were refused: charged by AWS, not reported by the store, counted as one unit each.
     pub refused_writes: u64,
+    /// Bytes of logs: what functions told.
+    pub log_bytes: u64,
 }
 
 impl Cost {
@@ -57,11 +62,17 @@ impl Cost {
         let refused = |name: &str| {
             name.ends_with("ConditionalCheckFailedException") || name.ends_with("TransactionCanceledException")
         };
+        cost.log_bytes = meter.log_bytes.values().sum();
         cost.refused_writes = meter.errors.iter().filter(|(name, _)| refused(name)).map(|(_, count)| count).sum();
         cost
     }
 
-    /// In US dollars.
+    /// What telling it costs, in US dollars.
+    pub fn logs_usd(&self) -> f64 {
+        self.log_bytes as f64 / 1e9 * USD_PER_LOG_GB
+    }
+
+    /// What store and queue cost, in US dollars.
     pub fn usd(&self) -> f64 {
         let writes = (self.write_units + self.refused_writes as f64) * USD_PER_MILLION_WRITE_UNITS;
         let reads = self.read_units * USD_PER_MILLION_READ_UNITS;

@@ -18,6 +18,9 @@
 //! asked, minus one when the question is answered, expires, or its run ends. Latencies are single values, so that CloudWatch can
 //! give percentiles.
 //!
+//! What is told of every step (answers, requests to models, decisions, tool calls) is gathered until the run is left, at most for a minute
+//! and 100 values of a metric: a line then has the values as a list. The other numbers are told at once.
+//!
 //! Of requests and breakers the line says which model it is about, in a field `Model` that is no dimension.
 //!
 //! Every metric has the dimensions `Environment` and `Release`, once alone and once with `Outcome`. A tenant, an actor or a run is
@@ -45,21 +48,21 @@ pub enum Unit {
     None,
 }
 
-/// One number.
+/// One metric's numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
     /// What is measured.
     pub name: &'static str,
     /// In what.
     pub unit: Unit,
-    /// How much.
-    pub value: f64,
+    /// How much, each time; at least one.
+    pub values: Vec<f64>,
 }
 
-/// Numbers of one moment with the same dimensions: a line.
+/// Numbers with the same dimensions: a line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
-    /// When.
+    /// When the first of them was seen.
     pub at: Timestamp,
     /// Where.
     pub environment: String,
@@ -90,16 +93,20 @@ pub enum ModelNews {
     Closed,
 }
 
-const fn count(name: &'static str, value: u64) -> Metric {
-    Metric { name, unit: Unit::Count, value: value as f64 }
+fn one(name: &'static str, unit: Unit, value: f64) -> Metric {
+    Metric { name, unit, values: vec![value] }
 }
 
-const fn millis(name: &'static str, value: u64) -> Metric {
-    Metric { name, unit: Unit::Milliseconds, value: value as f64 }
+fn count(name: &'static str, value: u64) -> Metric {
+    one(name, Unit::Count, value as f64)
 }
 
-const fn usd(name: &'static str, micro_usd: u64) -> Metric {
-    Metric { name, unit: Unit::None, value: micro_usd as f64 / 1e6 }
+fn millis(name: &'static str, value: u64) -> Metric {
+    one(name, Unit::Milliseconds, value as f64)
+}
+
+fn usd(name: &'static str, micro_usd: u64) -> Metric {
+    one(name, Unit::None, micro_usd as f64 / 1e6)
 }
 
 impl Metrics {
@@ -145,13 +152,13 @@ impl Metrics {
             }
             Body::Approval(approval) if approval.result == "reminded" => (None, vec![count("ApprovalsReminded", 1)]),
             Body::Approval(approval) => {
-                let change = Metric { name: "ApprovalsWaitingChange", unit: Unit::Count, value: -1.0 };
+                let change = one("ApprovalsWaitingChange", Unit::Count, -1.0);
                 let wait = approval.waited_ms.map(|waited| millis("ApprovalWait", waited));
                 let numbers = [count("ApprovalsDecided", 1), change].into_iter().chain(wait);
                 (Some(approval.result.clone()), numbers.collect())
             }
             Body::Eval(eval) => {
-                let score = Metric { name: "EvaluationScore", unit: Unit::None, value: eval.score };
+                let score = one("EvaluationScore", Unit::None, eval.score);
                 let outcome = if eval.passed { "passed" } else { "failed" };
                 (Some(outcome.to_owned()), vec![count("Evaluations", 1), score])
             }
@@ -188,6 +195,27 @@ impl Metrics {
         Metrics { at, environment, release, outcome, model: Some(model.to_owned()), metrics: vec![count(name, 1)] }
     }
 
+    /// Whether these numbers can be in one line.
+    pub(super) fn goes_with(&self, other: &Metrics) -> bool {
+        (&self.outcome, &self.model) == (&other.outcome, &other.model)
+            && (&self.environment, &self.release) == (&other.environment, &other.release)
+    }
+
+    /// Takes in the numbers of another line.
+    pub(super) fn merge(&mut self, other: Metrics) {
+        for metric in other.metrics {
+            match self.metrics.iter_mut().find(|known| known.name == metric.name) {
+                Some(known) => known.values.extend(metric.values),
+                None => self.metrics.push(metric),
+            }
+        }
+    }
+
+    /// Of how many values the metric is that has the most.
+    pub(super) fn values_max(&self) -> usize {
+        self.metrics.iter().map(|metric| metric.values.len()).max().unwrap_or_default()
+    }
+
     /// Its line.
     pub fn line(&self) -> String {
         const ALONE: &[&str] = &["Environment", "Release"];
@@ -203,7 +231,7 @@ impl Metrics {
                 timestamp: self.at.as_millis(),
                 directives: [Directive { namespace: NAMESPACE, dimensions, metrics }],
             },
-            values: self.metrics.iter().map(|metric| (metric.name, metric.value)).collect(),
+            values: self.metrics.iter().map(|metric| (metric.name, Values::of(metric))).collect(),
         };
         // Texts and numbers: nothing that JSON cannot hold.
         serde_json::to_string(&line).unwrap_or_default()
@@ -223,7 +251,24 @@ struct Line<'a> {
     #[serde(rename = "_aws")]
     aws: Metadata<'a>,
     #[serde(flatten)]
-    values: BTreeMap<&'static str, f64>,
+    values: BTreeMap<&'static str, Values<'a>>,
+}
+
+/// A number, or a list when there are several.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Values<'a> {
+    One(f64),
+    Several(&'a [f64]),
+}
+
+impl<'a> Values<'a> {
+    fn of(metric: &'a Metric) -> Self {
+        match metric.values.as_slice() {
+            [one] => Values::One(*one),
+            several => Values::Several(several),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,8 @@
 //! Everything is derived from journal entries in one place, [`Teller`], which stands between the engine and the store: an entry
 //! is told once its write has succeeded, and only then. So what is told is what is in the journal, a repeated write tells nothing
 //! twice, and telling costs no write to any store. A process that dies between a write and its telling leaves a line out; the
-//! journal has it all the same.
+//! journal has it all the same. Numbers of steps are gathered until their run is left ([`metrics`]): they are lost with a process that
+//! dies before, events are not.
 //!
 //! Two kinds of lines come of an entry: [events](event::TelemetryEvent) (`docs/events.schema.json`) and [metrics](metrics) in
 //! CloudWatch's embedded metric format. Both are [redacted](crate::redaction).
@@ -14,6 +15,7 @@ use std::{
 };
 
 pub mod event;
+mod gathered;
 pub mod metrics;
 mod narrative;
 mod teller;

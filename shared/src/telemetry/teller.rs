@@ -11,7 +11,8 @@ use tracing::warn;
 
 use super::{
     Narrative, Narrator, Telemetry,
-    event::TelemetryEvent,
+    event::{Body, TelemetryEvent},
+    gathered::Gathered,
     metrics::{Metrics, ModelNews},
     narrative::{Timed, Timings},
 };
@@ -35,6 +36,7 @@ pub struct Teller {
     narrator: Narrator,
     release: Release,
     known: Mutex<Known>,
+    gathered: Mutex<Gathered>,
 }
 
 #[derive(Default)]
@@ -76,7 +78,7 @@ impl Teller {
 
     /// Tells to `telemetry`.
     pub fn telling(telemetry: Arc<dyn Telemetry>, narrator: Narrator, release: Release) -> Arc<Teller> {
-        Arc::new(Teller { telemetry, narrator, release, known: Mutex::default() })
+        Arc::new(Teller { telemetry, narrator, release, known: Mutex::default(), gathered: Mutex::default() })
     }
 
     /// `inner`, of which every successful write is told.
@@ -84,7 +86,7 @@ impl Teller {
         Arc::new(Told { inner, teller: Arc::clone(self) })
     }
 
-    /// `inner`, of which every claim after one in vain is counted.
+    /// `inner`, of which every claim after one in vain is counted; before a run is left, what was gathered is told.
     pub fn leases(self: &Arc<Self>, inner: Arc<dyn Leases>) -> Arc<dyn Leases> {
         Arc::new(Told { inner, teller: Arc::clone(self) })
     }
@@ -92,7 +94,19 @@ impl Teller {
     /// Tells what came of a request to a model, or of its circuit breaker, as metrics alone: no entry holds it.
     pub fn model_news(&self, model: &str, news: ModelNews, at: Timestamp) {
         let metrics = Metrics::of_model(model, news, at, self.narrator.environment, &self.release);
-        self.telemetry.lines(&[metrics.line()]);
+        let now = match news {
+            ModelNews::Opened | ModelNews::Closed => Some(metrics),
+            ModelNews::Answered | ModelNews::Refused | ModelNews::Failed | ModelNews::TurnedAway => {
+                self.gathered().add(metrics)
+            }
+        };
+        self.write(now.iter().map(Metrics::line).collect());
+    }
+
+    /// Tells the numbers that were gathered. Whoever leaves a run through [`Teller::leases`] need not.
+    pub fn flush(&self) {
+        let gathered = self.gathered().take();
+        self.write(gathered.iter().map(Metrics::line).collect());
     }
 
     /// Notes how long something took, to be told with its entry.
@@ -104,10 +118,25 @@ impl Teller {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell(&self, events: &[TelemetryEvent]) {
-        let lines =
-            events.iter().flat_map(|event| [Some(event.line()), Metrics::of(event).map(|metrics| metrics.line())]);
-        let lines: Vec<String> = lines.flatten().collect();
+        let mut lines = Vec::new();
+        for event in events {
+            lines.push(event.line());
+            let metrics = Metrics::of(event).and_then(|metrics| match event.body {
+                // Every step has them.
+                Body::Model(_) | Body::Policy(_) | Body::Tool(_) => self.gathered().add(metrics),
+                _ => Some(metrics),
+            });
+            lines.extend(metrics.as_ref().map(Metrics::line));
+        }
+        self.write(lines);
+    }
+
+    fn write(&self, lines: Vec<String>) {
         if !lines.is_empty() {
             self.telemetry.lines(&lines);
         }
@@ -261,6 +290,7 @@ impl Leases for Told<dyn Leases> {
     }
 
     async fn leave(&self, run: RunId, lease: &Lease, leave: &Leave) -> Result<Left, JournalError> {
+        self.teller.flush();
         self.inner.leave(run, lease, leave).await
     }
 }

@@ -2,11 +2,17 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{event::*, metrics::Metrics, narrative::Timings, *};
+use super::{
+    event::*,
+    metrics::{Metrics, ModelNews},
+    narrative::Timings,
+    *,
+};
 use crate::{
     agent::model::Usage,
     clock::Timestamp,
-    journal::{Appended, Journal, JournalError},
+    journal::{Appended, HeadStatus, Journal, JournalError, NewRun},
+    lease::{Claim, Leave, Left},
     memory::{ManualClock, Records, Runs},
     redaction::Redactions,
     run::entry::{Accepted, Entry, Event, Plan, StopReason, Writer},
@@ -49,6 +55,16 @@ fn events(lines: &[String]) -> Vec<TelemetryEvent> {
     lines.iter().filter_map(|line| TelemetryEvent::parse(line)).collect()
 }
 
+/// The run that is taken on.
+fn new_run() -> NewRun {
+    let entry = accepted("ada");
+    let Event::Accepted(first) = &entry.events[0] else { panic!("it was accepted") };
+    let key = crate::idempotency::Key::of("runs", &first.request.tenant, &first.request.actor, "k").expect("a key");
+    let payload_hash = crate::idempotency::PayloadHash::of(&first.request);
+    let run = RUN.parse().expect("a run");
+    NewRun { run, key, payload_hash, key_expires: EXPIRES, expires: EXPIRES, entry, admitted: None }
+}
+
 /// The journal of one accepted run, whose writes are told.
 async fn told() -> (Arc<Collected>, Arc<dyn Journal>) {
     let clock = Arc::new(ManualClock::at(START));
@@ -56,20 +72,7 @@ async fn told() -> (Arc<Collected>, Arc<dyn Journal>) {
     let kept = Arc::new(Collected::default());
     let teller = Teller::telling(kept.clone(), narrator(), "r1".parse().expect("a release"));
     let journal = teller.journal(runs);
-    let entry = accepted("ada");
-    let Event::Accepted(first) = &entry.events[0] else { panic!("it was accepted") };
-    let key = crate::idempotency::Key::of("runs", &first.request.tenant, &first.request.actor, "k").expect("a key");
-    let payload_hash = crate::idempotency::PayloadHash::of(&first.request);
-    let run = RUN.parse().expect("a run");
-    let new = crate::journal::NewRun {
-        run,
-        key,
-        payload_hash,
-        key_expires: EXPIRES,
-        expires: EXPIRES,
-        entry,
-        admitted: None,
-    };
+    let new = new_run();
     for _ in 0..2 {
         let _ = journal.accept(&new).await.expect("the store answers");
     }
@@ -102,6 +105,62 @@ async fn another_process_tells_what_it_writes_to_a_run_that_it_has_only_read() {
     journal.load(run, 1).await.expect("the store answers");
     journal.append(run, 3, &entry(2, vec![planned()]), EXPIRES).await.expect("the store answers");
     assert_eq!(events(&kept.lines())[1].envelope.seq, 3);
+}
+
+/// The numbers of a metric in these lines, a list for each line that has some.
+fn numbers(lines: &[String], name: &str) -> Vec<Value> {
+    let lines = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("it is JSON"));
+    lines.filter(|line| line.get("_aws").is_some()).filter_map(|line| line.get(name).cloned()).collect()
+}
+
+#[tokio::test]
+async fn numbers_of_steps_are_told_together_before_the_run_is_left() {
+    let clock = Arc::new(ManualClock::at(START));
+    let runs = Arc::new(Runs::new(clock, &Records::new()));
+    let kept = Arc::new(Collected::default());
+    let teller = Teller::telling(kept.clone(), narrator(), "r1".parse().expect("a release"));
+    let (journal, leases) = (teller.journal(runs.clone()), teller.leases(runs));
+    journal.accept(&new_run()).await.expect("the store answers");
+    let run = RUN.parse().expect("a run");
+    let claim = leases.claim(run, "worker", START, START + Duration::from_secs(30)).await.expect("the store answers");
+    let Claim::Won(head, lease) = claim else { panic!("{claim:?}") };
+    for seq in 2..5 {
+        journal.append(run, seq, &entry(1, vec![planned()]), EXPIRES).await.expect("the store answers");
+    }
+    assert_eq!(events(&kept.lines()).len(), 4, "events are told at once");
+    assert_eq!(numbers(&kept.lines(), "ModelAnswers"), Vec::<Value>::new());
+    let leave = Leave {
+        status: HeadStatus::Ready,
+        ready_from: Some(START),
+        due: Some(START),
+        now: START,
+        interjections: head.interjections,
+        strikes: 0,
+    };
+    assert_eq!(leases.leave(run, &lease, &leave).await, Ok(Left::Done));
+    assert_eq!(numbers(&kept.lines(), "ModelAnswers"), [json!([1.0, 1.0, 1.0])]);
+    assert_eq!(numbers(&kept.lines(), "InputTokens"), [json!([40.0, 40.0, 40.0])]);
+    assert_eq!(numbers(&kept.lines(), "RunsAccepted"), [json!(1.0)]);
+}
+
+#[test]
+fn numbers_wait_for_a_minute_and_a_hundred_of_them_at_most() {
+    let kept = Arc::new(Collected::default());
+    let teller = Teller::telling(kept.clone(), narrator(), "r1".parse().expect("a release"));
+    let answered = |seconds| teller.model_news("m", ModelNews::Answered, START + Duration::from_secs(seconds));
+    (0..100).for_each(|_| answered(59));
+    assert_eq!(kept.lines(), Vec::<String>::new());
+    answered(59);
+    assert_eq!(numbers(&kept.lines(), "ModelRequests"), [json!(vec![1.0; 100])]);
+    answered(118);
+    assert_eq!(kept.lines().len(), 1);
+    answered(119);
+    assert_eq!(numbers(&kept.lines(), "ModelRequests")[1], json!([1.0, 1.0]));
+    teller.model_news("other", ModelNews::Answered, START + Duration::from_secs(119));
+    teller.flush();
+    assert_eq!(numbers(&kept.lines(), "ModelRequests")[2..], [json!(1.0), json!(1.0)], "a line for each model");
+    teller.flush();
+    assert_eq!(kept.lines().len(), 4, "nothing is told twice");
 }
 
 #[test]

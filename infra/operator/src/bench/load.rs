@@ -87,6 +87,8 @@ async fn at(kit: &Kit, place: &str, at_once: usize, size: Size) -> Result<Vec<Fi
         Figure::new(&workload, "read units of a step", of_a_step(cost.read_units), ""),
         Figure::new(&workload, "queue requests of a step", of_a_step(cost.queue_requests as f64), ""),
         Figure::new(&workload, "a million steps on AWS", of_a_step(cost.usd()) * 1e6, "USD").aim(Aim::AtMost(1.5)),
+        Figure::new(&workload, "log bytes of a step", of_a_step(cost.log_bytes as f64), "bytes"),
+        Figure::new(&workload, "logs of a million steps on AWS", of_a_step(cost.logs_usd()) * 1e6, "USD"),
     ]);
     Ok(figures)
 }

@@ -321,6 +321,7 @@ impl Turn<'_> {
             }
             None => not_made(repeated, "the lease ran low", self.now()),
         };
+        // The event says the same once it is in the journal; should that write fail, nothing else tells of the effect.
         info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "called");
         self.record(returned(id, attempt, outcome))?;
         self.read_controls_before_asking();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use serde_json::Value;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::{
     Advanced,
@@ -79,7 +79,7 @@ impl Turn<'_> {
         };
         for (Reading { call, tool }, outcome) in readings.iter().zip(outcomes) {
             let attempt = call.attempts + 1;
-            info!(call = %call.id, tool = %tool.spec().name, attempt, outcome = outcome_word(&outcome), "called");
+            debug!(call = %call.id, tool = %tool.spec().name, attempt, outcome = outcome_word(&outcome), "called");
             self.record(returned(call.id, attempt, outcome))?;
         }
         Ok(None)
@@ -113,7 +113,7 @@ impl Turn<'_> {
                 left.push(reading);
                 continue;
             };
-            info!(call = %reading.call.id, tool = %reading.call.tool, %given_at, "answered from the cache");
+            debug!(call = %reading.call.id, tool = %reading.call.tool, %given_at, "answered from the cache");
             let suspected = suspected(&value);
             self.record(Event::AnsweredFromCache { call: reading.call.id, value, given_at, suspected })?;
         }
