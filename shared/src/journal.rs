@@ -345,6 +345,15 @@ pub struct Due {
     pub due: Timestamp,
 }
 
+/// A run whose due time was moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postponed {
+    /// Whose data it is.
+    pub tenant: Tenant,
+    /// Claims since it was last left in order.
+    pub strikes: u32,
+}
+
 /// Into how many parts the due index is split, so that no one partition takes every write
 /// (1,000 write units a second each, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>).
 pub const DUE_SHARDS: u8 = 4;
@@ -387,13 +396,14 @@ pub trait Heads: Send + Sync {
     /// Runs of one shard due at or before `now`, the longest due first; at most `limit`.
     async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError>;
 
-    /// Moves a run's due time from `seen` to `to`; false when it is not `seen` any more.
+    /// Moves a run's due time from `seen` to `to`; `None` when it is not `seen` any more.
     ///
     /// ```text
     /// cleanup A: update head due = 10:05 IF due = 10:01 ── moved ──► wakes the run
     /// cleanup B: the same                               ── refused ──► leaves it to A
     /// ```
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError>;
+    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp)
+    -> Result<Option<Postponed>, JournalError>;
 
     /// At most `limit` runs. Read from an index: a moment late.
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError>;

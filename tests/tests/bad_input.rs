@@ -1,7 +1,7 @@
 //! Bad input to the step function: the queue, stored entries, models and tools. Each gets a clear end and loses nothing.
 //! (Bad HTTP requests are in `functions/intake/tests` and `functions/approval/tests`, bad messages in `windlass::queue`.)
 
-use std::{cell::Cell, path::Path, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
@@ -15,7 +15,7 @@ use windlass::{
         schema::ArgumentSchema,
         tool::{CallContext, Effect, TOOL_ANSWER_BYTES_MAX, Tool, ToolError, ToolSpec},
     },
-    clock::Clock as _,
+    clock::Clock,
     ids::{Role, RunId, ToolName},
     journal::HeadStatus,
     queue::Message,
@@ -26,10 +26,11 @@ use windlass::{
         state::{CallStatus, Phase, RunState},
         stored::{Body, ENVELOPE_VERSION, Stored},
     },
+    schedule::rescue::LOOK_AHEAD,
 };
 use windlass_tests::simulation::{
     drive::{drive, scenarios},
-    executor::{Polled, run_to_end},
+    executor::{Polled, die, run_to_end},
     faults::{Fault, Faults},
     world::{TERMS, TIMEOUT, World, deadline},
 };
@@ -125,14 +126,12 @@ fn name(text: &str) -> ToolName {
     text.parse().expect("a tool name")
 }
 
-/// The engine with this model and one tool `note`.
-fn engine(world: &World, says: Vec<Result<Proposal, ModelError>>, bytes: usize) -> Engine {
-    let mut engine = world.engine();
-    let spec = ToolSpec {
-        name: name("note"),
+fn spec(name: ToolName, effect: Effect) -> ToolSpec {
+    ToolSpec {
+        name,
         description: "a test's tool".to_owned(),
         schema: ArgumentSchema::compile(json!({ "type": "object" })).expect("a schema"),
-        effect: Effect::Irreversible,
+        effect,
         owner: "tests".to_owned(),
         timeout: Duration::from_secs(5),
         retry: Backoff { base: Duration::ZERO, cap: Duration::ZERO, attempts_max: 1 },
@@ -140,10 +139,21 @@ fn engine(world: &World, says: Vec<Result<Proposal, ModelError>>, bytes: usize) 
         approval: None,
         redaction: Redaction::default(),
         cache: None,
-    };
-    engine.agent.model = Arc::new(Says(says));
+    }
+}
+
+/// The engine with this model and one tool `note`.
+fn engine(world: &World, says: Vec<Result<Proposal, ModelError>>, bytes: usize) -> Engine {
+    let spec = spec(name("note"), Effect::Irreversible);
+    engine_of(world, Says(says), Answers { spec, bytes })
+}
+
+/// The engine with this model and one tool.
+fn engine_of(world: &World, model: impl Model + 'static, tool: impl Tool + 'static) -> Engine {
+    let mut engine = world.engine();
+    engine.agent.model = Arc::new(model);
     engine.agent.policy = Arc::new(AllowAll);
-    engine.agent.tools = [(spec.name.clone(), Arc::new(Answers { spec, bytes }) as Arc<dyn Tool>)].into();
+    engine.agent.tools = [(tool.spec().name.clone(), Arc::new(tool) as Arc<dyn Tool>)].into();
     engine
 }
 
@@ -320,4 +330,88 @@ fn a_wake_up_for_a_run_that_does_not_exist_is_acknowledged() {
     let (world, _) = fresh();
     let nobody: RunId = "01JHD7Z3ZK8V6N5Q4R3S2T1W0X".parse().expect("a run id");
     assert_eq!(advance(&world, &world.engine(), nobody), Advanced::Missing);
+}
+
+/// Takes 20 s for an answer, unless the request is for the tool that kills.
+struct SlowOrDeadly(Arc<dyn Clock>);
+
+#[async_trait]
+impl Model for SlowOrDeadly {
+    fn name(&self) -> &str {
+        "slow-or-deadly"
+    }
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(25)
+    }
+    fn worst_case(&self, _: u64) -> windlass::budgets::Spend {
+        windlass::budgets::Spend::default()
+    }
+    async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
+        let proposal = if question.request.payload["deadly"] == true {
+            call("kill", json!({}))?
+        } else {
+            self.0.sleep_until(question.now + Duration::from_secs(20)).await;
+            Proposal::Respond(json!("done"))
+        };
+        Ok(Answer { proposal, usage: Usage::default(), model: "slow-or-deadly".to_owned() })
+    }
+}
+
+/// Kills the process that calls it.
+struct Kills(ToolSpec);
+
+#[async_trait]
+impl Tool for Kills {
+    fn spec(&self) -> &ToolSpec {
+        &self.0
+    }
+    fn check(&self, _: &Value) -> Result<(), String> {
+        Ok(())
+    }
+    async fn call(&self, _: &CallContext, _: &Value) -> Result<Value, ToolError> {
+        die().await;
+        Ok(Value::Null)
+    }
+}
+
+#[test]
+fn a_run_that_kills_its_worker_time_and_again_does_not_take_the_others_of_its_batch_with_it() {
+    let mut killed_with = BTreeMap::<u32, u32>::new();
+    for seed in 0..50 {
+        let mut scenario = scenarios().remove(0);
+        let world = World::new(seed, Faults::none(), &scenario);
+        let mut take_on = |key: &str, deadly: bool| {
+            scenario.request.payload = json!({ "deadly": deadly });
+            let answer: Rc<Cell<Option<RunId>>> = Rc::default();
+            run_to_end(&world.clock, world.client(key, &scenario, answer.clone()), deadline(&world.clock));
+            answer.get().expect("the request is taken on")
+        };
+        let (slow, deadly) = (take_on("slow", false), take_on("deadly", true));
+        let engine = engine_of(&world, SlowOrDeadly(world.clock.clone()), Kills(spec(name("kill"), Effect::Read)));
+        let (mut killed, mut killed_before) = (0, None);
+        let mut sweep_at = world.clock.now() + LOOK_AHEAD;
+        while !(world.is_over(slow) && world.is_over(deadly)) {
+            assert!(killed <= 20, "seed {seed}: killed {killed} workers");
+            let received = world.queue.receive(10);
+            if received.is_empty() {
+                let next = world.queue.next_visible().map_or(sweep_at, |visible| visible.min(sweep_at));
+                world.clock.set(next.max(world.clock.now()));
+            } else {
+                let worker = world.worker_of(engine.clone(), received);
+                killed += u32::from(run_to_end(&world.clock, worker, deadline(&world.clock)) == Polled::Died);
+            }
+            while sweep_at <= world.clock.now() {
+                run_to_end(&world.clock, world.cleaner(), deadline(&world.clock));
+                sweep_at = sweep_at + LOOK_AHEAD;
+            }
+            killed_before = killed_before.or(world.is_over(slow).then_some(killed));
+        }
+        assert!(world.is_dead(deadly), "seed {seed}");
+        let Phase::Finished(outcome) = state(&world, slow).phase else { panic!("seed {seed}: it is not over") };
+        assert_eq!((outcome.reason, outcome.response), (StopReason::Completed, json!("done")), "seed {seed}");
+        *killed_with.entry(killed_before.unwrap_or(killed)).or_default() += 1;
+    }
+    println!("workers killed before the other run was over: {killed_with:?} (how many, how often)");
+    let often = killed_with.range(..=3).map(|(_, times)| times).sum::<u32>();
+    assert!(often >= 40, "{killed_with:?}");
 }

@@ -10,10 +10,10 @@ use serde_json::json;
 use support::{Answer, NOW, Request, intake_with, request, submission};
 use windlass::{
     clock::Timestamp,
-    ids::{RunId, Tenant},
+    ids::RunId,
     journal::{
         Appended, Due, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError, Listing, NewRun, Opened,
-        Recorded,
+        Postponed, Recorded,
     },
     memory::ManualClock,
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
@@ -39,7 +39,7 @@ mock! {
     impl Heads for Index {
         async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError>;
         async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError>;
-        async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError>;
+        async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Postponed>, JournalError>;
         async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError>;
     }
 }

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    ids::{RunId, Tenant},
-    journal::{Due, Head, Heads, Inbox, Journal as _, JournalError, Listing},
+    ids::RunId,
+    journal::{Due, Head, Heads, Inbox, Journal as _, JournalError, Listing, Postponed},
 };
 
 /// The due time is as the caller saw it.
@@ -53,7 +53,12 @@ impl Heads for Runs {
         Ok(keys.iter().filter_map(read_due).collect())
     }
 
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
+    async fn postpone_due(
+        &self,
+        run: RunId,
+        seen: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<Postponed>, JournalError> {
         let request = self
             .update_head(run)
             .update_expression("SET due_at = :to")
@@ -62,7 +67,10 @@ impl Heads for Runs {
             .expression_attribute_values(":to", millis(to))
             .return_values(ReturnValue::AllNew);
         match update(request).await? {
-            Updated::Yes(head) => Ok(Some(read_head(head.unwrap_or_default())?.tenant)),
+            Updated::Yes(head) => {
+                let Head { tenant, strikes, .. } = read_head(head.unwrap_or_default())?;
+                Ok(Some(Postponed { tenant, strikes }))
+            }
             Updated::No(_) => Ok(None),
         }
     }

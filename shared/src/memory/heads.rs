@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::{Runs, locked, runs::Row};
 use crate::{
     clock::Timestamp,
-    ids::{RunId, Tenant},
-    journal::{Due, Head, Heads, Inbox, JournalError, Listing, due_shard},
+    ids::RunId,
+    journal::{Due, Head, Heads, Inbox, JournalError, Listing, Postponed, due_shard},
 };
 
 #[async_trait]
@@ -29,11 +29,16 @@ impl Heads for Runs {
         Ok(due)
     }
 
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
+    async fn postpone_due(
+        &self,
+        run: RunId,
+        seen: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<Postponed>, JournalError> {
         let mut tables = locked(&self.tables);
         let Some(row) = tables.heads.get_mut(&run).filter(|row| row.head.due == Some(seen)) else { return Ok(None) };
         row.head.due = Some(to);
-        Ok(Some(row.head.tenant.clone()))
+        Ok(Some(Postponed { tenant: row.head.tenant.clone(), strikes: row.head.strikes }))
     }
 
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {

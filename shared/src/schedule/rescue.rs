@@ -7,8 +7,8 @@ use futures::future::join_all;
 
 use crate::{
     clock::{CLOCK_SKEW_MAX, Timestamp},
-    ids::RunId,
-    journal::{DUE_SHARDS, Due, Heads},
+    ids::{Random, RunId},
+    journal::{DUE_SHARDS, Due, Heads, Postponed},
     queue::{BATCH_MESSAGES_MAX, Sleeper, WakeUps},
 };
 
@@ -18,6 +18,14 @@ pub const LOOK_AHEAD: Duration = Duration::from_secs(60);
 
 /// How long after the time at which a run was to be woken it is due again. Beyond what a sweep sees, so that none meets a run twice.
 pub const DUE_AGAIN_AFTER: Duration = Duration::from_secs(61);
+
+/// Claims in vain from which on a run's wake-up is kept apart from others'. Runs that were in one batch with one that kills its worker are
+/// due at the same moment: woken together they would be one batch again, time after time, and be dead with it. The first time costs
+/// nobody a delay, since most workers die of nothing that is in a run.
+pub const APART_FROM_STRIKES: u32 = 2;
+
+/// By how much they are kept apart, in whole seconds as SQS counts: two runs of a batch meet again one time in eleven.
+pub const APART_SECONDS_MAX: u64 = 10;
 
 /// Due runs asked for at once.
 pub const PAGE_RUNS: usize = 100;
@@ -68,7 +76,8 @@ impl Sweep {
 /// shard does not keep the others from being woken.
 ///
 /// A run that is held is due when its lease is over, so its wake-up arrives when a dead holder can be taken over; a living one has
-/// renewed its lease by then, and the wake-up comes to nothing.
+/// renewed its lease by then, and the wake-up comes to nothing. Runs that were claimed in vain time and again are woken apart from each
+/// other: one of them may be what kills the worker.
 ///
 /// ```text
 /// A: 10:00:00, due index ── run 1 due 10:00:20 ── postpone IF due = 10:00:20 to 10:01:21 ── done ── send, delayed by 21 s
@@ -76,15 +85,22 @@ impl Sweep {
 /// A: …dies before it sends…
 /// C: 10:01:00, due index ── run 1 due 10:01:21 ── …
 /// ```
-pub async fn sweep(heads: &dyn Heads, wake_ups: &dyn WakeUps, now: Timestamp) -> Sweep {
+pub async fn sweep(heads: &dyn Heads, wake_ups: &dyn WakeUps, random: &dyn Random, now: Timestamp) -> Sweep {
     let mut sweep = Sweep::default();
     for shard in 0..DUE_SHARDS {
-        sweep_shard(heads, wake_ups, now, shard, &mut sweep).await;
+        sweep_shard(heads, wake_ups, random, now, shard, &mut sweep).await;
     }
     sweep
 }
 
-async fn sweep_shard(heads: &dyn Heads, wake_ups: &dyn WakeUps, now: Timestamp, shard: u8, sweep: &mut Sweep) {
+async fn sweep_shard(
+    heads: &dyn Heads,
+    wake_ups: &dyn WakeUps,
+    random: &dyn Random,
+    now: Timestamp,
+    shard: u8,
+    sweep: &mut Sweep,
+) {
     for _page in 0..PAGES_MAX {
         let due = match heads.due(shard, now + LOOK_AHEAD, PAGE_RUNS).await {
             Ok(due) => due,
@@ -93,7 +109,7 @@ async fn sweep_shard(heads: &dyn Heads, wake_ups: &dyn WakeUps, now: Timestamp, 
         let full = due.len() >= PAGE_RUNS;
         let mut postponed_any = false;
         for batch in due.chunks(BATCH_MESSAGES_MAX) {
-            let postponed = postpone(heads, batch, now, sweep).await;
+            let postponed = postpone(heads, random, batch, now, sweep).await;
             postponed_any |= !postponed.is_empty();
             wake(wake_ups, &postponed, sweep).await;
         }
@@ -105,16 +121,23 @@ async fn sweep_shard(heads: &dyn Heads, wake_ups: &dyn WakeUps, now: Timestamp, 
     sweep.more = true;
 }
 
-async fn postpone(heads: &dyn Heads, batch: &[Due], now: Timestamp, sweep: &mut Sweep) -> Vec<Sleeper> {
+async fn postpone(
+    heads: &dyn Heads,
+    random: &dyn Random,
+    batch: &[Due],
+    now: Timestamp,
+    sweep: &mut Sweep,
+) -> Vec<Sleeper> {
     let again = |due: &Due| due.due.max(now) + DUE_AGAIN_AFTER;
     let results = join_all(batch.iter().map(|due| heads.postpone_due(due.run, due.due, again(due)))).await;
     let mut postponed = Vec::with_capacity(batch.len());
     for (due, result) in batch.iter().zip(results) {
         match result {
-            Ok(Some(tenant)) => {
+            Ok(Some(Postponed { tenant, strikes })) => {
                 // Whoever is woken may have a slower clock, by which the run would still be parked or held.
                 let delay = (due.due + CLOCK_SKEW_MAX).since(now);
-                postponed.push(Sleeper { run: due.run, tenant, delay });
+                let apart = if strikes >= APART_FROM_STRIKES { random.below(APART_SECONDS_MAX + 1) } else { 0 };
+                postponed.push(Sleeper { run: due.run, tenant, delay: delay + Duration::from_secs(apart) });
             }
             Ok(None) => sweep.moved_on += 1,
             Err(error) => sweep.note(error),

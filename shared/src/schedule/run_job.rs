@@ -81,7 +81,7 @@ impl Jobs<'_> {
         let work = async {
             match job {
                 Job::RescueRuns => {
-                    let sweep = rescue::sweep(self.heads, self.wake_ups, self.clock.now()).await;
+                    let sweep = rescue::sweep(self.heads, self.wake_ups, self.random, self.clock.now()).await;
                     Worked { handled: sweep.woken, error: sweep.problem() }
                 }
                 Job::EnforceRetention => {

@@ -1,7 +1,7 @@
 //! The jobs over the stores in memory.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     Job, JobRecords as _, LastRun,
-    rescue::{DUE_AGAIN_AFTER, LOOK_AHEAD, PAGE_RUNS, PAGES_MAX, sweep},
+    rescue::{APART_SECONDS_MAX, DUE_AGAIN_AFTER, LOOK_AHEAD, PAGE_RUNS, PAGES_MAX, sweep},
     retention::{GRACE, PARTS, Part, Retention as _, part_at},
     run_job::{JobError, JobRun, Jobs, LOCK_FOR, Worked, run_job},
 };
@@ -167,7 +167,7 @@ async fn a_sweep_wakes_exactly_the_runs_that_are_due_before_the_next_one_each_at
     let later = world.accept().await;
     world.park(later, HeadStatus::Waiting, Some(START + LOOK_AHEAD + Duration::from_millis(1))).await;
 
-    let swept = sweep(&world.runs, &world.queue, START).await;
+    let swept = sweep(&world.runs, &world.queue, &world.random, START).await;
     assert_eq!((swept.woken, swept.problem(), swept.more), (2, None, false));
     let mut woken = Vec::new();
     for _ in 0..2 {
@@ -179,7 +179,7 @@ async fn a_sweep_wakes_exactly_the_runs_that_are_due_before_the_next_one_each_at
     // Of the next sweep's three, only one is due already; the others were woken and are due again later.
     let now = START + LOOK_AHEAD + Duration::from_secs(2);
     world.clock.set(now);
-    assert_eq!((sweep(&world.runs, &world.queue, now).await.woken, world.woken()), (3, vec![later]));
+    assert_eq!((sweep(&world.runs, &world.queue, &world.random, now).await.woken, world.woken()), (3, vec![later]));
 }
 
 #[tokio::test]
@@ -190,12 +190,43 @@ async fn a_run_that_is_held_is_woken_when_its_lease_is_over_and_not_before() {
     let Ok(Claim::Won(_, held)) = world.runs.claim(run, "h", START, lease).await else { panic!("it can be claimed") };
     let renewed = START + Duration::from_secs(50);
     world.runs.renew(run, &held, renewed).await.expect("memory").expect("it is held");
-    assert_eq!(sweep(&world.runs, &world.queue, START).await.woken, 1);
+    assert_eq!(sweep(&world.runs, &world.queue, &world.random, START).await.woken, 1);
     let woken = world.queue.next_visible().expect("a wake-up");
     assert_eq!(woken, renewed + CLOCK_SKEW_MAX);
     let before = woken - Duration::from_millis(1);
     assert!(matches!(world.runs.claim(run, "i", before, woken).await, Ok(Claim::Held { .. })));
     assert!(matches!(world.runs.claim(run, "i", woken, woken + LOOK_AHEAD).await, Ok(Claim::Won(..))));
+}
+
+#[tokio::test]
+async fn runs_whose_worker_died_twice_are_woken_apart_and_others_together() {
+    let world = World::new();
+    let mut fine = BTreeSet::new();
+    let lease = Duration::from_secs(5);
+    for claims in [0, 1].into_iter().chain([2; 20]) {
+        let run = world.accept().await;
+        if claims < 2 {
+            fine.insert(run);
+        }
+        for number in 0..claims {
+            let now = START + (lease + CLOCK_SKEW_MAX) * number;
+            let claim = world.runs.claim(run, &format!("h{number}"), now, now + lease).await;
+            assert!(matches!(claim, Ok(Claim::Won(..))), "{claim:?}");
+        }
+    }
+    assert_eq!(sweep(&world.runs, &world.queue, &world.random, START).await.woken, 22);
+    let mut moments = BTreeMap::<Duration, usize>::new();
+    while moments.values().sum::<usize>() < 22 {
+        let visible = world.queue.next_visible().expect("a wake-up");
+        world.clock.set(visible);
+        let woken = world.woken();
+        if moments.is_empty() {
+            assert!(visible.since(START) == WOKEN_AFTER && fine.iter().all(|run| woken.contains(run)));
+        }
+        moments.insert(visible.since(START), woken.len());
+    }
+    let latest = WOKEN_AFTER + Duration::from_secs(APART_SECONDS_MAX);
+    assert!(moments.len() >= 6 && moments.keys().all(|moment| *moment <= latest), "{moments:?}");
 }
 
 #[tokio::test]
@@ -205,9 +236,9 @@ async fn a_run_whose_approval_has_expired_is_due_and_woken_by_the_same_sweep() {
     let expiry = START + Duration::from_secs(3600);
     world.park(run, HeadStatus::AwaitingApproval, Some(expiry)).await;
     let early = expiry - LOOK_AHEAD - Duration::from_millis(1);
-    assert_eq!(sweep(&world.runs, &world.queue, early).await.woken, 0);
+    assert_eq!(sweep(&world.runs, &world.queue, &world.random, early).await.woken, 0);
     world.clock.set(expiry + CLOCK_SKEW_MAX);
-    assert_eq!(sweep(&world.runs, &world.queue, expiry + CLOCK_SKEW_MAX).await.woken, 1);
+    assert_eq!(sweep(&world.runs, &world.queue, &world.random, expiry + CLOCK_SKEW_MAX).await.woken, 1);
     assert_eq!(world.woken(), [run]);
 }
 
@@ -219,7 +250,10 @@ async fn two_sweeps_at_once_wake_each_run_once() {
     }
     world.clock.advance(WOKEN_AFTER);
     let now = world.clock.now();
-    let (a, b) = futures::join!(sweep(&world.runs, &world.queue, now), sweep(&world.runs, &world.queue, now));
+    let (a, b) = futures::join!(
+        sweep(&world.runs, &world.queue, &world.random, now),
+        sweep(&world.runs, &world.queue, &world.random, now)
+    );
     assert_eq!(a.woken + b.woken, 45);
     let woken = world.woken();
     assert_eq!((woken.len(), BTreeSet::from_iter(woken).len()), (45, 45));
@@ -232,14 +266,14 @@ async fn a_run_whose_wake_up_could_not_be_sent_is_reported_and_woken_by_a_later_
         let runs: BTreeSet<RunId> = [world.accept().await, world.accept().await, world.accept().await].into();
         let queue = Refusing { queue: &world.queue, down: AtomicBool::new(true), every_second };
         world.clock.advance(WOKEN_AFTER);
-        let failed = sweep(&world.runs, &queue, world.clock.now()).await;
+        let failed = sweep(&world.runs, &queue, &world.random, world.clock.now()).await;
         assert_eq!(failed.woken + failed.unsent.len() as u64, 3);
         assert!(!failed.unsent.is_empty() || every_second, "{failed:?}");
         assert_eq!(failed.problem().is_some(), !failed.unsent.is_empty());
 
         queue.down.store(false, Ordering::Relaxed);
         world.clock.advance(DUE_AGAIN_AFTER + CLOCK_SKEW_MAX);
-        let mended = sweep(&world.runs, &queue, world.clock.now()).await;
+        let mended = sweep(&world.runs, &queue, &world.random, world.clock.now()).await;
         assert_eq!((mended.woken, mended.problem()), (3, None));
         assert_eq!(BTreeSet::from_iter(world.woken()), runs);
     }
@@ -253,9 +287,9 @@ async fn a_sweep_is_bounded_and_the_next_one_goes_on_where_it_ended() {
         world.accept().await;
     }
     world.clock.advance(WOKEN_AFTER);
-    let first = sweep(&world.runs, &world.queue, world.clock.now()).await;
+    let first = sweep(&world.runs, &world.queue, &world.random, world.clock.now()).await;
     assert!(first.more && first.woken <= bound as u64, "{} of {bound}", first.woken);
-    let second = sweep(&world.runs, &world.queue, world.clock.now()).await;
+    let second = sweep(&world.runs, &world.queue, &world.random, world.clock.now()).await;
     assert_eq!((first.woken + second.woken, second.more), (bound as u64 + 400, false));
 }
 
@@ -373,7 +407,7 @@ async fn a_head_that_was_postponed_keeps_its_run_claimable() {
     let world = World::new();
     let run = world.accept().await;
     world.clock.advance(WOKEN_AFTER);
-    sweep(&world.runs, &world.queue, world.clock.now()).await;
+    sweep(&world.runs, &world.queue, &world.random, world.clock.now()).await;
     let head = world.runs.head(run).await.expect("memory").expect("it is there");
     assert_eq!((head.due, head.ready_from), (Some(world.clock.now() + DUE_AGAIN_AFTER), Some(START)));
 }

@@ -3,10 +3,15 @@
 use windlass::{
     clock::Timestamp,
     ids::{RunId, Tenant},
-    journal::{DUE_SHARDS, Due, HeadStatus, RESCUE_AFTER, due_shard},
+    journal::{DUE_SHARDS, Due, HeadStatus, Postponed, RESCUE_AFTER, due_shard},
 };
 
 use super::{BEGINNING, KEPT_FOR, SECOND, Stores, finished};
+
+/// What a sweep is told of a run that nobody has claimed.
+fn postponed() -> Postponed {
+    Postponed { tenant: acme(), strikes: 0 }
+}
 
 /// Whose the runs of these cases are.
 fn acme() -> Tenant {
@@ -71,15 +76,23 @@ pub async fn a_run_that_waits_is_due_when_it_said(stores: &Stores) {
 pub async fn a_postponed_run_is_due_later(stores: &Stores) {
     let run = stores.run("k").await;
     let seen = stores.now() + RESCUE_AFTER;
-    assert_eq!(stores.heads.postpone_due(run, seen, seen + 60 * SECOND).await, Ok(Some(acme())));
+    assert_eq!(stores.heads.postpone_due(run, seen, seen + 60 * SECOND).await, Ok(Some(postponed())));
     assert_eq!(stores.due(seen).await, []);
     assert_eq!(stores.due(seen + 60 * SECOND).await, [Due { run, due: seen + 60 * SECOND }]);
+}
+
+pub async fn whoever_postpones_a_run_is_told_how_often_it_was_claimed_in_vain(stores: &Stores) {
+    let run = stores.run("k").await;
+    stores.claim(run, "a").await;
+    let seen = stores.now() + RESCUE_AFTER;
+    let postponed = Postponed { strikes: 1, ..postponed() };
+    assert_eq!(stores.heads.postpone_due(run, seen, seen + 60 * SECOND).await, Ok(Some(postponed)));
 }
 
 pub async fn of_two_that_postpone_one_due_time_one_moves_it(stores: &Stores) {
     let run = stores.run("k").await;
     let seen = stores.now() + RESCUE_AFTER;
-    assert_eq!(stores.heads.postpone_due(run, seen, seen + 60 * SECOND).await, Ok(Some(acme())));
+    assert_eq!(stores.heads.postpone_due(run, seen, seen + 60 * SECOND).await, Ok(Some(postponed())));
     assert_eq!(stores.heads.postpone_due(run, seen, seen + 90 * SECOND).await, Ok(None));
     assert_eq!(stores.head(run).await.due, Some(seen + 60 * SECOND));
 }

@@ -18,7 +18,7 @@ use windlass::{
     ids::{RunId, Tenant},
     journal::{
         Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun, Opened,
-        Recorded,
+        Postponed, Recorded,
     },
     lease::{Claim, Leases, Leave, Left},
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
@@ -118,7 +118,12 @@ impl<P: Heads + ?Sized> Heads for Faulty<P> {
     async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
         self.faults.around("heads.due", store, self.inner.due(shard, now, limit)).await
     }
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
+    async fn postpone_due(
+        &self,
+        run: RunId,
+        seen: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<Postponed>, JournalError> {
         self.faults.around("heads.postpone_due", store, self.inner.postpone_due(run, seen, to)).await
     }
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {

@@ -17,7 +17,7 @@ use windlass::{
     ids::{RunId, Tenant},
     journal::{
         Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun, Opened,
-        Recorded,
+        Postponed, Recorded,
     },
     lease::{Claim, Leases, Leave, Left},
     memory::Runs,
@@ -220,7 +220,12 @@ impl Heads for Store {
         self.runs.due(shard, now, limit).await
     }
 
-    async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Tenant>, JournalError> {
+    async fn postpone_due(
+        &self,
+        run: RunId,
+        seen: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<Postponed>, JournalError> {
         let far = Duration::from_secs(365 * 24 * 3600);
         let to = if self.has(Flaw::SweepDropsDue) { to + far } else { to };
         self.runs.postpone_due(run, seen, to).await

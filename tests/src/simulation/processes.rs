@@ -21,6 +21,7 @@ use windlass::{
     principal::Principal,
     run::{
         accept::{AcceptError, Incoming, accept},
+        advance::Engine,
         cancel::cancel,
         entry::{Entry, Event},
         outside::{History, Outside},
@@ -128,9 +129,12 @@ impl World {
 
     /// A step function's process that works on `received`.
     pub fn worker(&self, received: Vec<Received>) -> Process {
-        let clock = self.process_clock();
-        let deadline = clock.now() + TIMEOUT;
-        let engine = self.engine_by(clock);
+        self.worker_of(self.engine_by(self.process_clock()), received)
+    }
+
+    /// One with an engine of its own.
+    pub fn worker_of(&self, engine: Engine, received: Vec<Received>) -> Process {
+        let deadline = engine.clock.now() + TIMEOUT;
         let queue = Arc::clone(&self.queue);
         let handler = Handler { terms: TERMS, engine };
         Box::pin(async move {
@@ -159,9 +163,9 @@ impl World {
     pub fn cleaner(&self) -> Process {
         let heads = self.faulty(Arc::clone(&self.store));
         let queue = self.faulty(Arc::clone(&self.queue));
-        let clock = self.process_clock();
+        let (clock, random) = (self.process_clock(), self.random.clone());
         Box::pin(async move {
-            sweep(&heads, &queue, clock.now()).await;
+            sweep(&heads, &queue, random.as_ref(), clock.now()).await;
         })
     }
 

@@ -85,7 +85,7 @@ async fn tables(size: Size) -> Result<Vec<Figure>, BenchError> {
         }
         let (meter, began) = (stack.meter(), Instant::now());
         let due_by = SystemClock.now() + std::time::Duration::from_secs(120);
-        let swept = sweep(&runs, engine.wake_ups.as_ref(), due_by).await;
+        let swept = sweep(&runs, engine.wake_ups.as_ref(), engine.random.as_ref(), due_by).await;
         let (millis, cost) = (began.elapsed().as_secs_f64() * 1e3, Cost::of(&stack.meter().since(&meter), DESK_TABLE));
         let workload = format!("a sweep with {} due of {there} parked runs", swept.woken);
         figures.extend([

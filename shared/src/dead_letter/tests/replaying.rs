@@ -115,7 +115,7 @@ async fn an_operator_who_dies_anywhere_leaves_nothing_to_be_replayed_twice() {
         points += 1;
         world.clock.advance(Duration::from_secs(61));
         // A run that was revived and not woken is due.
-        sweep(&world.runs, &world.queue, world.clock.now()).await;
+        sweep(&world.runs, &world.queue, &world.random, world.clock.now()).await;
         let report = world.replayed(&plan.id, quick()).await.expect("it runs");
         assert_eq!((report.pending, report.undecided), (0, 0), "died after {polls} polls");
         assert!(report.failed <= 1, "at most the one it had in hand: {report:?}");
