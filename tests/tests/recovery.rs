@@ -15,7 +15,7 @@ use windlass_tests::simulation::{
     drive::{check_end, scenarios},
     executor::{Polled, run_to_end},
     faults::{Fault, Faults},
-    world::{World, deadline, now},
+    world::{Manner, SOUND, Size, World, deadline, now},
 };
 
 /// Seconds after the request at which the first sweep comes.
@@ -28,10 +28,22 @@ const HELD_UP_MAX: Duration = Duration::from_secs(60 + 1 + 4);
 /// Far more than one fault can cost.
 const EVENTS_MAX: u32 = 200;
 
+/// How long the store fails here: an attempt a minute would use up every strike that a run has, four times over.
+const OUTAGE: Duration = Duration::from_secs(20 * 60);
+
 /// Plays a scenario in which nothing happens but by messages and by a sweep a minute; from the death to the end, if anybody died.
 fn play(world: &World, scenario: &Scenario, first_sweep: Timestamp) -> (RunId, Option<Duration>) {
-    let (clock, answer) = (&world.clock, Rc::<Cell<Option<RunId>>>::default());
-    let (mut sweep_at, mut died_at) = (first_sweep, None);
+    play_on(world, scenario, Rc::default(), first_sweep)
+}
+
+/// [`play`], perhaps with a run that was taken on before.
+fn play_on(
+    world: &World,
+    scenario: &Scenario,
+    answer: Rc<Cell<Option<RunId>>>,
+    mut sweep_at: Timestamp,
+) -> (RunId, Option<Duration>) {
+    let (clock, mut died_at) = (&world.clock, None);
     for _ in 0..EVENTS_MAX {
         let process = match answer.get() {
             None => world.client("key-1", scenario, Rc::clone(&answer)),
@@ -87,6 +99,40 @@ fn whoever_dies_and_whenever_the_run_has_ended_a_minute_later() {
         at(1.0)
     );
     assert!(spans.len() > 500, "only {} deaths", spans.len());
+}
+
+#[test]
+fn a_store_that_fails_for_long_is_no_strike_against_a_run() {
+    let outages: [(&'static [&'static str], Size); 3] =
+        [(&["journal.append"], Size::Small), (&["journal.load"], Size::Large), (&["leases.claim"], Size::Small)];
+    for (names, request) in outages {
+        let scenario = scenarios().remove(0);
+        let world = World::of(1, Faults::outage(names), &scenario, Manner { request, ..SOUND });
+        let (clock, answer) = (&world.clock, Rc::<Cell<Option<RunId>>>::default());
+        run_to_end(clock, world.client("key-1", &scenario, Rc::clone(&answer)), deadline(clock));
+        let (heals_at, mut sweep_at, mut attempts) = (clock.now() + OUTAGE, clock.now() + Job::RescueRuns.every(), 0);
+        while clock.now() < heals_at {
+            let message_at = world.queue.next_visible().filter(|visible| *visible < sweep_at);
+            clock.set(message_at.unwrap_or(sweep_at).max(clock.now()));
+            let process = match message_at {
+                Some(_) => {
+                    attempts += 1;
+                    world.worker(world.queue.receive(10))
+                }
+                None => {
+                    sweep_at = sweep_at + Job::RescueRuns.every();
+                    world.cleaner()
+                }
+            };
+            run_to_end(clock, process, deadline(clock));
+        }
+        println!("{names:?} failed {} times in {attempts} attempts", world.faults.injected());
+        // The model is asked, and paid, in each of them.
+        assert!(attempts <= 2 * OUTAGE.as_secs() / 60 + 1, "{attempts}");
+        world.faults.heal();
+        let (run, _) = play_on(&world, &scenario, answer, sweep_at);
+        check_end(&world, run, &scenario);
+    }
 }
 
 #[test]

@@ -20,16 +20,21 @@ use windlass::{
     },
 };
 
-/// How long a message rests after the store did not answer.
+/// How long a message rests after the store did not answer. A request, which nothing else brings back, rests twice as long each time, at
+/// most [`REST_MAX`]: the queue gives it up after ten receipts, and so after more than half an hour.
 const REST: Duration = Duration::from_secs(5);
+
+/// The longest such rest.
+const REST_MAX: Duration = Duration::from_secs(900);
 
 /// How long a request rests that is not taken on now. The queue gives up on it after its tenth receipt, two hours and a half later;
 /// then it is a dead letter that can be replayed.
 const NOT_ADMITTED_REST: Duration = Duration::from_secs(900);
 
-/// How often a wake-up is received that meets a lease and is put back until that lease is over. Whoever still holds the run then has
-/// renewed the lease and so is alive; should it die later, the sweep knows when that lease ends.
-const HELD_RECEIVES_MAX: u32 = 1;
+/// How often a wake-up is received that is put back: until the lease that it meets is over, or while the store does not answer. Whoever
+/// still holds the run then has renewed the lease and so is alive. Should it die later, or the store not answer again, the sweep knows
+/// when the run is due.
+const WAKE_UP_RECEIVES_MAX: u32 = 1;
 
 /// Works on batches.
 pub struct Handler {
@@ -46,8 +51,10 @@ enum Verdict {
     Acknowledge,
     /// It comes back after this.
     PutBack(Duration),
-    /// Its run is held for so long: it comes back then, unless it has before.
-    Held(Duration),
+    /// The store did not answer: it comes back the later the more often it has been received, at the earliest after this.
+    Rest(Duration),
+    /// It comes back after this, unless it has before: the sweep looks after its run.
+    Once(Duration),
 }
 
 impl Handler {
@@ -94,7 +101,7 @@ impl Handler {
                 accept(&self.outside(), &self.terms, incoming).await.map(|taken_on| taken_on.run()).map_err(|problem| {
                     error!(message, %problem, "a request was not taken on");
                     match problem.retry() {
-                        Retry::Transient { after } => Verdict::PutBack(after.max(REST)),
+                        Retry::Transient { after } => Verdict::Rest(after),
                         Retry::Terminal => Verdict::PutBack(Duration::ZERO),
                     }
                 })
@@ -138,7 +145,7 @@ impl Handler {
         match self.engine.advance(run, deadline).await {
             Ok(Advanced::Held { until }) => {
                 // Perhaps the holder is dead: nothing can be done before its lease is over.
-                Verdict::Held((until + CLOCK_SKEW_MAX).since(self.engine.clock.now()) + Duration::from_secs(1))
+                Verdict::Once((until + CLOCK_SKEW_MAX).since(self.engine.clock.now()) + Duration::from_secs(1))
             }
             Ok(Advanced::Unreadable { problem }) => {
                 error!(%run, %problem, "the run was left alone");
@@ -155,8 +162,8 @@ impl Handler {
             Err(problem) => {
                 error!(%run, %problem, "the run was not advanced");
                 match problem {
-                    // The lease may still be held: nothing can be done before it is over.
-                    JournalError::Unavailable { .. } => Verdict::PutBack(REST),
+                    JournalError::Unavailable { .. } => Verdict::Once(REST),
+                    // The lease is still held: nothing can be done before it is over.
                     _ => Verdict::PutBack(windlass::lease::LEASE_FOR),
                 }
             }
@@ -167,8 +174,9 @@ impl Handler {
     async fn carry_out(&self, verdict: Verdict, record: &SqsMessage) -> Option<BatchItemFailure> {
         let span = match verdict {
             Verdict::Acknowledge => return None,
-            Verdict::Held(_) if receives(record) > HELD_RECEIVES_MAX => return None,
-            Verdict::PutBack(span) | Verdict::Held(span) => span,
+            Verdict::Once(_) if receives(record) > WAKE_UP_RECEIVES_MAX => return None,
+            Verdict::PutBack(span) | Verdict::Once(span) => span,
+            Verdict::Rest(least) => least.max(rest(receives(record))),
         };
         if let Some(receipt) = record.receipt_handle.as_deref()
             && let Err(problem) = self.engine.wake_ups.postpone(receipt, span).await
@@ -179,6 +187,11 @@ impl Handler {
         failure.item_identifier = record.message_id.clone().unwrap_or_default();
         Some(failure)
     }
+}
+
+/// How long a message rests that was received so often.
+fn rest(receives: u32) -> Duration {
+    REST.saturating_mul(1 << receives.saturating_sub(1).min(16)).min(REST_MAX)
 }
 
 /// How often a message was received, this time included.

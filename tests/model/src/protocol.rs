@@ -60,6 +60,8 @@ pub enum Action {
     Freeze(usize),
     /// Fault: the store does as asked, and its answer is lost.
     LoseAnswer(usize),
+    /// Fault: the store fails a process for good, which gives its lease back if it still can.
+    GiveBack(usize),
     /// Fault: a call does not take effect, and its caller knows.
     Refuse(usize),
     /// Fault: a call takes effect, and its caller does not know.
@@ -76,6 +78,7 @@ impl Action {
                 | Action::Crash(_)
                 | Action::Freeze(_)
                 | Action::LoseAnswer(_)
+                | Action::GiveBack(_)
                 | Action::Refuse(_)
                 | Action::LandUnheard(_)
         )
@@ -110,6 +113,9 @@ impl Protocol {
                 actions.push(Action::Freeze(index));
                 if matches!(worker.step, Step::Flush { landed: false, .. } | Step::Leave(_)) {
                     actions.push(Action::LoseAnswer(index));
+                }
+                if matches!(worker.step, Step::Load | Step::Flush { .. } | Step::Reload | Step::Renew) {
+                    actions.push(Action::GiveBack(index));
                 }
             }
             actions.push(Action::Crash(index));
@@ -179,6 +185,7 @@ impl Protocol {
                     return None;
                 }
             }
+            Action::GiveBack(index) => turn::give_back(&mut next, index, terms),
             Action::Land(index) => land(&mut next, index, None, terms),
             Action::LandUnheard(index) => land(&mut next, index, Some(Outcome::Unknown), terms),
             Action::Refuse(index) => {

@@ -26,6 +26,9 @@ pub const RESCUE: Ticks = 3;
 /// How far the sweep looks ahead: `LOOK_AHEAD`. What was woken is due again `RESCUE` after the time at which it was, which is beyond that.
 pub const AHEAD: Ticks = 1;
 
+/// How long a message rests after the store has failed: `REST` of the step function.
+pub const REST: Ticks = 1;
+
 /// How long a question stays open.
 pub const QUESTION: Ticks = 3;
 

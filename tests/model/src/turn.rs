@@ -3,7 +3,7 @@
 use crate::{
     mistake::Mistake,
     run::{Call, Effect, End, Event, Next, Outcome, Terms, Verdict},
-    ticks::{CALL, INVOCATION, LEASE, MARGIN, QUESTION, RESCUE, SKEW, Ticks},
+    ticks::{CALL, INVOCATION, LEASE, MARGIN, QUESTION, RESCUE, REST, SKEW, Ticks},
     world::{Flight, Head, How, Lease, Status, Step, Then, Worker, World},
 };
 
@@ -63,6 +63,18 @@ pub fn lose_answer(world: &mut World, index: usize, terms: &Terms) -> bool {
         }
         _ => false,
     }
+}
+
+/// The store does not do as asked, time and again: the process gives its lease back, as far as the store does that, and its message too.
+pub fn give_back(world: &mut World, index: usize, terms: &Terms) {
+    let worker = &mut world.workers[index];
+    if worker.step == Step::Load && worker.behind == 0 {
+        // The claim's answer has the count, and nobody has appended since.
+        worker.run.interjections = world.truth.interjections;
+    }
+    let _ = leave(world, index, How::GiveBack, terms);
+    world.kill(index);
+    world.send(REST);
 }
 
 fn claim(world: &mut World, index: usize, terms: &Terms) {
@@ -362,13 +374,17 @@ fn leave_head(head: &mut Head, worker: &Worker, how: How, terms: &Terms) {
     (head.status, head.ready_from, head.due) = match how {
         How::Finish => (if dead { Status::Dead } else { Status::Finished }, None, None),
         How::Park { until } => (Status::Open, Some(until), Some(until)),
-        How::HandOver => (Status::Open, Some(now), Some(now + RESCUE)),
+        How::HandOver | How::GiveBack => (Status::Open, Some(now), Some(now + RESCUE)),
     };
     if terms.has(Mistake::DueDroppedAtPark) && matches!(how, How::Park { .. }) {
         head.due = None;
     }
-    let in_vain = !worker.written && how == How::HandOver;
-    head.strikes = if in_vain { worker.strikes } else { 0 };
+    head.strikes = match how {
+        How::HandOver if !worker.written => worker.strikes,
+        // The store says nothing about the run.
+        How::GiveBack if !worker.written => worker.strikes.saturating_sub(1),
+        _ => 0,
+    };
     head.lease = None;
 }
 
@@ -377,7 +393,7 @@ fn after_leave(world: &mut World, index: usize, how: How, left: Left) {
     let asked = worker.run.open_question().is_some();
     let delay: Option<Ticks> = match how {
         _ if left == Left::Lost => None,
-        How::Finish => None,
+        How::Finish | How::GiveBack => None,
         How::Park { .. } if asked => None,
         How::Park { until } => Some(until - worker.clock),
         How::HandOver => Some(0),

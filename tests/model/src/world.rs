@@ -105,6 +105,8 @@ pub enum How {
     },
     /// The time is spent.
     HandOver,
+    /// The store has failed.
+    GiveBack,
 }
 
 /// The next thing that a process does.

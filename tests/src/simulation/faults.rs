@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -61,6 +61,17 @@ pub enum Faults {
         /// Faults so far.
         injected: AtomicU64,
     },
+    /// Every call of these names fails and does nothing.
+    Outage {
+        /// Which.
+        names: &'static [&'static str],
+        /// Whether they still do.
+        lasts: AtomicBool,
+        /// Calls so far.
+        calls: AtomicU64,
+        /// Faults so far.
+        injected: AtomicU64,
+    },
 }
 
 impl Faults {
@@ -72,6 +83,11 @@ impl Faults {
     /// One fault at one call.
     pub fn at(point: u64, fault: Fault) -> Self {
         Faults::At { point, fault, calls: AtomicU64::new(0), hit: Mutex::new(None), named: Mutex::default() }
+    }
+
+    /// Calls of these names fail until the world is healed.
+    pub fn outage(names: &'static [&'static str]) -> Self {
+        Faults::Outage { names, lasts: AtomicBool::new(true), calls: AtomicU64::new(0), injected: AtomicU64::new(0) }
     }
 
     /// Faults as they are armed.
@@ -101,7 +117,9 @@ impl Faults {
     /// Calls so far.
     pub fn calls(&self) -> u64 {
         match self {
-            Faults::At { calls, .. } | Faults::Scripted { calls, .. } => calls.load(Ordering::SeqCst),
+            Faults::At { calls, .. } | Faults::Scripted { calls, .. } | Faults::Outage { calls, .. } => {
+                calls.load(Ordering::SeqCst)
+            }
         }
     }
 
@@ -111,7 +129,7 @@ impl Faults {
             Faults::At { named, .. } => {
                 named.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or_default()
             }
-            Faults::Scripted { .. } => 0,
+            Faults::Scripted { .. } | Faults::Outage { .. } => 0,
         }
     }
 
@@ -119,7 +137,7 @@ impl Faults {
     pub fn injected(&self) -> u64 {
         match self {
             Faults::At { hit, .. } => u64::from(hit.lock().unwrap_or_else(PoisonError::into_inner).is_some()),
-            Faults::Scripted { injected, .. } => injected.load(Ordering::SeqCst),
+            Faults::Scripted { injected, .. } | Faults::Outage { injected, .. } => injected.load(Ordering::SeqCst),
         }
     }
 
@@ -127,7 +145,7 @@ impl Faults {
     pub fn hit(&self) -> Option<&'static str> {
         match self {
             Faults::At { hit, .. } => *hit.lock().unwrap_or_else(PoisonError::into_inner),
-            Faults::Scripted { .. } => None,
+            Faults::Scripted { .. } | Faults::Outage { .. } => None,
         }
     }
 
@@ -135,6 +153,9 @@ impl Faults {
     pub fn heal(&self) {
         self.arm(Fault::None);
         self.throttle(0);
+        if let Faults::Outage { lasts, .. } = self {
+            lasts.store(false, Ordering::SeqCst);
+        }
     }
 
     fn next(&self, name: &'static str) -> Fault {
@@ -159,6 +180,12 @@ impl Faults {
                 }
                 injected.fetch_add(u64::from(fault != Fault::None), Ordering::SeqCst);
                 fault
+            }
+            Faults::Outage { names, lasts, calls, injected } => {
+                calls.fetch_add(1, Ordering::SeqCst);
+                let fails = lasts.load(Ordering::SeqCst) && names.contains(&name);
+                injected.fetch_add(u64::from(fails), Ordering::SeqCst);
+                if fails { Fault::FailBefore } else { Fault::None }
             }
         }
     }

@@ -21,10 +21,11 @@ use crate::{
     controls::{Controls, Seen},
     dead_letter::cause::fingerprint,
     ids::{Random, Release, RunId},
-    journal::{Head, HeadStatus, Journal, JournalError, Lease},
+    journal::{Head, HeadStatus, Journal, JournalError, Lease, RESCUE_AFTER},
     lease::{Claim, LEASE_FOR, Leases, Leave},
     prompts::PromptCache,
     queue::WakeUps,
+    retry::Retry,
 };
 
 mod outcomes;
@@ -142,7 +143,11 @@ impl Engine {
                         Err(error @ (JournalError::Unreadable { .. } | JournalError::Illegal { .. })) => {
                             self.set_aside(run, &lease, head.interjections, &error).await
                         }
-                        Err(error) => Err(error),
+                        Err(error) => {
+                            let strikes = head.strikes.saturating_sub(1);
+                            self.give_back(run, &lease, head.status, head.interjections, strikes).await;
+                            Err(error)
+                        }
                     }
                 }
                 .instrument(span)
@@ -177,7 +182,13 @@ impl Engine {
                 info!("the lease was lost");
                 Ok(Advanced::Lost)
             }
-            Err(Interrupted::Store(error)) => Err(error),
+            Err(Interrupted::Store(error)) => {
+                if error.retry() != Retry::Terminal {
+                    let (interjections, strikes) = (turn.state.interjections, turn.strikes_before());
+                    self.give_back(turn.run, &turn.lease, HeadStatus::Ready, interjections, strikes).await;
+                }
+                Err(error)
+            }
             // A first turn goes by the first entry, and meets what else there is when it appends.
             Err(Interrupted::Unreadable(error)) => {
                 self.set_aside(turn.run, &turn.lease, turn.state.interjections, &error).await
@@ -223,6 +234,17 @@ impl Engine {
         warn!(%cause, %fingerprint, "the run is dead");
         let reason = StopReason::Dead { cause, fingerprint };
         Some(Event::Stopped { reason, standing: Vec::new(), in_doubt: Vec::new() })
+    }
+
+    /// Gives a lease back after the store has failed, if the store does that much. Then nobody waits for the lease to end, and the claim
+    /// is no strike: a store that throttles says nothing about the run.
+    async fn give_back(&self, run: RunId, lease: &Lease, status: HeadStatus, interjections: u64, strikes: u32) {
+        let now = self.clock.now();
+        let (ready_from, due) = (Some(now), Some(now + RESCUE_AFTER));
+        let leave = Leave { status, ready_from, due, now, interjections, strikes };
+        if let Err(error) = self.leases.leave(run, lease, &leave).await {
+            warn!(%error, "the lease is not given back; it ends by itself");
+        }
     }
 
     async fn set_aside(

@@ -100,6 +100,11 @@ impl<'e> Turn<'e> {
         }
     }
 
+    /// Claims that came to nothing before this one, unless this one has come to something.
+    pub(super) fn strikes_before(&self) -> u32 {
+        if self.written == 0 { self.strikes.saturating_sub(1) } else { 0 }
+    }
+
     fn writer(&self) -> Writer {
         Writer::Holder(self.lease.epoch)
     }
