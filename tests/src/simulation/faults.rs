@@ -61,11 +61,11 @@ pub enum Faults {
         /// Faults so far.
         injected: AtomicU64,
     },
-    /// Every call of these names fails and does nothing.
+    /// While it lasts, every call of these names fails and does nothing.
     Outage {
         /// Which.
         names: &'static [&'static str],
-        /// Whether they still do.
+        /// Whether it does.
         lasts: AtomicBool,
         /// Calls so far.
         calls: AtomicU64,
@@ -85,9 +85,9 @@ impl Faults {
         Faults::At { point, fault, calls: AtomicU64::new(0), hit: Mutex::new(None), named: Mutex::default() }
     }
 
-    /// Calls of these names fail until the world is healed.
+    /// No faults, until an outage begins: then calls of these names fail until the world is healed.
     pub fn outage(names: &'static [&'static str]) -> Self {
-        Faults::Outage { names, lasts: AtomicBool::new(true), calls: AtomicU64::new(0), injected: AtomicU64::new(0) }
+        Faults::Outage { names, lasts: AtomicBool::new(false), calls: AtomicU64::new(0), injected: AtomicU64::new(0) }
     }
 
     /// Faults as they are armed.
@@ -146,6 +146,13 @@ impl Faults {
         match self {
             Faults::At { hit, .. } => *hit.lock().unwrap_or_else(PoisonError::into_inner),
             Faults::Scripted { .. } | Faults::Outage { .. } => None,
+        }
+    }
+
+    /// The outage begins, if there is to be one.
+    pub fn begin(&self) {
+        if let Faults::Outage { lasts, .. } = self {
+            lasts.store(true, Ordering::SeqCst);
         }
     }
 
