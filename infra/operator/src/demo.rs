@@ -259,7 +259,7 @@ impl Stage<'_> {
         let total = |part: fn(&Shown) -> usize| shown.iter().map(part).sum::<usize>();
         let (runs, entries) = (shown.len(), total(|one| one.entries));
         if self.json == Json::Yes {
-            writeln!(self.out, "{}", json!({ "scenarios": shown, "cost": cost, "usd": cost.usd() }))?;
+            writeln!(self.out, "{}", json!({ "scenarios": shown, "cost": cost, "usd": cost.usd() + cost.logs_usd() }))?;
             return Ok(());
         }
         self.say(&format!(
@@ -268,11 +268,12 @@ impl Stage<'_> {
             counted(total(|one| one.letters), "letter")
         ))?;
         self.say(&format!(
-            "{} write units, {} read units and {} queue requests, reads of this demo included: {:.6} USD on AWS",
+            "{} write units, {} read units, {} queue requests and {} KB of logs, reads of this demo included: {:.6} USD on AWS",
             cost.write_units,
             cost.read_units,
             cost.queue_requests,
-            cost.usd()
+            cost.log_bytes.div_ceil(1_000),
+            cost.usd() + cost.logs_usd()
         ))?;
         Ok(())
     }
