@@ -25,7 +25,6 @@ use crate::{
     lease::{Claim, LEASE_FOR, Leases, Leave},
     prompts::PromptCache,
     queue::WakeUps,
-    retry::Retry,
 };
 
 mod outcomes;
@@ -143,11 +142,12 @@ impl Engine {
                         Err(error @ (JournalError::Unreadable { .. } | JournalError::Illegal { .. })) => {
                             self.set_aside(run, &lease, head.interjections, &error).await
                         }
-                        Err(error) => {
+                        Err(error @ JournalError::Unavailable { .. }) => {
                             let strikes = head.strikes.saturating_sub(1);
                             self.give_back(run, &lease, head.status, head.interjections, strikes).await;
                             Err(error)
                         }
+                        Err(error) => Err(error),
                     }
                 }
                 .instrument(span)
@@ -182,13 +182,12 @@ impl Engine {
                 info!("the lease was lost");
                 Ok(Advanced::Lost)
             }
-            Err(Interrupted::Store(error)) => {
-                if error.retry() != Retry::Terminal {
-                    let (interjections, strikes) = (turn.state.interjections, turn.strikes_before());
-                    self.give_back(turn.run, &turn.lease, HeadStatus::Ready, interjections, strikes).await;
-                }
+            Err(Interrupted::Store(error @ JournalError::Unavailable { .. })) => {
+                let (interjections, strikes) = (turn.state.interjections, turn.strikes_before());
+                self.give_back(turn.run, &turn.lease, HeadStatus::Ready, interjections, strikes).await;
                 Err(error)
             }
+            Err(Interrupted::Store(error)) => Err(error),
             // A first turn goes by the first entry, and meets what else there is when it appends.
             Err(Interrupted::Unreadable(error)) => {
                 self.set_aside(turn.run, &turn.lease, turn.state.interjections, &error).await
