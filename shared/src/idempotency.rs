@@ -3,11 +3,13 @@
 //! share the table.
 
 use async_trait::async_trait;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     clock::Timestamp,
     ids::{Actor, Tenant},
+    json,
     retry::Retry,
 };
 
@@ -48,9 +50,9 @@ impl Key {
 pub struct PayloadHash(String);
 
 impl PayloadHash {
-    /// Of any value that has JSON.
-    pub fn of(value: &impl serde::Serialize) -> PayloadHash {
-        PayloadHash(hex(&Sha256::digest(serde_json_canonicalizer::to_vec(value).unwrap_or_default())))
+    /// [`json::digest`] of a request.
+    pub fn of(request: &Value) -> PayloadHash {
+        PayloadHash(json::digest(request))
     }
 
     /// As the record's `validation`.

@@ -17,6 +17,7 @@ pub mod door;
 pub mod idempotency;
 pub mod ids;
 pub mod journal;
+pub mod json;
 pub mod lease;
 pub mod memory;
 pub mod principal;

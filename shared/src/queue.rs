@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     idempotency::InvalidKey,
     ids::{RunId, Tenant},
+    json::{self, ReadError},
     retry::Retry,
     run::request::{InvalidRequest, RunRequest, Source},
 };
@@ -58,7 +59,7 @@ pub enum InvalidMessage {
     },
     /// It is not JSON of the wanted shape.
     #[error("not a step queue message: {0}")]
-    Malformed(#[from] serde_json::Error),
+    Malformed(#[from] ReadError),
     /// It claims to have come over HTTP.
     #[error("a message cannot have the source `http`")]
     WrongSource,
@@ -79,7 +80,7 @@ impl Message {
         if body.len() > MESSAGE_BYTES_MAX {
             return Err(InvalidMessage::TooLarge { bytes: body.len() });
         }
-        let message: Message = serde_json::from_str(body)?;
+        let message: Message = json::read(body)?;
         if let Message::Start { idempotency_key, source, request } = &message {
             if *source == Source::Http {
                 return Err(InvalidMessage::WrongSource);

@@ -7,7 +7,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use windlass::ids::{Random, TraceId};
+use windlass::{
+    ids::{Random, TraceId},
+    json::{self, ReadError},
+};
 
 use crate::{Event, Kind, Problem};
 
@@ -113,7 +116,8 @@ impl Request {
     /// The body, read as JSON of a known shape.
     ///
     /// # Errors
-    /// A 413 for more than `bytes_max` bytes, a 415 for anything but JSON, a 400 with line and column for JSON of another shape.
+    /// A 413 for more than `bytes_max` bytes, a 415 for anything but JSON, a 400 with line and column for JSON of another shape, and for a
+    /// number with more digits than can be kept.
     pub fn json<T: DeserializeOwned>(&self, bytes_max: usize) -> Result<T, Problem> {
         let body = self.body_of(bytes_max)?;
         let content_type = self.header("content-type").unwrap_or_default();
@@ -122,7 +126,11 @@ impl Request {
             let detail = "send the body as `content-type: application/json`";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail).header("accept", "application/json"));
         }
-        serde_json::from_slice(&body).map_err(|error| malformed(&error))
+        let text = std::str::from_utf8(&body).map_err(|error| not_text(&body[..error.valid_up_to()]))?;
+        json::read(text).map_err(|error| match error {
+            ReadError::Json(error) => malformed(&error),
+            ReadError::Inexact(inexact) => Problem::new(Kind::Malformed, format!("the body: {inexact}")),
+        })
     }
 
     fn body_of(&self, bytes_max: usize) -> Result<Cow<'_, [u8]>, Problem> {
@@ -139,6 +147,15 @@ impl Request {
         let decoded = STANDARD.decode(body).map_err(|_| Problem::new(Kind::Malformed, "the body is not base64"))?;
         if decoded.len() > bytes_max { Err(too_large()) } else { Ok(Cow::Owned(decoded)) }
     }
+}
+
+/// What is said of a body that is UTF-8 no further than `sound`.
+fn not_text(sound: &[u8]) -> Problem {
+    let line = sound.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = sound.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    let errors = json!([{ "detail": "not UTF-8", "line": line, "column": column }]);
+    Problem::new(Kind::Malformed, format!("the body is not UTF-8 (line {line}, column {column})"))
+        .with("errors", errors)
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {

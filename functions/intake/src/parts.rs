@@ -56,7 +56,7 @@ impl Part for IdempotencyTable {
         let (tenant, actor) = (NOBODY.parse(), NOBODY.parse());
         let (Ok(tenant), Ok(actor)) = (tenant, actor) else { return Err("no name".to_owned()) };
         let key = Key::of(KEY_SCOPE, &tenant, &actor, NOBODY).map_err(|error| error.to_string())?;
-        let recorded = self.0.recorded(&key, &PayloadHash::of(&NOBODY)).await;
+        let recorded = self.0.recorded(&key, &PayloadHash::of(&NOBODY.into())).await;
         recorded.map(drop).map_err(|error| error.to_string())
     }
 }

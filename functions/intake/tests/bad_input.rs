@@ -41,6 +41,11 @@ async fn a_body_that_is_not_of_the_wanted_form_is_refused_with_its_place() {
         ("an actor", r#"{"task":"refund","payload":{},"actor":"eve"}"#, "unknown field `actor`"),
         ("twice", r#"{"task":"refund","task":"refund","payload":{}}"#, "duplicate field `task`"),
         ("payload no object", r#"{"task":"refund","payload":[1]}"#, "must be a JSON object"),
+        (
+            "a number that would change",
+            r#"{"task":"refund","payload":{"id":123456789012345678901}}"#,
+            "at byte 33 has more",
+        ),
         ("payload null", r#"{"task":"refund","payload":null}"#, "must be a JSON object"),
     ] {
         refused(name, with_body(body), 400, "malformed-request", says).await;

@@ -249,3 +249,12 @@ async fn a_wait_ends_when_its_time_is_up() {
         assert_eq!(answer.header("preference-applied"), format!("wait={seconds}"));
     }
 }
+
+#[tokio::test]
+async fn another_last_digit_under_a_used_key_is_another_request() {
+    let world = World::new();
+    let order = |id: &str| submission("k").json(&format!(r#"{{"task":"refund","payload":{{"order_id":{id}}}}}"#));
+    assert_eq!(world.send(order("9007199254740992")).await.status, 202);
+    let second = world.send(order("9007199254740993")).await;
+    assert_eq!((second.status, second.problem()), (422, "idempotency-key-reused"));
+}

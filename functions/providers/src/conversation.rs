@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use windlass::{
     agent::model::Question,
-    redaction,
+    json, redaction,
     run::state::{Call, CallStatus},
 };
 
@@ -199,7 +199,7 @@ fn data(source: &str, value: &Value) -> String {
 
 /// The same text for the same value, in whatever order its fields were built: what a model is asked must not depend on that.
 pub(crate) fn canonical(value: &Value) -> String {
-    serde_json_canonicalizer::to_string(value).unwrap_or_else(|_| value.to_string())
+    json::canonical(value)
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Model for Provider {
         if !(200..300).contains(&received.status) {
             return Err(self.refusal(&received));
         }
-        let body: Value = serde_json::from_slice(&received.body)
+        let body: Value = windlass::json::read_as_text(&String::from_utf8_lossy(&received.body))
             .map_err(|_| ModelError::Malformed { message: "the provider's answer is not JSON".to_owned() })?;
         let reply = self.dialect.read(&body).map_err(|error| ModelError::Malformed { message: error.to_string() })?;
         let tokens = reply.tokens.unwrap_or_else(|| self.estimate(&exchange, &received));

@@ -1,9 +1,12 @@
 //! What a model said, whichever provider it is behind, and what it proposes by that.
 
 use serde_json::{Value, json};
-use windlass::agent::{
-    model::{ModelError, Proposal, ProposedCall},
-    tool::ToolSpec,
+use windlass::{
+    agent::{
+        model::{ModelError, Proposal, ProposedCall},
+        tool::ToolSpec,
+    },
+    json,
 };
 
 use crate::{conversation::excerpt, tool_names::tool_of};
@@ -101,7 +104,7 @@ fn proposed(call: ReplyCall, tools: &[&ToolSpec]) -> Result<ProposedCall, String
 fn structured(text: &str) -> Value {
     let fenced = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
     let inner = fenced.map(|rest| rest.strip_prefix("json").unwrap_or(rest));
-    match serde_json::from_str(inner.unwrap_or(text)) {
+    match json::read_as_text(inner.unwrap_or(text)) {
         Ok(object @ Value::Object(_)) => object,
         _ => json!({ "text": text }),
     }
@@ -111,7 +114,7 @@ fn structured(text: &str) -> Value {
 pub fn parsed_arguments(text: &str) -> Result<Value, String> {
     match text.trim() {
         "" => Ok(json!({})),
-        text => serde_json::from_str(text).map_err(|error| error.to_string()),
+        text => json::read(text).map_err(|error| error.to_string()),
     }
 }
 

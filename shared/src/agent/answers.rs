@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     clock::Timestamp,
     ids::{Tenant, ToolName},
+    json,
 };
 
 /// Whose answer to which question. Tenants share nothing.
@@ -16,16 +16,14 @@ pub struct AnswerKey {
     pub tenant: Tenant,
     /// The tool.
     pub tool: ToolName,
-    /// SHA-256 over the canonical JSON (RFC 8785) of the arguments, in hexadecimal.
+    /// [`json::digest`] of the arguments.
     pub arguments: String,
 }
 
 impl AnswerKey {
-    /// The key of one question; `None` when the arguments have no canonical form, which are numbers that no `f64` holds.
-    pub fn of(tenant: &Tenant, tool: &ToolName, arguments: &Value) -> Option<AnswerKey> {
-        let canonical = serde_json_canonicalizer::to_vec(arguments).ok()?;
-        let digest = Sha256::digest(canonical).iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(AnswerKey { tenant: tenant.clone(), tool: tool.clone(), arguments: digest })
+    /// The key of one question.
+    pub fn of(tenant: &Tenant, tool: &ToolName, arguments: &Value) -> AnswerKey {
+        AnswerKey { tenant: tenant.clone(), tool: tool.clone(), arguments: json::digest(arguments) }
     }
 }
 
@@ -73,5 +71,7 @@ mod tests {
         assert_ne!(one, key("globex", "look_up", json!({ "a": 1, "b": [true] })));
         assert_ne!(one, key("acme", "look_down", json!({ "a": 1, "b": [true] })));
         assert_ne!(one, key("acme", "look_up", json!({ "a": 2, "b": [true] })));
+        let record = |id: u64| key("acme", "get", json!({ "id": id }));
+        assert_ne!(record(9_007_199_254_740_992), record(9_007_199_254_740_993));
     }
 }

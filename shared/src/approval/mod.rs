@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     clock::Timestamp,
     ids::{ApprovalId, Role, Tenant, ToolName},
+    json,
 };
 
 pub mod decide;
@@ -61,10 +61,10 @@ pub struct Action {
 }
 
 impl Action {
-    /// SHA-256, in hexadecimal, of the action's canonical JSON (RFC 8785): equal for equal actions, however they were written.
+    /// [`json::digest`] of the action: equal for equal actions, however they were written.
     pub fn digest(&self) -> String {
-        let canonical = serde_json_canonicalizer::to_vec(self).unwrap_or_default();
-        Sha256::digest(canonical).iter().map(|byte| format!("{byte:02x}")).collect()
+        let Action { tenant, tool, arguments } = self;
+        json::digest(&serde_json::json!({ "tenant": tenant, "tool": tool, "arguments": arguments }))
     }
 }
 
@@ -109,6 +109,8 @@ mod tests {
         let same: Value = serde_json::from_str(r#"{"cents":1e2,"order":"A-1"}"#).expect("JSON");
         assert_eq!(action(one.clone()).digest(), action(same).digest());
         assert_ne!(action(one.clone()).digest(), action(json!({"order": "A-1", "cents": 101})).digest());
+        let record = |id: u64| action(json!({ "id": id })).digest();
+        assert_ne!(record(9_007_199_254_740_992), record(9_007_199_254_740_993));
         let foreign = Action { tenant: "other".parse().expect("a tenant"), ..action(one.clone()) };
         assert_ne!(action(one).digest(), foreign.digest());
     }

@@ -122,7 +122,7 @@ impl Once<'_> {
     /// let once = Once { records, clock, random, time_max: Duration::from_secs(10), kept_for: Duration::from_secs(86_400) };
     /// let key = Key::of("invoices", &"acme".parse()?, &"ada".parse()?, "order-17")?;
     /// let invoice = once
-    ///     .run(&key, &PayloadHash::of(&"order-17"), async || Ok::<String, std::io::Error>("invoice 2026-0017".to_owned()))
+    ///     .run(&key, &PayloadHash::of(&serde_json::json!("order-17")), async || Ok::<String, std::io::Error>("invoice 2026-0017".to_owned()))
     ///     .await?;
     /// assert_eq!(invoice.into_inner(), "invoice 2026-0017");
     /// # Ok(()) }

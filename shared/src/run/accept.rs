@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     controls::admit::Admitted,
-    idempotency::{InvalidKey, Key, PayloadHash},
+    idempotency::{InvalidKey, Key},
     ids::{RunId, TraceId},
     journal::{Acceptance, JournalError, NewRun},
     retry::Retry,
@@ -112,7 +112,7 @@ pub async fn accept(outside: &Outside<'_>, terms: &Terms, incoming: Incoming) ->
     let Incoming { request, source, client_key, trace, admitted } = incoming;
     request.check()?;
     let key = Key::of(KEY_SCOPE, &request.tenant, &request.actor, &client_key)?;
-    let payload_hash = PayloadHash::of(&request);
+    let payload_hash = request.hash();
     let tenant = request.tenant.clone();
     let trace = trace.unwrap_or_else(|| TraceId::generate(outside.random));
     let (run, now) = (RunId::generate(outside.clock, outside.random), outside.clock.now());

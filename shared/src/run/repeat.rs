@@ -3,7 +3,7 @@
 use super::accept::{AcceptError, Incoming, KEY_SCOPE, TakenOn};
 use crate::{
     door::Requests,
-    idempotency::{Key, PayloadHash},
+    idempotency::Key,
     journal::{Journal, Recorded},
 };
 
@@ -20,7 +20,7 @@ pub async fn repeated(
     let Incoming { request, client_key, .. } = incoming;
     request.check()?;
     let key = Key::of(KEY_SCOPE, &request.tenant, &request.actor, client_key)?;
-    match requests.recorded(&key, &PayloadHash::of(request)).await? {
+    match requests.recorded(&key, &request.hash()).await? {
         None => Ok(None),
         Some(Recorded::As { run }) => Ok(journal.opened(run).await?.map(|_| TakenOn::Repeated { run })),
         Some(Recorded::Mismatch) => Err(AcceptError::Mismatch),

@@ -1,9 +1,12 @@
 //! What is asked of a run: the same envelope over HTTP, queue and schedule.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::ids::{Actor, Task, Tenant};
+use crate::{
+    idempotency::PayloadHash,
+    ids::{Actor, Task, Tenant},
+};
 
 /// The most bytes of a request's payload, as JSON. A run's first entry holds it, and an entry must stay well below
 /// DynamoDB's 400 KB item limit.
@@ -64,6 +67,12 @@ pub enum InvalidRequest {
 }
 
 impl RunRequest {
+    /// What says under an idempotency key whether it is the same request.
+    pub fn hash(&self) -> PayloadHash {
+        let RunRequest { tenant, actor, task, payload } = self;
+        PayloadHash::of(&json!({ "tenant": tenant, "actor": actor, "task": task, "payload": payload }))
+    }
+
     /// Checks what types alone do not say: size, depth, shape, and the prompt-injection screen.
     ///
     /// # Errors
@@ -96,7 +105,6 @@ fn is_within(value: &Value, allowed: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn request(payload: Value) -> RunRequest {
         RunRequest {
@@ -105,6 +113,12 @@ mod tests {
             task: "refund".parse().expect("a task"),
             payload,
         }
+    }
+
+    #[test]
+    fn another_last_digit_is_another_request() {
+        let order = |id: u64| request(json!({ "order_id": id })).hash();
+        assert_ne!(order(9_007_199_254_740_992), order(9_007_199_254_740_993));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl World {
             release: "r1".parse().expect("a release"),
             events: vec![Event::Accepted(Box::new(accepted))],
         };
-        let hash = PayloadHash::of(&run);
+        let hash = PayloadHash::of(&run.to_string().into());
         let new = NewRun {
             run,
             key,

@@ -60,7 +60,7 @@ fn new_run() -> NewRun {
     let entry = accepted("ada");
     let Event::Accepted(first) = &entry.events[0] else { panic!("it was accepted") };
     let key = crate::idempotency::Key::of("runs", &first.request.tenant, &first.request.actor, "k").expect("a key");
-    let payload_hash = crate::idempotency::PayloadHash::of(&first.request);
+    let payload_hash = first.request.hash();
     let run = RUN.parse().expect("a run");
     NewRun { run, key, payload_hash, key_expires: EXPIRES, expires: EXPIRES, entry, admitted: None }
 }

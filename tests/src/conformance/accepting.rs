@@ -160,7 +160,7 @@ pub async fn of_many_who_open_one_recorded_run_one_does(stores: &Stores) {
 pub async fn a_key_of_a_run_that_was_never_opened_is_another_requests_no_more_than_any(stores: &Stores) {
     let dead = stores.new_run("k");
     stores.recorded(&dead).await;
-    let other = NewRun { payload_hash: PayloadHash::of(&"another request"), ..stores.new_run("k") };
+    let other = NewRun { payload_hash: PayloadHash::of(&"another request".into()), ..stores.new_run("k") };
     assert_eq!(stores.accept(&other).await, Acceptance::Mismatch);
     assert!(stores.is_absent(&dead).await && stores.is_absent(&other).await);
 }
@@ -205,7 +205,7 @@ pub async fn nobody_has_opened_a_run_that_is_not_there(stores: &Stores) {
 
 pub async fn a_key_used_for_another_request_is_a_mismatch(stores: &Stores) {
     stores.run("k").await;
-    let other = NewRun { payload_hash: PayloadHash::of(&"another request"), ..stores.new_run("k") };
+    let other = NewRun { payload_hash: PayloadHash::of(&"another request".into()), ..stores.new_run("k") };
     assert_eq!(stores.accept(&other).await, Acceptance::Mismatch);
     assert!(stores.is_absent(&other).await);
 }
@@ -226,7 +226,7 @@ pub async fn a_key_that_somebody_is_working_under_is_in_progress(stores: &Stores
 pub async fn a_mismatch_is_told_even_while_somebody_is_working_under_the_key(stores: &Stores) {
     let new = stores.new_run("k");
     stores.begin(&new).await;
-    let other = NewRun { payload_hash: PayloadHash::of(&"another request"), ..new };
+    let other = NewRun { payload_hash: PayloadHash::of(&"another request".into()), ..new };
     assert_eq!(stores.accept(&other).await, Acceptance::Mismatch);
 }
 

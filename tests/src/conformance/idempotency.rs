@@ -17,7 +17,7 @@ fn key() -> Key {
 }
 
 fn hash() -> PayloadHash {
-    PayloadHash::of(&"a request")
+    PayloadHash::of(&"a request".into())
 }
 
 impl Stores {
@@ -68,7 +68,7 @@ pub async fn what_was_done_is_answered_with_its_result(stores: &Stores) {
 }
 
 pub async fn a_key_used_for_something_else_mismatches_at_every_stage(stores: &Stores) {
-    let other = PayloadHash::of(&"another request");
+    let other = PayloadHash::of(&"another request".into());
     stores.begin_as("a").await;
     assert_eq!(stores.begin_with("b", &other).await, Begun::Mismatch);
     assert_eq!(stores.begin_with("a", &other).await, Begun::Mismatch);
@@ -82,7 +82,7 @@ pub async fn an_expired_record_counts_as_absent(stores: &Stores) {
     stores.clock.set(EXPIRES);
     assert_eq!(stores.begin_as("b").await, completed("1"));
     stores.clock.set(EXPIRES + SECOND);
-    assert_eq!(stores.begin_with("b", &PayloadHash::of(&"another request")).await, Begun::Started);
+    assert_eq!(stores.begin_with("b", &PayloadHash::of(&"another request".into())).await, Begun::Started);
 }
 
 pub async fn an_owner_out_of_time_is_taken_over_and_too_late(stores: &Stores) {
@@ -109,7 +109,7 @@ pub async fn a_released_key_is_free(stores: &Stores) {
     assert!(stores.release_as("a").await);
     assert!(!stores.release_as("a").await);
     assert!(!stores.complete_as("a", "1").await);
-    assert_eq!(stores.begin_with("b", &PayloadHash::of(&"another request")).await, Begun::Started);
+    assert_eq!(stores.begin_with("b", &PayloadHash::of(&"another request".into())).await, Begun::Started);
 }
 
 pub async fn nobody_else_completes_or_releases(stores: &Stores) {

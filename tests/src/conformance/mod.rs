@@ -14,7 +14,7 @@ use windlass::{
     controls::{Controls, admit::Admitted},
     dead_letter::ReplayPlans,
     door::{Requests, rate::Buckets},
-    idempotency::{IdempotencyRecords, Key, PayloadHash},
+    idempotency::{IdempotencyRecords, Key},
     ids::{RunId, TraceId},
     journal::{
         Acceptance, Appended, Expected, HEAD_BYTES_MAX, Head, HeadStatus, Heads, Interjected, Journal, Lease, NewRun,
@@ -126,7 +126,7 @@ impl Stores {
         let key = Key::of("runs", &tenant, &actor, key).expect("a key");
         let request =
             RunRequest { tenant, actor, task: "refund".parse().expect("a task"), payload: json!({"order": "A-1"}) };
-        let payload_hash = PayloadHash::of(&request);
+        let payload_hash = request.hash();
         let accepted = Accepted {
             request,
             source: Source::Http,
@@ -149,7 +149,7 @@ impl Stores {
         let mut new = self.new_run(key);
         if let [Event::Accepted(accepted)] = new.entry.events.as_mut_slice() {
             accepted.request.payload = noise(4 * HEAD_BYTES_MAX).into();
-            new.payload_hash = PayloadHash::of(&accepted.request);
+            new.payload_hash = accepted.request.hash();
         }
         new
     }

@@ -10,7 +10,7 @@ pub async fn a_request_that_was_taken_on_is_known_by_its_key(stores: &Stores) {
     assert_eq!(recorded().await, None);
     stores.journal.accept(&new).await.expect("the store answers");
     assert_eq!(recorded().await, Some(Recorded::As { run: new.run }));
-    let other = stores.requests.recorded(&new.key, &PayloadHash::of(&"another request")).await;
+    let other = stores.requests.recorded(&new.key, &PayloadHash::of(&"another request".into())).await;
     assert_eq!(other, Ok(Some(Recorded::Mismatch)));
     stores.clock.advance(KEY_KEPT_FOR + SECOND);
     assert_eq!(recorded().await, None, "it has expired");

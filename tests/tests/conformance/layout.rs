@@ -169,7 +169,7 @@ async fn records_that_powertools_wrote_are_read() {
         in_progress_until: BEGINNING + Duration::from_secs(30),
         expires: BEGINNING + Duration::from_secs(60),
     };
-    let hash = PayloadHash::of(&());
+    let hash = PayloadHash::of(&serde_json::Value::Null);
     let begin = || subject.ports.records.begin(&key, &hash, &turn);
     put("INPROGRESS").send().await.expect("it is put");
     assert_eq!(begin().await, Ok(Begun::InProgress { until: BEGINNING + Duration::from_secs(60) }));

@@ -7,7 +7,7 @@ use serde_json::json;
 use windlass::{
     agent::{model::Usage, tool::Effect},
     clock::{Clock as _, Timestamp},
-    idempotency::{Key, PayloadHash},
+    idempotency::Key,
     ids::{CallId, RunId, TraceId},
     journal::{HeadStatus, Heads as _, Journal as _, NewRun},
     lease::{Claim, Leases as _, Leave},
@@ -80,13 +80,14 @@ impl World {
         };
         let key = Key::of("runs", &request.tenant, &request.actor, &run.to_string()).expect("a key");
         let trace = TraceId::generate(&*self.random);
+        let hash = request.hash();
         let accepted = Accepted { source: Source::Http, trace, limits: Limits::default(), request };
         let expires = self.clock.now() + Duration::from_secs(30 * 24 * 3600);
         let events = vec![Event::Accepted(Box::new(accepted))];
         let new = NewRun {
             run,
             key,
-            payload_hash: PayloadHash::of(&run),
+            payload_hash: hash,
             key_expires: expires,
             expires,
             entry: self.entry(Writer::Outside("intake".to_owned()), events),

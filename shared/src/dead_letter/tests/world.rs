@@ -83,7 +83,7 @@ impl World {
         let new = NewRun {
             run,
             key,
-            payload_hash: PayloadHash::of(&run),
+            payload_hash: PayloadHash::of(&run.to_string().into()),
             key_expires: expires,
             expires,
             entry: self.entry(Event::Accepted(Box::new(accepted))),

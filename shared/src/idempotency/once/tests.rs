@@ -30,7 +30,7 @@ fn key() -> Key {
 }
 
 fn hash(of: &str) -> PayloadHash {
-    PayloadHash::of(&of)
+    PayloadHash::of(&of.into())
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use crate::{
     budgets::Spend,
     clock::{Timestamp, before},
     ids::{ApprovalId, CallId, Role, ToolName},
+    json,
     retry::{Backoff, Retry},
     run::{
         entry::{Decision, Event, Plan, PlannedCall, StopReason, ToolOutcome},
@@ -169,7 +170,7 @@ impl Turn<'_> {
                     id: CallId(id),
                     redaction: rule(&call.tool).unwrap_or_default(),
                     tool: call.tool,
-                    arguments: call.arguments,
+                    arguments: json::normalised(call.arguments),
                 });
                 Plan::Call { calls: numbered.collect() }
             }

@@ -124,7 +124,7 @@ impl Turn<'_> {
         if tool.spec().cache.is_none() || !matches!(call.status, CallStatus::Allowed { .. }) {
             return None;
         }
-        let key = self.answer_key(call)?;
+        let key = self.answer_key(call);
         let clock = self.engine.clock.as_ref();
         let until = self.now() + ANSWERS_TIMEOUT;
         let found = before(clock, until, self.engine.answers.get(&key, self.now())).await?;
@@ -137,9 +137,10 @@ impl Turn<'_> {
     }
 
     async fn keep(&self, call: &Call, value: &Value, rule: CacheRule) {
-        let Some(key) = self.answer_key(call).filter(|_| value.to_string().len() <= TOOL_ANSWER_BYTES_MAX) else {
+        if value.to_string().len() > TOOL_ANSWER_BYTES_MAX {
             return;
-        };
+        }
+        let key = self.answer_key(call);
         let now = self.now();
         let answer = KeptAnswer { value: value.clone(), given_at: now, expires_at: now + rule.kept_for };
         let keeping = self.engine.answers.keep(&key, &answer);
@@ -150,7 +151,7 @@ impl Turn<'_> {
         }
     }
 
-    fn answer_key(&self, call: &Call) -> Option<AnswerKey> {
+    fn answer_key(&self, call: &Call) -> AnswerKey {
         AnswerKey::of(&self.state.request.tenant, &call.tool, &call.arguments)
     }
 }
