@@ -1,6 +1,6 @@
 //! Keys that say what is under them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use super::Kind;
 
@@ -11,7 +11,7 @@ const MARK: &str = "[redacted:";
 const KEY_BYTES_MAX: usize = 64;
 
 /// Endings of keys, in lower case with `_` between words. A key matches an ending at a word's start: `access_token` ends in
-/// `token`; `tokens`, `input_tokens` and `idempotency_key` match nothing. The order says which wins.
+/// `token`; `tokens`, `input_tokens` and `idempotency_key` match nothing. The longest wins.
 const ENDINGS: &[(&str, Kind)] = &[
     ("password", Kind::Password),
     ("passwd", Kind::Password),
@@ -107,15 +107,20 @@ const ENDINGS: &[(&str, Kind)] = &[
     ("geolocation", Kind::Location),
 ];
 
+/// The most words of an ending.
+const ENDING_WORDS_MAX: usize = 4;
+
+/// The kinds by their endings.
+static BY_ENDING: LazyLock<BTreeMap<&str, Kind>> = LazyLock::new(|| ENDINGS.iter().copied().collect());
+
 /// What is under a key of this name. The longest ending wins: `email_address` is an e-mail address and no postal one.
 pub(super) fn kind_of(name: &str) -> Option<Kind> {
     if name.is_empty() || name.len() > KEY_BYTES_MAX {
         return None;
     }
     let words = words(&without_marks(name));
-    let fits =
-        |ending: &str| words.strip_suffix(ending).is_some_and(|before| before.is_empty() || before.ends_with('_'));
-    ENDINGS.iter().filter(|(ending, _)| fits(ending)).max_by_key(|(ending, _)| ending.len()).map(|(_, kind)| *kind)
+    let begins = words.rmatch_indices('_').map(|(underscore, _)| underscore + 1).chain([0]).take(ENDING_WORDS_MAX);
+    begins.filter_map(|begin| BY_ENDING.get(&words[begin..]).copied()).last()
 }
 
 /// What stands in the place of personal data in a name is not a name: `[redacted:email]` holds no e-mail address.

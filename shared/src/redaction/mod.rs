@@ -4,13 +4,17 @@
 //! a card number that passes Luhn's check). What is taken out leaves a mark, `[redacted:email]`, so that a reader knows what was
 //! there. Objects keep their fields and arrays their lengths, and redacting twice changes nothing more.
 //!
-//! Patterns are scanned for by hand, in one pass, with bounds on every match: a function that logs should neither carry nor
-//! compile a regular-expression engine.
+//! Patterns are scanned for by hand: a function that logs should neither carry nor compile a regular-expression engine. Redaction is
+//! linear in the bytes of a text: what a rule has looked at it does not look at again, and what it does not remember is bounded. A test
+//! counts the bytes that are looked at, over hostile alphabets.
 //!
 //! What it is not: a guarantee. A name in a sentence, or a secret that looks like a word, has no pattern. What must never leave
 //! belongs in a secret store, and the journal at rest is protected by the table's encryption and access rules.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::{Map, Value};
 
@@ -21,6 +25,7 @@ mod personal;
 mod pointer;
 mod scan;
 mod shown;
+mod values;
 
 pub use kind::{Class, Kind};
 pub use pointer::{InvalidPointer, Pointer};
@@ -28,6 +33,16 @@ pub use shown::{InOrder, InvalidRedactions, Redactions, ToolRedaction};
 
 /// How deep values are looked into; what is deeper is taken out whole. Payloads are at most 32 levels deep.
 const DEPTH_MAX: usize = 64;
+
+/// How many texts that are JSON are looked into, each within the last; one that is deeper is taken out whole. Each is read again for
+/// those around it.
+const TEXTS_MAX: usize = 4;
+
+/// In the place of what is too deep to be looked into.
+const TOO_DEEP: &str = "[redacted:depth]";
+
+/// What the text within a text is called in a path: no pointer points there.
+const TEXT: &str = "(text)";
 
 /// The first `chars_max` characters of a text, or fewer: of something that must not be shown no part is left over, since a part
 /// has no pattern by which it would be known later.
@@ -37,6 +52,16 @@ pub fn cut(text: &str, chars_max: usize) -> &str {
         None => text,
     }
 }
+
+/// How many bytes are looked at to redact a text strictly: a measure of time that is the same on every machine. It stays below
+/// [`LOOKS_PER_BYTE_MAX`] for each byte of the text.
+pub fn looked_at(text: &str) -> u64 {
+    scan::counted(text, Class::Personal).1
+}
+
+/// The most bytes that are looked at for each byte of a text. What is bounded, and not remembered, is the most of it: 45 bytes of an IP
+/// address, 42 of an IBAN, 40 of a key, 25 of a card, 24 of a telephone number, at each word; and again, if something is taken out, at most nine times in all.
+pub const LOOKS_PER_BYTE_MAX: u64 = 400;
 
 /// What may be shown of one value.
 ///
@@ -79,7 +104,7 @@ impl Redaction {
     fn walk(&self, value: &Value, path: &mut Vec<String>, least: Class) -> Value {
         let least = if self.allows(path) { Class::Credential } else { least };
         if path.len() > DEPTH_MAX {
-            return Value::String("[redacted:depth]".to_owned());
+            return Value::String(TOO_DEEP.to_owned());
         }
         match value {
             Value::Object(fields) => self.object(fields, path, least),
@@ -104,8 +129,10 @@ impl Redaction {
     fn string<'t>(&self, text: &'t str, path: &mut Vec<String>, least: Class) -> Cow<'t, str> {
         let is_json = text.trim_start().starts_with(['{', '[']);
         if let Some(inner) = is_json.then(|| serde_json::from_str::<Value>(text).ok()).flatten() {
-            // No pointer points into a text.
-            path.push("(text)".to_owned());
+            if path.iter().filter(|place| *place == TEXT).count() >= TEXTS_MAX {
+                return Cow::Borrowed(TOO_DEEP);
+            }
+            path.push(TEXT.to_owned());
             let shown = self.walk(&inner, path, least);
             path.pop();
             if shown != inner {
@@ -117,6 +144,7 @@ impl Redaction {
 
     fn object(&self, fields: &Map<String, Value>, path: &mut Vec<String>, least: Class) -> Value {
         let mut shown = Map::new();
+        let mut taken: BTreeMap<String, u32> = BTreeMap::new();
         for (name, field) in fields {
             path.push(name.clone());
             let least_here = if self.allows(path) { Class::Credential } else { least };
@@ -128,8 +156,8 @@ impl Redaction {
                 None => self.walk(field, path, least_here),
             };
             path.pop();
-            while shown.contains_key(&shown_name) {
-                shown_name.push('\'');
+            if shown.contains_key(&shown_name) {
+                shown_name = another(&shown, &mut taken, shown_name);
             }
             shown.insert(shown_name, field);
         }
@@ -138,6 +166,19 @@ impl Redaction {
 
     fn allows(&self, path: &[String]) -> bool {
         !self.allowed.is_empty() && self.allowed.iter().any(|pointer| pointer.is(path))
+    }
+}
+
+/// A name that no field has yet. Fields whose names are the same once they are redacted are counted from 2; what was counted is not
+/// counted again.
+fn another(shown: &Map<String, Value>, taken: &mut BTreeMap<String, u32>, name: String) -> String {
+    let count = taken.entry(name.clone()).or_insert(1);
+    loop {
+        *count += 1;
+        let numbered = format!("{name}'{count}");
+        if !shown.contains_key(&numbered) {
+            return numbered;
+        }
     }
 }
 

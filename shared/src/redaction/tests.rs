@@ -199,3 +199,124 @@ proptest! {
         prop_assert!(shown.contains(&kind.mark()), "{} became {}", text, shown);
     }
 }
+
+/// What makes rules look far: each was quadratic, or is what one would have been with.
+fn hostile() -> Vec<(&'static str, String)> {
+    let long = |part: &str| part.repeat(TEXT_BYTES / part.len());
+    let halves = |first: &str, second: &str| {
+        first.repeat(TEXT_BYTES / 2 / first.len()) + &second.repeat(TEXT_BYTES / 2 / second.len())
+    };
+    vec![
+        ("words", long("a word ")),
+        ("a:", long("a:")),
+        ("A+", long("A+")),
+        ("1-", long("1-")),
+        ("a.", long("a.")),
+        ("@", long("@")),
+        ("a@", long("a@")),
+        ("a@b.", long("a@b.")),
+        ("brackets", long("([{<")),
+        ("closing brackets", long("a)]}")),
+        ("a long word", long("a")),
+        ("a long word of digits", long("4")),
+        ("mixed scripts", long("aяß漢1")),
+        ("mixed words", long("я a漢-1:")),
+        ("marks without an end", long("[redacted:")),
+        ("marks", long("[redacted:email]")),
+        ("percent", long("a%")),
+        ("%40", long("a%40")),
+        ("a.%40", halves("a.", "%40")),
+        ("schemes without an end", halves("a.", "a")),
+        ("schemes of one authority", halves("a.", "://") + &long(":x")),
+        ("authorities", long("a://b:c ")),
+        ("one authority", "a://b:".to_owned() + &long("c.")),
+        ("a domain for many", "a.".repeat(120) + "@" + &long("b-")),
+        ("tokens", long("eyJ-")),
+        ("parts of tokens", long("eyJh.")),
+        ("tokens of two parts", halves("eyJ-", "a-") + "." + &long("eyJ-")),
+        ("bearers", long("bearer ")),
+        ("bearers of words", long("bearer a-")),
+        ("prefixes", long("sk-")),
+        ("AKIA", long("AKIA-")),
+        ("keys", long("pin:")),
+        ("personal keys", long("dob:")),
+        ("personal keys and digits", long("dob:1")),
+        ("keys that nothing follows", long("a-a-pin\"\"\"\"")),
+        ("keys of one value", "a-".repeat(15) + "pin" + &long("\"")),
+        ("keys and blanks", long("pin ")),
+        ("keys and lines", long("dob:\"\"\n\n")),
+        ("keys in brackets", long("dob:[[[[")),
+        ("quoted keys", long("\\\"dob\\\":\\\"")),
+        ("cookies", long("cookie:x\n")),
+        ("private keys", long("-----BEGIN A PRIVATE KEY-----")),
+        ("labels", long("-----BEGIN ")),
+        ("IBANs", long("AB12 ")),
+        ("plus", long("+1 ")),
+        ("numbers with blanks", long("1 ")),
+        ("addresses", long("a@b.cc ")),
+        ("numbers of cards", long("4111 1111 1111 1111 ")),
+        ("IPv6", long("1:2:3:4:5:6:7:8:")),
+        ("IPv4", long("1.2.3.")),
+    ]
+}
+
+const TEXT_BYTES: usize = 64 * 1024;
+
+#[test]
+fn redaction_looks_at_each_byte_of_a_hostile_text_a_bounded_number_of_times() {
+    for (name, text) in hostile() {
+        let (looked_at, bytes) = (looked_at(&text), u64::try_from(text.len()).expect("it is short"));
+        println!("{name}: {} a byte", looked_at / bytes);
+        assert!(looked_at <= LOOKS_PER_BYTE_MAX * bytes, "{name}: {looked_at} of {bytes} bytes");
+    }
+}
+
+#[test]
+fn names_that_are_the_same_once_they_are_redacted_stay_apart_and_cost_no_more() {
+    let fields = (0..500).map(|n| (format!("a{n}@example.org"), json!(n))).collect::<Map<String, Value>>();
+    let shown = Redaction::STRICT.value(&Value::Object(fields));
+    let names: Vec<&String> = shown.as_object().expect("an object").keys().collect();
+    assert_eq!(names.len(), 500);
+    assert!(names.iter().all(|name| name.len() <= "[redacted:email]'500".len()), "{names:?}");
+    assert_eq!(Redaction::STRICT.value(&shown), shown);
+}
+
+#[test]
+fn what_only_looks_like_a_mark_hides_nothing() {
+    for text in ["[redacted: a@example.org]", "[redacted:x1 a@example.org]", "password=[redacted:hunter2"] {
+        let shown = Redaction::STRICT.text(text).into_owned();
+        assert!(!shown.contains("example.org") && !shown.contains("hunter2"), "{shown}");
+    }
+    let shown = Redaction::STRICT.value(&json!({ "password": "[redacted:hunter2]" }));
+    assert_eq!(shown, json!({ "password": "[redacted:password]" }));
+}
+
+#[test]
+fn a_text_within_too_many_texts_is_taken_out_whole() {
+    let mut text = json!({ "street": "Main Street" }).to_string();
+    for _ in 0..12 {
+        text = json!([text]).to_string();
+        assert!(!Redaction::STRICT.text(&text).contains("Main"), "{text}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn redaction_is_linear_whatever_a_text_is_made_of(
+        parts in prop::collection::vec(
+            prop::sample::select(vec![
+                "a", "A", "1", "+", "-", ".", ":", "@", "%40", "://", "/", "_", "=", " ", "\n", "\"", "\\", "'", "[", "]", "{", "(",
+                ",", "я", "漢", "eyJ", "bearer ", "basic ", "sk-", "AKIA", "pin", "dob", "ip", "cookie", "[redacted:",
+                "[redacted:email]", "-----BEGIN ", " PRIVATE KEY-----", "AB12", "aaaaaaaaaaaaaaaaaaaaaaaa", "11111111",
+            ]),
+            1..6,
+        ),
+        others in prop::collection::vec(prop::sample::select(vec!["a", "1", "-", ".", ":", "@", "\"", " ", "\n"]), 0..3),
+    ) {
+        let (part, other) = (parts.concat(), others.concat());
+        let text = part.repeat(8 * 1024 / part.len()) + &other.repeat(4 * 1024 / other.len().max(1)) + &part.repeat(64);
+        let looked_at = looked_at(&text);
+        prop_assert!(looked_at <= LOOKS_PER_BYTE_MAX * text.len() as u64, "{} of {}: {:?} {:?}", looked_at, text.len(), part, other);
+    }
+}

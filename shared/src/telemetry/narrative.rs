@@ -347,7 +347,7 @@ impl Narrative {
             operation: "execute_tool".to_owned(),
             tool: call.tool.clone(),
             call: id.to_string(),
-            arguments: bounded(narrator.redactions.arguments(&call.tool, &call.rule, &call.arguments)),
+            arguments: bounded(&call.arguments, |all| narrator.redactions.arguments(&call.tool, &call.rule, all)),
             authorization: call.authorization.clone(),
             status: step.status.to_owned(),
             retry_count: step.attempt.saturating_sub(1),
@@ -372,7 +372,7 @@ impl Narrative {
         let rule = self.calls.get(&call).map(|call| call.rule.clone()).unwrap_or_default();
         let action = ApprovalAction {
             tool: tool.clone(),
-            arguments: bounded(narrator.redactions.arguments(tool, &rule, arguments)),
+            arguments: bounded(arguments, |all| narrator.redactions.arguments(tool, &rule, all)),
             digest: request.digest.clone(),
         };
         let body = ApprovalEvent {
@@ -409,9 +409,16 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn bounded(arguments: Value) -> Value {
+/// Arguments as they are shown, or how large they are: what is too large is not even redacted.
+fn bounded(arguments: &Value, shown: impl FnOnce(&Value) -> Value) -> Value {
+    let omitted = |bytes: usize| json!({ "omitted": format!("{bytes} bytes") });
     let bytes = arguments.to_string().len();
-    if bytes <= ARGUMENT_BYTES_MAX { arguments } else { json!({ "omitted": format!("{bytes} bytes") }) }
+    if bytes > ARGUMENT_BYTES_MAX {
+        return omitted(bytes);
+    }
+    let shown = shown(arguments);
+    let bytes = shown.to_string().len();
+    if bytes <= ARGUMENT_BYTES_MAX { shown } else { omitted(bytes) }
 }
 
 fn stop_words(reason: &StopReason) -> String {
