@@ -25,7 +25,7 @@ pub struct Request {
     body: Option<String>,
     is_base64: bool,
     trace: TraceId,
-    is_traced: bool,
+    client_trace: Option<TraceId>,
 }
 
 /// Method and path, for routing.
@@ -40,7 +40,8 @@ pub struct Target<'a> {
 }
 
 impl Request {
-    /// Reads what API Gateway passes on. A request without a sound `traceparent` starts a trace.
+    /// Reads what API Gateway passes on. Each request starts a trace of its own: a client that could choose it could write into
+    /// another tenant's.
     pub fn read(event: Event, random: &dyn Random) -> Request {
         let context = event.request_context;
         let path = event.raw_path.or(context.http.path).unwrap_or_default();
@@ -49,8 +50,10 @@ impl Request {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.to_owned(),
             _ => path,
         };
+        let route = event.route_key.or(context.route_key).unwrap_or_default();
+        let path = below_mapping(&path, &route).map_or_else(|| path.clone(), str::to_owned);
         let traceparent = event.headers.get("traceparent").and_then(|value| value.to_str().ok());
-        let trace = traceparent.and_then(TraceId::from_traceparent);
+        let client_trace = traceparent.and_then(TraceId::from_traceparent);
         Request {
             method: context.http.method,
             path,
@@ -59,8 +62,8 @@ impl Request {
             headers: event.headers,
             body: event.body.filter(|body| !body.is_empty()),
             is_base64: event.is_base64_encoded,
-            trace: trace.unwrap_or_else(|| TraceId::generate(random)),
-            is_traced: trace.is_some(),
+            trace: TraceId::generate(random),
+            client_trace,
         }
     }
 
@@ -76,7 +79,7 @@ impl Request {
         target
     }
 
-    /// The path, without the stage.
+    /// The path, without the stage and without the key under which a custom domain maps the API.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -86,9 +89,9 @@ impl Request {
         self.trace
     }
 
-    /// The trace that the client named, if it named one.
+    /// The trace that the client named, if it named one: for a link to it, and nothing else.
     pub const fn client_trace(&self) -> Option<TraceId> {
-        if self.is_traced { Some(self.trace) } else { None }
+        self.client_trace
     }
 
     /// A header's value, if it is visible ASCII. API Gateway joins repeated headers with commas.
@@ -158,6 +161,26 @@ fn not_text(sound: &[u8]) -> Problem {
         .with("errors", errors)
 }
 
+/// The part of `path` that `route` (`POST /runs/{id}`) is about, where a custom domain's API mapping has put a key before it
+/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-mappings.html>): API Gateway leaves the key in the path.
+/// `None` where the route does not say, and where the path is not of the route.
+fn below_mapping<'a>(path: &'a str, route: &str) -> Option<&'a str> {
+    let wanted = route.split_once(' ')?.1.trim_matches('/');
+    let is_variable = |segment: &str| segment.starts_with('{') && segment.ends_with('}');
+    if wanted.contains('+') {
+        return None;
+    }
+    let mut rest = path.len();
+    for segment in wanted.rsplit('/') {
+        let start = path[..rest].rfind('/')?;
+        if !is_variable(segment) && path[start + 1..rest] != *segment {
+            return None;
+        }
+        rest = start;
+    }
+    (rest > 0).then_some(&path[rest..])
+}
+
 fn malformed(error: &serde_json::Error) -> Problem {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();
@@ -166,4 +189,27 @@ fn malformed(error: &serde_json::Error) -> Problem {
     let wrong = if error.is_data() { "is not of the wanted form" } else { "is not JSON" };
     let detail = format!("the body {wrong}: {what} (line {}, column {})", error.line(), error.column());
     Problem::new(Kind::Malformed, detail).with("errors", errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_an_api_mapping_is_not_part_of_the_path() {
+        for (path, route, below) in [
+            ("/agents/runs", "POST /runs", Some("/runs")),
+            ("/eu/agents/runs/1/journal", "GET /runs/{id}/journal", Some("/runs/1/journal")),
+            ("/agents/approvals/1", "GET /approvals/{id}", Some("/approvals/1")),
+            ("/runs", "POST /runs", None),
+            ("/runs/1", "GET /runs/{id}", None),
+            ("/agents/runs", "$default", None),
+            ("/agents/runs", "ANY /{proxy+}", None),
+            ("/runs/1/x", "GET /runs/{id}", None),
+            ("/x", "GET /runs/{id}", None),
+            ("", "GET /runs", None),
+        ] {
+            assert_eq!(below_mapping(path, route), below, "{path} by {route}");
+        }
+    }
 }
