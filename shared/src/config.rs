@@ -183,6 +183,8 @@ pub struct Http {
     pub tenant_claim: String,
     /// The JWT claim that lists the roles.
     pub roles_claim: String,
+    /// The JWT claim that names the person behind `sub`; each `sub` is a person when `None`.
+    pub person_claim: Option<String>,
     /// How many runs may be started.
     pub limits: door::rate::Limits,
     /// From how much waiting work on fewer are.
@@ -386,6 +388,7 @@ fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {
 fn http(read: &mut Reader<'_>) -> Option<Http> {
     let tenant_claim = read.text(&variables::TENANT_CLAIM);
     let roles_claim = read.text(&variables::ROLES_CLAIM);
+    let person_claim = read.optional(&variables::PERSON_CLAIM, Reader::text);
     let actor = parsed(read, &variables::ACTOR_RATE_LIMIT);
     let tenant = parsed(read, &variables::TENANT_RATE_LIMIT);
     let busy = parsed(read, &variables::BACKLOG_BUSY_FROM);
@@ -393,6 +396,7 @@ fn http(read: &mut Reader<'_>) -> Option<Http> {
     Some(Http {
         tenant_claim: tenant_claim?,
         roles_claim: roles_claim?,
+        person_claim: person_claim?,
         limits: door::rate::Limits { tenant: tenant?, actor: actor? },
         backlog: door::pressure::Bounds { busy: busy?, full: full? },
     })

@@ -135,7 +135,8 @@ impl RefundDesk {
             payload,
         };
         let client_key = format!("key-{}", windlass::ids::Random::bits(&SystemRandom));
-        let incoming = Incoming { request, source: Source::Http, client_key, trace: None, admitted: None };
+        let incoming =
+            Incoming { request, source: Source::Http, client_key, person: None, trace: None, admitted: None };
         let run = accept(&outside, &TERMS, incoming).await.expect("it is taken on").run();
         let advanced = engine.advance(run, SystemClock.now() + INVOCATION).await.expect("the stores answer");
         let entries = self.runs.load(run, 1).await.expect("the journal is there");

@@ -52,6 +52,7 @@ impl Desk {
         let Body { decision, token, note } = request.json(BODY_BYTES_MAX)?;
         let verdict = Verdict::from(decision);
         let answer = Answer { approval: id, token: token.parse()?, verdict, note };
+        self.ours(caller, id).await?;
         let decided = decide(&self.outside(), &self.keys, caller, &answer).await?;
         reply(id, verdict, caller, decided)
     }

@@ -13,6 +13,7 @@ use crate::{Desk, view::Shown};
 
 impl Desk {
     pub(crate) async fn show(&self, caller: &Principal, id: ApprovalId) -> Result<Reply, Problem> {
+        self.ours(caller, id).await?;
         let history = match History::load(self.journal.as_ref(), id.run).await {
             Err(JournalError::Missing { .. }) => return Err(unknown(id)),
             other => other?,
@@ -36,6 +37,15 @@ impl Desk {
             _ => Shown::of(question, &history.state).for_the_record(),
         };
         Ok(Reply::json(200, &shown)?.in_trace(history.state.trace))
+    }
+}
+
+impl Desk {
+    /// Looks at the head first: that another tenant's journal cannot be read is not for the caller to know.
+    pub(crate) async fn ours(&self, caller: &Principal, id: ApprovalId) -> Result<(), Problem> {
+        let head = self.heads.head(id.run).await?;
+        let is_ours = head.is_some_and(|head| head.tenant == caller.tenant);
+        is_ours.then_some(()).ok_or_else(|| unknown(id))
     }
 }
 

@@ -9,7 +9,10 @@ use support::{Answer, EXPIRES_AFTER, KEY_1, KEY_2, SECRET, World, deciding, desk
 use windlass::{
     approval::{Subject, token::TOKEN_VALID_FOR},
     ids::ApprovalId,
-    run::entry::Event,
+    run::{
+        entry::Event,
+        stored::{Body, Stored},
+    },
     secrets::{REFRESH_AFTER, STALENESS_MAX},
 };
 
@@ -95,6 +98,46 @@ async fn whoever_may_not_decide_does_not() {
         is(&world.send(request).await, status, problem, name);
     }
     undecided(&world, id).await;
+}
+
+#[tokio::test]
+async fn a_request_through_another_client_is_still_ones_own() {
+    let mut world = World::new();
+    world.desk.claims.person = Some("person".to_owned());
+    let finance = json!(["finance"]);
+    let by = |sub: &str, person: Option<&str>| match person {
+        Some(person) => json!({ "sub": sub, "tenant": "acme", "roles": finance, "person": person }),
+        None => json!({ "sub": sub, "tenant": "acme", "roles": finance }),
+    };
+    // `portal` asked for the person `p-ada`; `p-eve` asked as herself.
+    let through_portal = world.asking_for("acme", "portal", Some("p-ada"), Subject::Permission).await;
+    let as_herself = world.asking_for("acme", "p-eve", None, Subject::Permission).await;
+    for (name, id, claims, why) in [
+        ("the person, through another client", through_portal, by("phone", Some("p-ada")), "their own request"),
+        ("the client, for somebody else", through_portal, by("portal", Some("p-fin")), "their own request"),
+        ("the person as a subject", through_portal, by("p-ada", Some("p-ada")), "their own request"),
+        ("a subject that is the person", as_herself, by("phone", Some("p-eve")), "their own request"),
+        ("a machine", through_portal, by("robot", None), "names a person"),
+    ] {
+        let shown = world.send(request("GET", &format!("/approvals/{id}")).bearing(&claims)).await;
+        assert_eq!((shown.status, shown.body.get("token")), (200, None), "{name}: {}", shown.body);
+        assert!(shown.body["why_not"].as_str().is_some_and(|says| says.contains(why)), "{name}: {}", shown.body);
+    }
+    let other = by("phone", Some("p-fin"));
+    let shown = world.send(request("GET", &format!("/approvals/{through_portal}")).bearing(&other)).await;
+    assert_eq!(shown.body["may_decide"], true, "{}", shown.body);
+}
+
+#[tokio::test]
+async fn another_tenants_run_that_cannot_be_read_is_as_unknown_as_any() {
+    let (world, id, token) = asked().await;
+    world.runs.plant(id.run, 2, Stored { version: 99, body: Body::Json("{}".to_owned()) });
+    let path = format!("/approvals/{id}");
+    for request in [request("GET", &path), deciding(id, "approved", &token)] {
+        is(&world.send(request.by("eve", "umbrella", "[finance operator]")).await, 404, "not-found", "another tenant");
+    }
+    let own = world.send(request("GET", &path)).await;
+    is(&own, 500, "run-unreadable", "its own");
 }
 
 #[tokio::test]

@@ -39,15 +39,8 @@ impl From<InvalidRequest> for Problem {
         let kind = match &error {
             InvalidRequest::PayloadTooLarge { .. } => Kind::TooLarge,
             InvalidRequest::PayloadTooDeep | InvalidRequest::PayloadNotAnObject => Kind::Malformed,
-            InvalidRequest::PromptInjectionSuspected { .. } => Kind::InjectionSuspected,
         };
-        let problem = Problem::new(kind, error.to_string());
-        match error {
-            InvalidRequest::PromptInjectionSuspected { pointer, .. } => {
-                problem.with("pointer", format!("/payload{pointer}"))
-            }
-            _ => problem,
-        }
+        Problem::new(kind, error.to_string())
     }
 }
 

@@ -38,8 +38,6 @@ pub enum Kind {
     UnsupportedMediaType,
     /// The key was used for another request.
     KeyReused,
-    /// The payload addresses the model.
-    InjectionSuspected,
     /// A run's journal or head cannot be read. It is left as it is.
     Unreadable,
     /// Something is wrong on this side.
@@ -60,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 24] = [
+    pub const ALL: [Kind; 23] = [
         Kind::Malformed,
         Kind::InvalidId,
         Kind::InvalidKey,
@@ -76,7 +74,6 @@ impl Kind {
         Kind::TooLarge,
         Kind::UnsupportedMediaType,
         Kind::KeyReused,
-        Kind::InjectionSuspected,
         Kind::Unreadable,
         Kind::Internal,
         Kind::BudgetExhausted,
@@ -105,7 +102,6 @@ impl Kind {
             Kind::TooLarge => (413, "too-large", "The request is too large"),
             Kind::UnsupportedMediaType => (415, "unsupported-media-type", "The body must be JSON"),
             Kind::KeyReused => (422, "idempotency-key-reused", "The idempotency key was used for another request"),
-            Kind::InjectionSuspected => (422, "prompt-injection-suspected", "The payload addresses the model"),
             Kind::Unreadable => (500, "run-unreadable", "The run cannot be read"),
             Kind::Internal => (500, "internal-error", "Something is wrong on our side"),
             Kind::BudgetExhausted => (429, "budget-exhausted", "The budget for today is used up"),

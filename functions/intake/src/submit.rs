@@ -56,8 +56,8 @@ impl Intake {
         // What is not acceptable takes no token.
         check_client_key(&client_key)?;
         asked.check()?;
-        let trace = request.client_trace();
-        let incoming = Incoming { request: asked, source: Source::Http, client_key, trace, admitted: None };
+        let (person, trace) = (caller.person.clone(), request.client_trace());
+        let incoming = Incoming { request: asked, source: Source::Http, client_key, person, trace, admitted: None };
         let until = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
         let (taken_on, standings) = match self.admit(caller).await {
             Ok((admitted, standings)) => {

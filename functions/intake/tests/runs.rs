@@ -39,10 +39,26 @@ async fn a_request_becomes_a_run_and_says_where_to_look() {
     let answer = world.send(submission("k").header("traceparent", traceparent)).await;
     let run = answer.body["run_id"].as_str().expect("there is a run");
     assert_eq!((answer.status, answer.header("location")), (202, format!("/runs/{run}").as_str()));
-    assert_eq!(answer.body["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
-    assert_eq!(answer.header("x-trace-id"), "4bf92f3577b34da6a3ce929d0e0e4736");
+    let trace = answer.body["trace_id"].as_str().expect("a trace");
+    assert_eq!(answer.header("x-trace-id"), trace);
+    assert_ne!(trace, "4bf92f3577b34da6a3ce929d0e0e4736", "the client's trace may be another tenant's");
+    let entries = world.runs.load(run.parse().expect("an id"), 1).await.expect("it can be read");
+    let [Event::Accepted(accepted)] = entries[0].events.as_slice() else { panic!("{entries:?}") };
+    let linked = accepted.linked_trace.map(|trace| trace.to_string());
+    assert_eq!(linked.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"), "it is linked");
     assert_eq!((answer.body["status"].as_str(), answer.header("cache-control")), (Some("ready"), "no-store"));
     assert_eq!(world.queue.receive(10).len(), 1);
+}
+
+#[tokio::test]
+async fn a_custom_domains_mapping_key_is_no_part_of_the_path() {
+    let world = World::new();
+    let mapped = submission("k").path("POST /runs", "/agents/runs");
+    let answer = world.send(mapped).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let run = answer.body["run_id"].as_str().expect("a run");
+    let shown = request("GET", "/").path("GET /runs/{id}", &format!("/agents/runs/{run}"));
+    assert_eq!(world.send(shown).await.body["run_id"], run);
 }
 
 #[tokio::test]

@@ -97,7 +97,8 @@ impl Handler {
             Ok(Message::Start { idempotency_key, source, request }) => {
                 let admitted = Some(self.admit(message, &request).await?);
                 let trace = sent_trace(record);
-                let incoming = Incoming { request, source, client_key: idempotency_key, trace, admitted };
+                let (client_key, person) = (idempotency_key, None);
+                let incoming = Incoming { request, source, client_key, person, trace, admitted };
                 accept(&self.outside(), &self.terms, incoming).await.map(|taken_on| taken_on.run()).map_err(|problem| {
                     error!(message, %problem, "a request was not taken on");
                     match problem.retry() {

@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     ids::{Actor, ApprovalId, Role},
     journal::JournalError,
-    principal::Principal,
+    principal::{Decisions, Principal},
     redaction::cut,
     retry::Retry,
     run::{
@@ -72,7 +72,8 @@ impl Question {
         Some(Question { request, standing })
     }
 
-    /// Whether `principal` may answer it, as far as who they are goes: the role, and not a request of their own.
+    /// Whether `principal` may answer it, as far as who they are goes: the role, a person where tokens name persons, and not a request of
+    /// their own, through whichever client they made it.
     ///
     /// # Errors
     /// Why not.
@@ -85,8 +86,11 @@ impl Question {
         {
             return Err(Forbidden::Role { role: self.request.role.clone() });
         }
+        if principal.decisions == Decisions::OfPeople && principal.person.is_none() {
+            return Err(Forbidden::NoPerson);
+        }
         // Four eyes: what one asks for, another permits.
-        if history.state.request.actor == principal.actor {
+        if principal.is(&history.state.request.actor, history.state.person.as_ref()) {
             return Err(Forbidden::OwnRequest);
         }
         Ok(())
@@ -102,6 +106,9 @@ pub enum Forbidden {
         /// Which.
         role: Role,
     },
+    /// Their token names no person, where tokens of people do.
+    #[error("deciding this takes a token that names a person")]
+    NoPerson,
     /// They asked for it themselves.
     #[error("nobody decides about their own request")]
     OwnRequest,

@@ -109,6 +109,7 @@ variables! {
 
     TENANT_CLAIM: Http, Value("tenant"), "the JWT claim that names the tenant";
     ROLES_CLAIM: Http, Value("roles"), "the JWT claim that lists the roles";
+    PERSON_CLAIM: Http, None, "the JWT claim that names the person behind `sub`; with it, only tokens that name one decide approvals";
     ACTOR_RATE_LIMIT: Http, Value("600/60:60"), "how many runs one actor may start: `600/60:60` is 600 in 60 seconds, 60 of them at once; or `off`";
     TENANT_RATE_LIMIT: Http, Value("3000/60:150"), "the same for all actors of a tenant together, or `off`";
     BACKLOG_BUSY_FROM: Http, Value("1000"), "from how many waiting messages on a tenant waits that has used up half of its limit, or `off`";

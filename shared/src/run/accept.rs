@@ -11,7 +11,7 @@ use super::{
 use crate::{
     controls::admit::Admitted,
     idempotency::{InvalidKey, Key},
-    ids::{RunId, TraceId},
+    ids::{Actor, RunId, TraceId},
     journal::{Acceptance, JournalError, NewRun},
     retry::Retry,
 };
@@ -28,7 +28,10 @@ pub struct Incoming {
     pub source: Source,
     /// Under which its sender may repeat it.
     pub client_key: String,
-    /// The trace that it belongs to; `None` starts one.
+    /// The person behind the request's actor, where one is known.
+    pub person: Option<Actor>,
+    /// The trace that its sender named. The run has a trace of its own, with a link to it: who could choose a run's trace could write
+    /// into another tenant's.
     pub trace: Option<TraceId>,
     /// By which controls it was let in; `None` where they were not asked.
     pub admitted: Option<Admitted>,
@@ -109,14 +112,18 @@ impl AcceptError {
 /// # Errors
 /// Why it was not taken on.
 pub async fn accept(outside: &Outside<'_>, terms: &Terms, incoming: Incoming) -> Result<TakenOn, AcceptError> {
-    let Incoming { request, source, client_key, trace, admitted } = incoming;
+    let Incoming { request, source, client_key, person, trace: linked_trace, admitted } = incoming;
     request.check()?;
     let key = Key::of(KEY_SCOPE, &request.tenant, &request.actor, &client_key)?;
     let payload_hash = request.hash();
     let tenant = request.tenant.clone();
-    let trace = trace.unwrap_or_else(|| TraceId::generate(outside.random));
+    let trace = TraceId::generate(outside.random);
     let (run, now) = (RunId::generate(outside.clock, outside.random), outside.clock.now());
-    let accepted = Event::Accepted(Box::new(Accepted { request, source, trace, limits: terms.limits }));
+    let accepted = Accepted { person, linked_trace, ..Accepted::new(request, source, trace, terms.limits) };
+    if !accepted.suspected.is_empty() {
+        tracing::warn!(%run, suspected = ?accepted.suspected, "the payload holds texts that address the model");
+    }
+    let accepted = Event::Accepted(Box::new(accepted));
     let new = NewRun {
         run,
         key,

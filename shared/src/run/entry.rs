@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{
     limits::Limits,
     request::{RunRequest, Source},
+    screen,
 };
 use crate::{
     agent::{model::Usage, redaction::Redaction, tool::Effect},
@@ -211,10 +212,27 @@ pub struct Accepted {
     pub request: RunRequest,
     /// How it came in.
     pub source: Source,
-    /// The trace that everything done for the run belongs to.
+    /// The trace that everything done for the run belongs to. It is the run's own.
     pub trace: TraceId,
     /// What the run may use.
     pub limits: Limits,
+    /// The person behind the request's actor, where their token named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Actor>,
+    /// The trace that the sender named, which the run's own is linked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linked_trace: Option<TraceId>,
+    /// Where in the payload a text addresses the model, as JSON pointers: it is data all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspected: Vec<String>,
+}
+
+impl Accepted {
+    /// What a run starts from, in a trace of its own.
+    pub fn new(request: RunRequest, source: Source, trace: TraceId, limits: Limits) -> Accepted {
+        let suspected = screen::suspected(&request.payload);
+        Accepted { request, source, trace, limits, person: None, linked_trace: None, suspected }
+    }
 }
 
 /// What the model wants next.

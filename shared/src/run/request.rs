@@ -56,14 +56,6 @@ pub enum InvalidRequest {
     /// The payload is not an object.
     #[error("the payload must be a JSON object")]
     PayloadNotAnObject,
-    /// The payload reads like instructions to the model.
-    #[error("the payload at `{pointer}` reads like instructions to the model (`{phrase}`)")]
-    PromptInjectionSuspected {
-        /// JSON pointer (RFC 6901) to the text.
-        pointer: String,
-        /// The phrase that was found.
-        phrase: &'static str,
-    },
 }
 
 impl RunRequest {
@@ -73,7 +65,9 @@ impl RunRequest {
         PayloadHash::of(&json!({ "tenant": tenant, "actor": actor, "task": task, "payload": payload }))
     }
 
-    /// Checks what types alone do not say: size, depth, shape, and the prompt-injection screen.
+    /// Checks what types alone do not say: size, depth, shape. A text that addresses the model is no reason to refuse: whoever writes
+    /// to a customer's desk could make their own ticket unprocessable, and it would stop nobody. It is marked
+    /// ([`Accepted::suspected`](super::entry::Accepted::suspected)).
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -88,7 +82,7 @@ impl RunRequest {
         if bytes > PAYLOAD_BYTES_MAX {
             return Err(InvalidRequest::PayloadTooLarge { bytes });
         }
-        super::screen::screen(&self.payload)
+        Ok(())
     }
 }
 

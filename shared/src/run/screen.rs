@@ -1,11 +1,9 @@
 //! A first screen against prompt injection: texts that address the model instead of describing the task.
 //!
-//! It is a filter for the plain cases and says so in its error; what truly protects is that tools are
-//! judged by policy and approval whatever the model was talked into.
+//! It marks the plain cases, in requests and in answers of tools alike, and refuses none: a text that a customer wrote is data. What
+//! truly protects is that tools are judged by policy and approval whatever the model was talked into.
 
 use serde_json::Value;
-
-use super::request::InvalidRequest;
 
 /// Phrases, in lower case with single spaces, that address the model. The set follows the first examples of OWASP's LLM01
 /// (<https://genai.owasp.org/llmrisk/llm01-prompt-injection/>).
@@ -27,55 +25,41 @@ const PHRASES: [&str; 12] = [
 /// How many places are pointed out in one answer.
 const SUSPECTED_MAX: usize = 8;
 
-/// Refuses `payload` when one of its texts (keys included) holds one of the phrases, however spaced, cased or padded
-/// with characters that do not show.
-pub(super) fn screen(payload: &Value) -> Result<(), InvalidRequest> {
-    match find(payload, 1).pop() {
-        Some((pointer, phrase)) => Err(InvalidRequest::PromptInjectionSuspected { pointer, phrase }),
-        None => Ok(()),
-    }
-}
-
-/// Where in a tool's answer such a phrase is, as JSON pointers; the first few places.
-pub(super) fn suspected(answer: &Value) -> Vec<String> {
-    find(answer, SUSPECTED_MAX).into_iter().map(|(pointer, _)| pointer).collect()
-}
-
-type Found = Vec<(String, &'static str)>;
-
-fn find(value: &Value, places_max: usize) -> Found {
-    let mut found = Found::new();
-    walk(value, &mut String::new(), places_max, &mut found);
+/// Where in a payload or a tool's answer one of the phrases is (in keys too), however spaced, cased or padded with characters that do
+/// not show, as JSON pointers; the first few places.
+pub(super) fn suspected(data: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(data, &mut String::new(), &mut found);
     found
 }
 
-fn walk(value: &Value, pointer: &mut String, places_max: usize, found: &mut Found) {
-    if found.len() >= places_max {
+fn walk(value: &Value, pointer: &mut String, found: &mut Vec<String>) {
+    if found.len() >= SUSPECTED_MAX {
         return;
     }
     let mut below = |segment: &str, child: &Value| {
         let length = pointer.len();
         pointer.push('/');
         pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
-        check(segment, pointer, places_max, found);
-        walk(child, pointer, places_max, found);
+        check(segment, pointer, found);
+        walk(child, pointer, found);
         pointer.truncate(length);
     };
     match value {
-        Value::String(text) => check(text, pointer, places_max, found),
+        Value::String(text) => check(text, pointer, found),
         Value::Array(items) => items.iter().enumerate().for_each(|(index, child)| below(&index.to_string(), child)),
         Value::Object(fields) => fields.iter().for_each(|(name, child)| below(name, child)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-fn check(text: &str, pointer: &str, places_max: usize, found: &mut Found) {
-    if found.len() >= places_max {
+fn check(text: &str, pointer: &str, found: &mut Vec<String>) {
+    if found.len() >= SUSPECTED_MAX {
         return;
     }
     let plain = plain(text);
-    if let Some(phrase) = PHRASES.iter().find(|phrase| plain.contains(**phrase)) {
-        found.push((pointer.to_owned(), phrase));
+    if PHRASES.iter().any(|phrase| plain.contains(phrase)) {
+        found.push(pointer.to_owned());
     }
 }
 
@@ -125,10 +109,7 @@ mod tests {
             (json!({"a": "ig\u{200b}nore previous instruc\u{ad}tions"}), "/a"),
             (json!({"ignore your instructions": 1}), "/ignore your instructions"),
         ] {
-            match screen(&payload) {
-                Err(InvalidRequest::PromptInjectionSuspected { pointer: found, .. }) => assert_eq!(found, pointer),
-                other => panic!("{payload} gave {other:?}"),
-            }
+            assert_eq!(suspected(&payload), [pointer], "{payload}");
         }
     }
 
@@ -144,6 +125,6 @@ mod tests {
     fn ordinary_texts_pass() {
         let payload =
             json!({"note": "Please ignore my previous letter; the instructions on the box were wrong", "n": 1});
-        assert_eq!(screen(&payload), Ok(()));
+        assert_eq!(suspected(&payload), Vec::<String>::new());
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     agent::{model::Usage, redaction::Redaction, tool::Effect},
     approval::ApprovalRequest,
     clock::Timestamp,
-    ids::{ApprovalId, CallId, ToolName, TraceId},
+    ids::{Actor, ApprovalId, CallId, ToolName, TraceId},
 };
 
 mod transitions;
@@ -50,6 +50,10 @@ pub struct RunState {
     pub prompt_version: Option<String>,
     /// How many entries were appended from outside the loop, the first one apart.
     pub interjections: u64,
+    /// The person behind the request's actor, where one is known.
+    pub person: Option<Actor>,
+    /// Where in the request's payload a text addresses the model, as JSON pointers.
+    pub suspected: Vec<String>,
 }
 
 /// What holds a run.
@@ -256,7 +260,7 @@ impl RunState {
         let [Event::Accepted(accepted)] = first.events.as_slice() else {
             return Err(IllegalEntry { seq: 1, problem: "a journal starts with one `accepted`".to_owned() });
         };
-        let Accepted { request, trace, limits, .. } = accepted.as_ref().clone();
+        let Accepted { request, trace, limits, person, suspected, .. } = accepted.as_ref().clone();
         Ok(RunState {
             seq: 1,
             request,
@@ -272,6 +276,8 @@ impl RunState {
             held: None,
             prompt_version: None,
             interjections: 0,
+            person,
+            suspected,
         })
     }
 

@@ -78,12 +78,8 @@ impl World {
             payload: json!({}),
         };
         let key = Key::of("runs", &request.tenant, &request.actor, &run.to_string()).expect("a key");
-        let accepted = Accepted {
-            source: Source::Http,
-            trace: TraceId::generate(&self.random),
-            limits: Limits::default(),
-            request,
-        };
+        let trace = TraceId::generate(&self.random);
+        let accepted = Accepted::new(request, Source::Http, trace, Limits::default());
         let now = self.clock.now();
         let entry = Entry {
             at: now,

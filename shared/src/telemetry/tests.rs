@@ -38,7 +38,7 @@ fn accepted(actor: &str) -> Entry {
     };
     let limits = Limits { steps_max: 9, tokens_max: 9_999, cost_max_micro_usd: 9, wall_time_max_seconds: 9_999 };
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace");
-    entry(0, vec![Event::Accepted(Box::new(Accepted { request, source: Source::Http, trace, limits }))])
+    entry(0, vec![Event::Accepted(Box::new(Accepted::new(request, Source::Http, trace, limits)))])
 }
 
 fn planned() -> Event {

@@ -127,12 +127,8 @@ impl Stores {
         let request =
             RunRequest { tenant, actor, task: "refund".parse().expect("a task"), payload: json!({"order": "A-1"}) };
         let payload_hash = request.hash();
-        let accepted = Accepted {
-            request,
-            source: Source::Http,
-            trace: TraceId::generate(&self.random),
-            limits: Limits::default(),
-        };
+        let trace = TraceId::generate(&self.random);
+        let accepted = Accepted::new(request, Source::Http, trace, Limits::default());
         NewRun {
             run: RunId::generate(self.clock.as_ref(), &self.random),
             key,

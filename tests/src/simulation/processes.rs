@@ -18,7 +18,7 @@ use windlass::{
     ids::{Random as _, Release, RunId},
     journal::{Expected, Interjected, JournalError},
     memory::{Queue, Received, SeededRandom},
-    principal::Principal,
+    principal::{Decisions, Principal},
     run::{
         accept::{AcceptError, Incoming, accept},
         advance::Engine,
@@ -57,6 +57,7 @@ impl World {
             },
             source: Source::Http,
             client_key: key.to_owned(),
+            person: None,
             trace: None,
             admitted: None,
         };
@@ -189,7 +190,9 @@ impl World {
             let principal = Principal {
                 tenant: open.action.tenant.clone(),
                 actor: "fin".parse().expect("an actor"),
+                person: None,
                 roles: [open.role.clone()].into(),
+                decisions: Decisions::OfSubjects,
             };
             let answer = Answer { approval: open.id, token, verdict, note: None };
             let _ = decide(&outsider.outside(), &decided_by, &principal, &answer).await;

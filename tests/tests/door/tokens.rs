@@ -60,6 +60,10 @@ pub fn forged(name: &str, issuer: &Issuer, foreign: &Issuer, jwks: &Value) -> St
         "no subject" => signed(json!({ "sub": null })),
         "a subject with a line break" => signed(json!({ "sub": "ops\r\nx: y" })),
         "roles that are an object" => signed(json!({ "roles": { "operator": true } })),
+        "a group `not finance`" => signed(json!({ "roles": ["not finance"] })),
+        "a group `finance readers`" => signed(json!({ "roles": ["finance readers"] })),
+        "roles `finance, audit`" => signed(json!({ "roles": "finance, audit" })),
+        "roles `[finance]`" => signed(json!({ "roles": "[finance]" })),
         "roles that break out of their list" => signed(json!({ "roles": ["operator] [x"] })),
         other => panic!("there is no token `{other}`"),
     }

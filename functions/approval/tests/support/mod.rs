@@ -66,6 +66,11 @@ impl World {
 
     /// A run of `actor` in `tenant` that waits for the finance role; the wake-up is taken off the queue.
     pub async fn asking(&self, tenant: &str, actor: &str, subject: Subject) -> ApprovalId {
+        self.asking_for(tenant, actor, None, subject).await
+    }
+
+    /// The same, asked for a person.
+    pub async fn asking_for(&self, tenant: &str, actor: &str, person: Option<&str>, subject: Subject) -> ApprovalId {
         let release = "r1".parse().expect("a release");
         let outside = Outside {
             journal: self.runs.as_ref(),
@@ -81,7 +86,8 @@ impl World {
             payload: json!({}),
         };
         let client_key = format!("{}", self.runs.all_heads().len());
-        let incoming = Incoming { request, source: Source::Http, client_key, trace: None, admitted: None };
+        let person = person.map(|person| person.parse().expect("a person"));
+        let incoming = Incoming { request, source: Source::Http, client_key, person, trace: None, admitted: None };
         let terms = Terms { limits: Limits::default(), key_kept_for: DAY, run_kept_for: 90 * DAY };
         let run = accept(&outside, &terms, incoming).await.expect("it is taken on").run();
         let id = ApprovalId { run, call: CallId(1), round: 1 };
@@ -205,7 +211,7 @@ pub fn desk_over(
         random: Arc::new(SeededRandom::new(1)),
         keys: Arc::new(SecretCache::new(secrets, clock, SECRET, parse)),
         release: "r1".parse().expect("a release"),
-        claims: Claims { tenant: "tenant".to_owned(), roles: "roles".to_owned() },
+        claims: claims(),
     }
 }
 
@@ -215,8 +221,12 @@ pub struct Request {
     json: Value,
 }
 
+pub fn claims() -> Claims {
+    Claims { tenant: "tenant".to_owned(), roles: "roles".to_owned(), person: None }
+}
+
 pub fn request(method: &str, path: &str) -> Request {
-    Request {
+    let request = Request {
         json: json!({
             "version": "2.0",
             "routeKey": "$default",
@@ -226,11 +236,11 @@ pub fn request(method: &str, path: &str) -> Request {
             "requestContext": {
                 "stage": "$default",
                 "http": { "method": method, "path": path },
-                "authorizer": { "jwt": { "claims": { "sub": "fin", "tenant": "acme", "roles": "[finance]" }, "scopes": null } },
             },
             "isBase64Encoded": false,
         }),
-    }
+    };
+    request.by("fin", "acme", "[finance]")
 }
 
 impl Request {
@@ -268,15 +278,32 @@ impl Request {
         self
     }
 
-    pub fn by(mut self, actor: &str, tenant: &str, roles: &str) -> Request {
-        self.json["requestContext"]["authorizer"]["jwt"]["claims"] =
-            json!({ "sub": actor, "tenant": tenant, "roles": roles });
-        self
+    /// By whoever bears a token with these claims; `roles` as API Gateway passes a list on: `[a b]`.
+    pub fn by(self, actor: &str, tenant: &str, roles: &str) -> Request {
+        let listed: Vec<&str> = roles.trim_matches(['[', ']']).split(' ').filter(|role| !role.is_empty()).collect();
+        self.bearing(&json!({ "sub": actor, "tenant": tenant, "roles": listed }))
     }
 
+    /// By whoever bears a token with these claims, which are texts and lists of texts.
+    pub fn bearing(mut self, claims: &Value) -> Request {
+        let flat = |value: &Value| match value {
+            Value::Array(items) => {
+                let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+                json!(format!("[{}]", items.join(" ")))
+            }
+            other => other.clone(),
+        };
+        let claimed = claims.as_object().expect("claims").iter();
+        let passed: serde_json::Map<String, Value> = claimed.map(|(name, value)| (name.clone(), flat(value))).collect();
+        self.json["requestContext"]["authorizer"] = json!({ "jwt": { "claims": passed, "scopes": null } });
+        let payload = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, claims.to_string());
+        self.header("authorization", &format!("Bearer e30.{payload}.c2ln"))
+    }
+
+    /// With what an authorizer passes on, and no token.
     pub fn claims(mut self, claims: Value) -> Request {
         self.json["requestContext"]["authorizer"] = claims;
-        self
+        self.without_header("authorization")
     }
 
     pub fn event(self) -> Event {

@@ -86,7 +86,7 @@ pub fn intake_with(
         release: "r1".parse().expect("a release"),
         terms: Terms { limits: Limits::default(), key_kept_for: DAY, run_kept_for: 90 * DAY },
         redactions: windlass::redaction::Redactions::default(),
-        claims: Claims { tenant: "tenant".to_owned(), roles: "roles".to_owned() },
+        claims: claims(),
     }
 }
 
@@ -96,8 +96,12 @@ pub struct Request {
     json: Value,
 }
 
+pub fn claims() -> Claims {
+    Claims { tenant: "tenant".to_owned(), roles: "roles".to_owned(), person: None }
+}
+
 pub fn request(method: &str, path: &str) -> Request {
-    Request {
+    let request = Request {
         json: json!({
             "version": "2.0",
             "routeKey": "$default",
@@ -107,11 +111,11 @@ pub fn request(method: &str, path: &str) -> Request {
             "requestContext": {
                 "stage": "$default",
                 "http": { "method": method, "path": path },
-                "authorizer": { "jwt": { "claims": { "sub": "ada", "tenant": "acme", "roles": "[submitter]" }, "scopes": null } },
             },
             "isBase64Encoded": false,
         }),
-    }
+    };
+    request.by("ada", "acme", "[submitter]")
 }
 
 /// Ada's good request.
@@ -154,15 +158,41 @@ impl Request {
         self
     }
 
-    pub fn by(mut self, actor: &str, tenant: &str, roles: &str) -> Request {
-        self.json["requestContext"]["authorizer"]["jwt"]["claims"] =
-            json!({ "sub": actor, "tenant": tenant, "roles": roles });
+    /// On a route, at the path that API Gateway passes on.
+    pub fn path(mut self, route: &str, path: &str) -> Request {
+        self.json["routeKey"] = route.into();
+        self.json["requestContext"]["routeKey"] = route.into();
+        self.json["rawPath"] = path.into();
+        self.json["requestContext"]["http"]["path"] = path.into();
         self
     }
 
+    /// By whoever bears a token with these claims; `roles` as API Gateway passes a list on: `[a b]`.
+    pub fn by(self, actor: &str, tenant: &str, roles: &str) -> Request {
+        let listed: Vec<&str> = roles.trim_matches(['[', ']']).split(' ').filter(|role| !role.is_empty()).collect();
+        self.bearing(&json!({ "sub": actor, "tenant": tenant, "roles": listed }))
+    }
+
+    /// By whoever bears a token with these claims, which are texts and lists of texts.
+    pub fn bearing(mut self, claims: &Value) -> Request {
+        let flat = |value: &Value| match value {
+            Value::Array(items) => {
+                let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+                json!(format!("[{}]", items.join(" ")))
+            }
+            other => other.clone(),
+        };
+        let claimed = claims.as_object().expect("claims").iter();
+        let passed: serde_json::Map<String, Value> = claimed.map(|(name, value)| (name.clone(), flat(value))).collect();
+        self.json["requestContext"]["authorizer"] = json!({ "jwt": { "claims": passed, "scopes": null } });
+        let payload = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, claims.to_string());
+        self.header("authorization", &format!("Bearer e30.{payload}.c2ln"))
+    }
+
+    /// With what an authorizer passes on, and no token.
     pub fn claims(mut self, claims: Value) -> Request {
         self.json["requestContext"]["authorizer"] = claims;
-        self
+        self.without_header("authorization")
     }
 
     pub fn event(self) -> Event {

@@ -116,7 +116,14 @@ pub(super) async fn take_on(engine: &Engine, key: &str, steps: usize) -> Result<
         task: "drill/steps".parse().map_err(unexpected)?,
         payload: payload(steps),
     };
-    let incoming = Incoming { request, source: Source::Http, client_key: key.to_owned(), trace: None, admitted: None };
+    let incoming = Incoming {
+        request,
+        source: Source::Http,
+        client_key: key.to_owned(),
+        person: None,
+        trace: None,
+        admitted: None,
+    };
     Ok(accept(&outside, &terms, incoming).await.map_err(unexpected)?.run())
 }
 

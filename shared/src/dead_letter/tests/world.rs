@@ -78,7 +78,7 @@ impl World {
         };
         let key = Key::of("runs", &request.tenant, &request.actor, &run.to_string()).expect("a key");
         let trace = TraceId::generate(&self.random);
-        let accepted = Accepted { source: Source::Http, trace, limits: Limits::default(), request };
+        let accepted = Accepted::new(request, Source::Http, trace, Limits::default());
         let expires = self.clock.now() + Duration::from_secs(30 * 24 * 3600);
         let new = NewRun {
             run,

@@ -48,8 +48,12 @@ impl Desk {
             task: "refund".parse().expect("a task"),
             payload,
         };
-        accept(&outside, &TERMS, Incoming { request, source, client_key: key.to_owned(), trace: None, admitted: None })
-            .await
+        accept(
+            &outside,
+            &TERMS,
+            Incoming { request, source, client_key: key.to_owned(), person: None, trace: None, admitted: None },
+        )
+        .await
     }
 }
 

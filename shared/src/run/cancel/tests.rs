@@ -32,7 +32,14 @@ async fn cancelled_times(times: usize) -> (Runs, RunId, Vec<Cancellation>) {
         payload: json!({}),
     };
     let by = request.actor.clone();
-    let incoming = Incoming { request, source: Source::Http, client_key: "k".to_owned(), trace: None, admitted: None };
+    let incoming = Incoming {
+        request,
+        source: Source::Http,
+        client_key: "k".to_owned(),
+        person: None,
+        trace: None,
+        admitted: None,
+    };
     let terms = Terms { limits: Limits::default(), key_kept_for: DAY, run_kept_for: 90 * DAY };
     let run = accept(&outside, &terms, incoming).await.expect("it is taken on").run();
     let mut results = Vec::new();

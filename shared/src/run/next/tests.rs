@@ -34,7 +34,7 @@ impl Journal {
             payload: json!({}),
         };
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace");
-        let event = Event::Accepted(Box::new(Accepted { request, source: Source::Http, trace, limits }));
+        let event = Event::Accepted(Box::new(Accepted::new(request, Source::Http, trace, limits)));
         Journal(Vec::new()).then(0, Writer::Outside("m".to_owned()), event)
     }
 

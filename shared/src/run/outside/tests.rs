@@ -76,7 +76,7 @@ fn accepted() -> Entry {
         payload: json!({}),
     };
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace id");
-    let accepted = Accepted { request, source: Source::Http, trace, limits: Limits::default() };
+    let accepted = Accepted::new(request, Source::Http, trace, Limits::default());
     entry(Writer::Outside("intake".to_owned()), Event::Accepted(Box::new(accepted)))
 }
 

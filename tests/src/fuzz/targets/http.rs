@@ -8,6 +8,7 @@ use std::{
 };
 
 use approval::Desk;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use intake::Intake;
 use serde_json::{Value, json};
 use windlass::{
@@ -97,8 +98,14 @@ impl World {
             task: "refund".parse().expect("a task"),
             payload: json!({}),
         };
-        let incoming =
-            Incoming { request, source: Source::Http, client_key: "k".to_owned(), trace: None, admitted: None };
+        let incoming = Incoming {
+            request,
+            source: Source::Http,
+            client_key: "k".to_owned(),
+            person: None,
+            trace: None,
+            admitted: None,
+        };
         self.wait(accept(&outside, &terms(), incoming)).expect("it is taken on").run()
     }
 
@@ -125,16 +132,19 @@ impl World {
 }
 
 fn claims() -> Claims {
-    Claims { tenant: "tenant".to_owned(), roles: "roles".to_owned() }
+    Claims { tenant: "tenant".to_owned(), roles: "roles".to_owned(), person: None }
 }
 
 fn event(method: &str, path: &str, by: &str, roles: &str, body: Option<Value>) -> Value {
+    let listed: Vec<&str> = roles.trim_matches(['[', ']']).split(' ').filter(|role| !role.is_empty()).collect();
+    let token = json!({ "sub": by, "tenant": "acme", "roles": listed }).to_string();
+    let bearer = format!("Bearer e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(token));
     let mut event = json!({
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": path,
         "rawQueryString": "",
-        "headers": { "content-type": "application/json", "idempotency-key": "k-2", "prefer": "wait=1" },
+        "headers": { "authorization": bearer, "content-type": "application/json", "idempotency-key": "k-2", "prefer": "wait=1" },
         "queryStringParameters": { "from": "1", "limit": "2" },
         "requestContext": {
             "stage": "$default",
