@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use windlass::{
     controls::{
-        Document, Settings,
+        ControlsError, Document, Initialised, Settings,
         change::{Hand, Made, wake_held},
         setting::SETTINGS,
     },
@@ -22,6 +22,13 @@ pub enum Controls {
     /// Show what is not as it is by default
     #[command(after_help = "Examples:\n  windlass controls show\n  windlass controls show --json")]
     Show,
+    /// Put version 0 in force after a deployment, or the newest version again if its number was lost; safe to repeat
+    #[command(after_help = "Examples:\n  windlass controls init --by olga")]
+    Init {
+        /// Who does it.
+        #[command(flatten)]
+        by: By,
+    },
     /// Change settings, for every function at once; runs that a lifted switch held go on
     #[command(after_help = settings_help())]
     Set {
@@ -78,9 +85,10 @@ fn settings_help() -> String {
 /// When it fails.
 pub async fn run(command: &Controls, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
     match command {
-        Controls::Show => show(&ports.controls.read().await?, json, console),
+        Controls::Show => show(ports.controls.read().await?.as_ref(), json, console),
+        Controls::Init { by } => init(&by.by, ports, json, console).await,
         Controls::Set { settings, dry_run: true, .. } => {
-            let before = ports.controls.read().await?;
+            let before = ports.controls.history(1).await?.pop().ok_or(ControlsError::Missing)?;
             let edited =
                 edit(before.settings.clone(), settings).map_err(windlass::controls::change::ChangeError::from)?;
             differences(&before.settings, &edited, before.version, 0, json, console)
@@ -94,6 +102,18 @@ pub async fn run(command: &Controls, ports: &Ports, json: bool, console: &mut Co
             let made = hand(ports, &by.by, why).revert(*version).await?;
             tell(&made, ports, json, console).await
         }
+    }
+}
+
+async fn init(by: &Actor, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    let (did, version) = match hand(ports, by, "the controls are made").init().await? {
+        Initialised::Made => ("made", 0),
+        Initialised::Restored { version } => ("restored", version),
+        Initialised::There { version } => ("in force already", version),
+    };
+    match json {
+        true => Ok(console.json(&json!({ "version": version, "did": did }))?),
+        false => Ok(console.note(format!("version {version}: {did}"))?),
     }
 }
 

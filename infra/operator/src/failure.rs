@@ -190,6 +190,10 @@ impl Failure {
             }
             Failure::Job(JobError::InTheFuture { .. }) => "give a time that has come with --scheduled-for",
             Failure::Policy(_) => "mend the lines named; the step function does not start with them",
+            Failure::Controls(ControlsError::Missing)
+            | Failure::Change(ChangeError::Controls(ControlsError::Missing)) => {
+                "make them with `windlass controls init --by YOU`; docs/controls.md says what it does"
+            }
             Failure::Change(ChangeError::Setting(_)) => "`windlass controls set --help` lists the settings",
             Failure::Change(ChangeError::Why) => "give a reason with --why",
             Failure::Change(ChangeError::Unchanged { .. }) => "see what is in force with `windlass controls show`",

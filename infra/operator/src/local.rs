@@ -4,13 +4,19 @@ use std::{collections::BTreeMap, io::Write, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use windlass::{
+    aws::{LiveControls, clients::Clients},
+    clock::SystemClock,
+    controls::{ControlsError, change::Hand},
+    ids::{InvalidId, SystemRandom},
+};
 use windlass_local::{FunctionStatus, Issuer, Stack, StackError};
 
 use crate::{
     aws_endpoint::{AwsEndpoint, EndpointError},
     functions::{BuildError, checkout},
     scenario::{self, ScenarioError},
-    stack::{LIVE, Options, TENANT, kit},
+    stack::{CONTROLS_TABLE, LIVE, Options, TENANT, kit},
 };
 
 /// How long the local tokens are good for: a working day.
@@ -25,6 +31,12 @@ pub enum LocalError {
     /// The services could not be started.
     #[error(transparent)]
     Stack(#[from] StackError),
+    /// The controls could not be made.
+    #[error(transparent)]
+    Controls(#[from] ControlsError),
+    /// Who makes them has no name: a mistake in this crate.
+    #[error(transparent)]
+    Name(#[from] InvalidId),
     /// A function does not start.
     #[error("the function `{function}` does not start ({exit}):\n  {said}")]
     Function {
@@ -96,7 +108,19 @@ pub async fn start(options: &Options, http: &reqwest::Client) -> Result<(Stack, 
     }
 }
 
+/// Makes the controls of a kit that was just started, as `windlass controls init` does after a deployment.
+///
+/// # Errors
+/// When the table does not answer.
+pub async fn init_controls(aws: &str) -> Result<(), LocalError> {
+    let controls = LiveControls::new(Clients::at(aws).dynamodb(), CONTROLS_TABLE);
+    let (clock, random, by) = (&SystemClock, &SystemRandom, &"local".parse()?);
+    Hand { controls: &controls, clock, random, by, why: "the local stack starts" }.init().await?;
+    Ok(())
+}
+
 async fn ready(stack: &Stack, http: &reqwest::Client) -> Result<Address, LocalError> {
+    init_controls(&stack.aws_url()).await?;
     refuse_unstarted(stack.warm().await)?;
     let endpoint = AwsEndpoint::new(http.clone(), &stack.aws_url());
     for scenario in scenario::load(&checkout().join("events/scenarios"))? {

@@ -40,6 +40,9 @@ pub const MODEL_KEY: &str = "WINDLASS_MODEL_KEY";
 /// The same for the fallback's provider and `MODEL_FALLBACK_SECRET`.
 pub const MODEL_FALLBACK_KEY: &str = "WINDLASS_MODEL_FALLBACK_KEY";
 
+/// The table of the controls, and of what else the kit keeps about itself.
+pub const CONTROLS_TABLE: &str = "windlass-controls";
+
 /// The sample agent's own table.
 pub const DESK_TABLE: &str = "windlass-desk";
 
@@ -180,7 +183,7 @@ fn environment(options: &Options) -> BTreeMap<String, String> {
         ("RELEASE", "local"),
         ("RUNS_TABLE", "windlass-runs"),
         ("IDEMPOTENCY_TABLE", "windlass-idempotency"),
-        ("CONTROLS_TABLE", "windlass-controls"),
+        ("CONTROLS_TABLE", CONTROLS_TABLE),
         ("MEMORY_TABLE", "windlass-memory"),
         ("DESK_TABLE", DESK_TABLE),
         ("STEP_QUEUE_URL", "${QUEUE_URL:windlass-step}"),

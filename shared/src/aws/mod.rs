@@ -29,7 +29,7 @@ mod secrets;
 pub use answers::AnswerTable;
 pub use buckets::RateBuckets;
 pub use budgets::Accounts;
-pub use controls::LiveControls;
+pub use controls::{COPIES as CONTROLS_COPIES, LiveControls};
 pub use head_item::read_head;
 pub use idempotency::Records;
 pub use journal::Runs;

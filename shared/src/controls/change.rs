@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Change, Changed, Controls, ControlsError, DOCUMENT_BYTES_MAX, Document, Settings, setting::InvalidSetting,
+    Change, Changed, Controls, ControlsError, DOCUMENT_BYTES_MAX, Document, Initialised, Settings,
+    setting::InvalidSetting,
 };
 use crate::{
     audit::AuditRecord,
@@ -22,6 +23,15 @@ pub const WHY_CHARS_MAX: usize = 1_000;
 
 /// The most held runs of one shard that one change wakes. What is beyond is found by its own recheck within minutes.
 pub const WAKE_MAX: usize = 10_000;
+
+/// How many held runs are woken in a second. More at once would fill the step queue up to where the door closes for everybody; with
+/// [`WAKE_MAX`] runs in each of [`DUE_SHARDS`] shards the last one is woken within the quarter of an hour for which SQS delays a
+/// message at most. Delayed messages do not count as waiting.
+pub const WAKES_PER_SECOND: usize = 50;
+const _: () = assert!(WAKE_MAX * DUE_SHARDS as usize / WAKES_PER_SECOND <= crate::queue::DELAY_MAX.as_secs() as usize);
+
+/// The action of making or restoring the controls in the audit trail.
+pub const INIT_ACTION: &str = "controls.init";
 
 /// The action of a change in the audit trail.
 pub const ACTION: &str = "controls.change";
@@ -127,7 +137,7 @@ impl Hand<'_> {
         }
         let mut found = 0;
         for _ in 0..ATTEMPTS_MAX {
-            let before = self.controls.read().await?;
+            let before = self.controls.history(1).await?.pop().ok_or(ControlsError::Missing)?;
             found = before.version;
             if let Some(expected) = expected.filter(|expected| *expected != found) {
                 return Err(ChangeError::Conflict { expected, found });
@@ -162,6 +172,15 @@ impl Hand<'_> {
         self.change(None, |_| Ok(earlier.settings.clone())).await
     }
 
+    /// Puts version 0 in force, or the newest version again ([`Controls::init`]).
+    ///
+    /// # Errors
+    /// When the store does not do as asked.
+    pub async fn init(&self) -> Result<Initialised, ControlsError> {
+        let audit = AuditRecord::new(self.clock.now(), self.random, self.by, INIT_ACTION, "controls", self.why);
+        self.controls.init(&audit).await
+    }
+
     fn audit(&self, after: &Document, diff: &[(String, Option<String>, Option<String>)]) -> AuditRecord {
         let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "default".to_owned());
         let lines: Vec<String> =
@@ -192,16 +211,18 @@ impl WakeError {
     }
 }
 
-/// Wakes every run that a switch holds, and says how many. Each finds out by itself whether it may go on.
+/// Wakes every run that a switch holds, [`WAKES_PER_SECOND`], and says how many. Each finds out by itself whether it may go on.
 ///
 /// # Errors
 /// When they cannot be listed or woken.
 pub async fn wake_held(heads: &dyn Heads, wake_ups: &dyn WakeUps) -> Result<usize, WakeError> {
-    let mut woken = 0;
+    let (mut woken, mut listed) = (0, 0);
     for shard in 0..DUE_SHARDS {
         let held = heads.list(&Listing::Held { shard }, WAKE_MAX).await?;
-        let awake = |head: Head| Sleeper { run: head.run, tenant: head.tenant, delay: Duration::ZERO };
-        let sleepers: Vec<Sleeper> = held.into_iter().map(awake).collect();
+        let delay = |index: usize| Duration::from_secs((index / WAKES_PER_SECOND) as u64);
+        let awake = |(index, head): (usize, Head)| Sleeper { run: head.run, tenant: head.tenant, delay: delay(index) };
+        let sleepers: Vec<Sleeper> = (listed..).zip(held).map(awake).collect();
+        listed += sleepers.len();
         for some in sleepers.chunks(crate::queue::BATCH_MESSAGES_MAX) {
             woken += some.len() - wake_ups.send_batch(some).await?.len();
         }

@@ -12,7 +12,7 @@ use crate::{
     audit::AuditRecord,
     budgets::{Account, Allowance, Balance, BudgetError, Budgets, Reservation, Reserved, Spend},
     clock::Timestamp,
-    controls::{self, Changed, ControlsError, Document},
+    controls::{self, Changed, ControlsError, Document, Initialised},
     ids::Task,
     prompts::{self, PromptError, SavedPrompt},
 };
@@ -22,43 +22,100 @@ pub(super) type Trail = Arc<Mutex<BTreeMap<(Timestamp, String), AuditRecord>>>;
 
 /// The controls in memory. They share the audit trail of [`Plans`](super::Plans).
 pub struct Controls {
-    versions: Mutex<Vec<Document>>,
+    kept: Mutex<Kept>,
     trail: Trail,
 }
 
+/// Documents, and the number of the one in force.
+#[derive(Default)]
+struct Kept {
+    versions: Vec<Arc<Document>>,
+    in_force: Option<u64>,
+}
+
+impl Kept {
+    fn newest(&self) -> Option<&Arc<Document>> {
+        self.versions.last()
+    }
+
+    fn version(&self, version: u64) -> Option<&Arc<Document>> {
+        self.versions.iter().find(|document| document.version == version)
+    }
+
+    fn put(&mut self, document: Document) {
+        self.in_force = Some(document.version);
+        self.versions.push(Arc::new(document));
+    }
+}
+
 impl Controls {
-    /// Everything on, and never changed.
+    /// With version 0 in force: everything on, and never changed.
     pub fn new(plans: &super::Plans) -> Self {
-        Self { versions: Mutex::default(), trail: plans.trail() }
+        let controls = Controls::unmade(plans);
+        locked(&controls.kept).put(Document::default());
+        controls
+    }
+
+    /// As before a deployment has made them.
+    pub fn unmade(plans: &super::Plans) -> Self {
+        Self { kept: Mutex::default(), trail: plans.trail() }
+    }
+
+    /// Forgets which version is in force, as a table does whose items somebody deletes.
+    pub fn forget(&self) {
+        locked(&self.kept).in_force = None;
+    }
+
+    fn note(&self, audit: &AuditRecord) {
+        locked(&self.trail).insert((audit.at, audit.id.clone()), audit.clone());
     }
 }
 
 #[async_trait]
 impl controls::Controls for Controls {
-    async fn read(&self) -> Result<Document, ControlsError> {
-        Ok(locked(&self.versions).last().cloned().unwrap_or_default())
+    async fn read(&self) -> Result<Arc<Document>, ControlsError> {
+        let kept = locked(&self.kept);
+        let version = kept.in_force.ok_or(ControlsError::Missing)?;
+        let gone = || ControlsError::Unreadable { problem: format!("version {version} is in force and not there") };
+        kept.version(version).cloned().ok_or_else(gone)
+    }
+
+    async fn init(&self, audit: &AuditRecord) -> Result<Initialised, ControlsError> {
+        let mut kept = locked(&self.kept);
+        let made = match (kept.newest().map(|document| document.version), kept.in_force) {
+            (Some(version), Some(in_force)) if version == in_force => return Ok(Initialised::There { version }),
+            (Some(version), _) => {
+                kept.in_force = Some(version);
+                Initialised::Restored { version }
+            }
+            (None, _) => {
+                kept.put(Document::default());
+                Initialised::Made
+            }
+        };
+        self.note(audit);
+        Ok(made)
     }
 
     async fn change(&self, document: &Document, audit: &AuditRecord) -> Result<Changed, ControlsError> {
-        let mut versions = locked(&self.versions);
-        let current = versions.last().map_or(0, |document| document.version);
-        if versions.last() == Some(document) {
+        let mut kept = locked(&self.kept);
+        if kept.version(document.version).is_some_and(|there| there.as_ref() == document) {
             return Ok(Changed::Done);
         }
-        if current + 1 != document.version {
+        if kept.newest().is_none_or(|newest| newest.version + 1 != document.version) {
             return Ok(Changed::Conflict);
         }
-        versions.push(document.clone());
-        locked(&self.trail).insert((audit.at, audit.id.clone()), audit.clone());
+        kept.put(document.clone());
+        self.note(audit);
         Ok(Changed::Done)
     }
 
     async fn history(&self, limit: usize) -> Result<Vec<Document>, ControlsError> {
-        Ok(locked(&self.versions).iter().rev().take(limit).cloned().collect())
+        Ok(locked(&self.kept).versions.iter().rev().take(limit).map(|document| Document::clone(document)).collect())
     }
 
     async fn version(&self, version: u64) -> Result<Option<Document>, ControlsError> {
-        Ok(locked(&self.versions).iter().find(|document| document.version == version).cloned())
+        Ok(locked(&self.kept).version(version).map(|document| Document::clone(document)))
     }
 }
 

@@ -154,7 +154,12 @@ macro_rules! store_cases {
                 tenants_tools_and_questions_share_no_answers
             }
             controls {
-                what_was_never_changed_lets_everything_happen
+                what_was_never_made_is_missing_and_cannot_be_changed
+                what_was_made_and_never_changed_lets_everything_happen
+                of_many_who_make_the_controls_one_does_and_a_change_stays
+                a_number_that_was_lost_is_missing_until_the_newest_version_is_restored
+                a_number_that_was_lost_stands_in_the_way_of_no_change
+                every_read_after_a_change_is_of_it
                 a_change_is_read_at_once_kept_and_audited
                 of_many_who_change_one_version_one_does_and_only_it_is_audited
                 a_repeated_change_whose_answer_was_lost_is_done

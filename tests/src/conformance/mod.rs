@@ -68,11 +68,14 @@ pub const KEY_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// One second.
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// Puts entries where ports would not.
+/// Does what ports would not: puts entries somewhere, loses items.
 #[async_trait::async_trait]
 pub trait Planting: Send + Sync {
     /// Puts a stored entry in its place.
     async fn plant(&self, run: RunId, seq: u32, stored: Stored);
+
+    /// Loses every copy of the number of the controls that are in force.
+    async fn lose_number_of_controls(&self);
 }
 
 /// The stores under test.

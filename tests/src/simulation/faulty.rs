@@ -14,7 +14,7 @@ use windlass::{
     audit::AuditRecord,
     budgets::{Account, Allowance, Balance, BudgetError, Budgets, Reservation, Reserved, Spend},
     clock::Timestamp,
-    controls::{Changed, Controls, ControlsError, Document},
+    controls::{Changed, Controls, ControlsError, Document, Initialised},
     ids::{RunId, Tenant},
     journal::{
         Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun, Opened,
@@ -164,8 +164,11 @@ fn budgets() -> BudgetError {
 
 #[async_trait]
 impl<P: Controls + ?Sized> Controls for Faulty<P> {
-    async fn read(&self) -> Result<Document, ControlsError> {
+    async fn read(&self) -> Result<Arc<Document>, ControlsError> {
         self.faults.around("controls.read", controls, self.inner.read()).await
+    }
+    async fn init(&self, audit: &AuditRecord) -> Result<Initialised, ControlsError> {
+        self.faults.around("controls.init", controls, self.inner.init(audit)).await
     }
     async fn change(&self, document: &Document, audit: &AuditRecord) -> Result<Changed, ControlsError> {
         self.faults.around("controls.change", controls, self.inner.change(document, audit)).await

@@ -276,7 +276,7 @@ impl<'s> Player<'s> {
     /// Once a tool is switched off and whoever had looked before is dead for certain, it has no effect any more.
     fn check_switches(&mut self) {
         let refund = "refund".parse().expect("a tool");
-        let settings = now(self.world.controls.read()).expect("the store in memory does not fail").settings;
+        let settings = now(self.world.controls.read()).expect("the store in memory does not fail").settings.clone();
         let refunds = self.world.ledger.records().refunds.len();
         let time = self.world.clock.now();
         match (settings.tools_off.contains(&refund), self.refund_off) {

@@ -3,12 +3,16 @@
 use super::*;
 use windlass::memory;
 
-struct Plants(Arc<memory::Runs>);
+struct Plants(Arc<memory::Runs>, Arc<memory::Controls>);
 
 #[async_trait::async_trait]
 impl Planting for Plants {
     async fn plant(&self, run: RunId, seq: u32, stored: Stored) {
         self.0.plant(run, seq, stored);
+    }
+
+    async fn lose_number_of_controls(&self) {
+        self.1.forget();
     }
 }
 
@@ -18,8 +22,9 @@ async fn stores() -> Subject<Stores> {
     let runs = Arc::new(memory::Runs::new(clock.clone(), &records));
     let buckets = Arc::new(memory::Buckets::new());
     let plans = Arc::new(memory::Plans::new(clock.clone()));
+    let controls = Arc::new(memory::Controls::unmade(&plans));
     let ports = Stores {
-        controls: Arc::new(memory::Controls::new(&plans)),
+        controls: controls.clone(),
         prompts: Arc::new(memory::Prompts::new()),
         budgets: Arc::new(memory::Accounts::new()),
         buckets: [buckets.clone(), buckets],
@@ -32,7 +37,7 @@ async fn stores() -> Subject<Stores> {
         jobs: Arc::new(memory::Jobs::new()),
         answers: Arc::new(memory::Answers::new()),
         plans,
-        planting: Arc::new(Plants(runs)),
+        planting: Arc::new(Plants(runs, controls)),
         random: SeededRandom::new(1),
         clock,
     };

@@ -13,6 +13,7 @@ use windlass_local::{QueueSpec, Redrive, SecretSpec, Stack, StackSpec, TableSpec
 struct Plants {
     client: aws_sdk_dynamodb::Client,
     table: String,
+    controls: String,
 }
 
 #[async_trait::async_trait]
@@ -31,6 +32,14 @@ impl Planting for Plants {
             .item("v", AttributeValue::N(stored.version.to_string()))
             .item(body.0, body.1);
         put.send().await.expect("it is planted");
+    }
+
+    async fn lose_number_of_controls(&self) {
+        for copy in 0..aws::CONTROLS_COPIES {
+            let delete = self.client.delete_item().table_name(&self.controls);
+            let delete = delete.key("pk", AttributeValue::S(format!("controls#{copy}")));
+            delete.key("sk", AttributeValue::S("version".to_owned())).send().await.expect("it is deleted");
+        }
     }
 }
 
@@ -60,7 +69,7 @@ pub fn stores_at(clients: &Clients, prefix: &str) -> Stores {
         controls: Arc::new(aws::LiveControls::new(client.clone(), &controls)),
         prompts: Arc::new(aws::PromptVersions::new(client.clone(), &controls)),
         budgets: Arc::new(aws::Accounts::new(client.clone(), &controls)),
-        planting: Arc::new(Plants { client, table: runs }),
+        planting: Arc::new(Plants { client, table: runs, controls }),
         random: SeededRandom::new(1),
         clock,
     }

@@ -54,7 +54,9 @@ pub(super) async fn tables_only() -> Result<Stack, BenchError> {
     spec.mappings.clear();
     spec.routes.clear();
     spec.schedules.clear();
-    Ok(Stack::start(spec).await?)
+    let stack = Stack::start(spec).await?;
+    local::init_controls(&stack.aws_url()).await?;
+    Ok(stack)
 }
 
 /// The loop with the sample agent, on the tables behind `aws`.

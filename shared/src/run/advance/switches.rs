@@ -47,6 +47,15 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 const RECHECK_MIN: Duration = Duration::from_secs(30);
 const RECHECK_MAX: Duration = Duration::from_secs(600);
 
+/// What came of the turn's last look at the controls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastLook {
+    /// They were read.
+    Answered,
+    /// They could not be.
+    Failed,
+}
+
 /// What a step may do.
 pub(super) enum May {
     /// What was wanted.
@@ -88,9 +97,9 @@ impl Turn<'_> {
         loop {
             let error = match self.engine.live.controls.read().await {
                 Ok(document) => {
-                    let document = Arc::new(document);
                     self.engine.live.seen.note(&document);
                     (self.controls, self.controls_read_at) = (Some(Arc::clone(&document)), self.engine.clock.now());
+                    self.last_look = LastLook::Answered;
                     return Ok(document);
                 }
                 Err(error) => error,
@@ -102,7 +111,10 @@ impl Turn<'_> {
             };
             match wait.filter(|wait| self.holds_for(*wait) && self.has_time_for(*wait)) {
                 Some(wait) => self.engine.clock.sleep_until(self.engine.clock.now() + wait).await,
-                None => return Err(error.to_string()),
+                None => {
+                    self.last_look = LastLook::Failed;
+                    return Err(error.to_string());
+                }
             }
             attempt += 1;
         }
@@ -333,6 +345,7 @@ impl Turn<'_> {
     /// operator:                                                          v9 (on) ── list held ── wake ──► claimed
     /// operator:        v9 (on) ── list held: not there yet
     /// holder:   read v8 (off) ── leave (held, listed) ── read v9 ── another ──► wakes itself
+    /// holder:   read: no answer ── leave (held, listed) ── (does not ask again: the store has too much to do) ──► looks again later
     /// ```
     pub(super) async fn hold(&mut self, reason: String) -> Result<May, Interrupted> {
         let seen = self.controls.as_ref().map(|known| known.version);
@@ -346,7 +359,8 @@ impl Turn<'_> {
         let now = self.engine.clock.now();
         let since = self.state.held.as_ref().map_or(now, |held| held.since);
         let span = (now.since(since) / 4).clamp(RECHECK_MIN, RECHECK_MAX);
-        let jitter = Duration::from_millis(self.engine.random.below(span.as_millis() as u64 / 4));
+        // As long as the span itself: what was held together is not looked at together.
+        let jitter = Duration::from_millis(self.engine.random.below(span.as_millis() as u64));
         let give_up_at = self.state.accepted_at + self.state.limits.wall_time_max();
         let mut again = now + span + jitter;
         if self.state.abandoned.is_none() && give_up_at > now {
@@ -361,7 +375,8 @@ impl Turn<'_> {
         if left.is_none() {
             return Ok(May::Not(None));
         }
-        if let (Some(seen), Ok(document)) = (seen, self.engine.live.controls.read().await)
+        if let (Some(seen), LastLook::Answered) = (seen, self.last_look)
+            && let Ok(document) = self.engine.live.controls.read().await
             && document.version != seen
         {
             self.wake(Duration::ZERO).await;

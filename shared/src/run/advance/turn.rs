@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, info, warn};
 
-use super::{Advanced, Engine, INLINE_WAIT_MAX, LEAVE_MARGIN, switches::that_let_in};
+use super::{
+    Advanced, Engine, INLINE_WAIT_MAX, LEAVE_MARGIN,
+    switches::{LastLook, that_let_in},
+};
 use crate::{
     clock::Timestamp,
     controls::Document,
@@ -68,6 +71,8 @@ pub(super) struct Turn<'e> {
     pub(super) controls: Option<Arc<Document>>,
     /// When that was.
     pub(super) controls_read_at: Timestamp,
+    /// What came of the last look at them.
+    pub(super) last_look: LastLook,
     /// What the model is asked with.
     pub(super) prompt: Arc<Prompt>,
     expires: Timestamp,
@@ -92,6 +97,7 @@ impl<'e> Turn<'e> {
             strikes,
             controls,
             controls_read_at: read_at,
+            last_look: LastLook::Answered,
             prompt,
             expires,
             pending: Vec::new(),
