@@ -19,9 +19,9 @@ const ROLE: &str = "AWS::IAM::Role";
 
 /// The controls table holds everybody's switches, prompts and accounts; functions may come to these partitions of it only.
 const LEADING_KEYS: [(&str, &str, &[&str]); 5] = [
-    ("intake", "dynamodb:GetItem", &["budget#*", "controls"]),
+    ("intake", "dynamodb:GetItem", &["budget#*", "controls", "controls#*"]),
     ("intake", "dynamodb:UpdateItem", &["rate#*"]),
-    ("step", "dynamodb:GetItem", &["budget#*", "controls", "prompt#*"]),
+    ("step", "dynamodb:GetItem", &["budget#*", "controls", "controls#*", "prompt#*"]),
     ("step", "dynamodb:UpdateItem", &["budget#*"]),
     ("cleanup", "dynamodb:UpdateItem", &["schedule"]),
 ];
