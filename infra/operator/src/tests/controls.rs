@@ -53,6 +53,7 @@ async fn a_change_is_shown_as_a_difference_kept_with_who_and_why_and_can_be_reve
         VERSION  AT                        BY    CHANGED                                    WHY
         2        2026-09-21T14:13:20.000Z  olga  flag.letters=25%,acme tool.refund=default  fixed
         1        2026-09-21T14:13:20.000Z  olga  policy=approve tool.refund=off             incident
+        0
         > controls revert 1 --why back --by olga
         - flag.letters=25%,acme
         + tool.refund=off
