@@ -47,6 +47,49 @@ impl Backoff {
     }
 }
 
+/// The longest rest between two attempts of a call: how long a tool may be back before a run notices.
+pub const REST_LONGEST: Duration = Duration::from_secs(3600);
+
+/// The shortest: what fails at once must not be asked as fast as it answers.
+const REST_SHORTEST: Duration = Duration::from_millis(100);
+
+/// No rest is shorter than this part of the time for which a call has failed.
+const REST_PART: u32 = 8;
+
+/// When a call of a tool that did not take effect is made again.
+///
+/// Rests double from `rest_first` to `rest_max`, each by chance between a half and the whole. None is shorter than an eighth of the time
+/// for which the call has failed, nor longer than [`REST_LONGEST`]: so a call that fails for 168 hours, the longest run by default, is made at most
+/// 260 times whatever a tool sets (97 times in the first eight hours, then once an hour), which is 520 entries of some 300 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The first rest's upper bound.
+    pub rest_first: Duration,
+    /// Where doubling ends, and how much of a `Retry-After` is believed; at most [`REST_LONGEST`].
+    pub rest_max: Duration,
+    /// For how long a call is made again; `None` for as long as the run's limits allow.
+    pub give_up_after: Option<Duration>,
+}
+
+impl RetryPolicy {
+    /// From a second to five minutes, for as long as the run's limits allow.
+    pub const PATIENT: RetryPolicy =
+        RetryPolicy { rest_first: Duration::from_secs(1), rest_max: Duration::from_secs(300), give_up_after: None };
+
+    /// How long to rest after failure number `failures` (1, 2, 3 …) of a call that has failed for `failing_for`, when the tool asked for `asked`;
+    /// `None` when it is given up.
+    pub fn rest(&self, failures: u32, failing_for: Duration, asked: Duration, random: &dyn Random) -> Option<Duration> {
+        if self.give_up_after.is_some_and(|bound| bound <= failing_for) {
+            return None;
+        }
+        let doublings = failures.saturating_sub(1).min(20);
+        let upper = self.rest_first.saturating_mul(1 << doublings).min(self.rest_max);
+        let jittered = upper / 2 + Duration::from_millis(random.below((upper / 2).as_millis() as u64 + 1));
+        let least = (failing_for / REST_PART).max(REST_SHORTEST).max(asked.min(self.rest_max));
+        Some(jittered.max(least).min(REST_LONGEST))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +111,33 @@ mod tests {
         assert_eq!(longest(2), Some(Duration::from_millis(200)));
         assert_eq!(longest(3), Some(Duration::from_millis(350)));
         assert_eq!(longest(4), None);
+    }
+
+    #[test]
+    fn a_call_that_fails_for_a_week_is_made_a_few_hundred_times_whatever_its_tool_sets() {
+        let week = Duration::from_secs(168 * 3600);
+        let hasty = RetryPolicy { rest_first: Duration::ZERO, rest_max: Duration::ZERO, give_up_after: None };
+        for policy in [hasty, RetryPolicy::PATIENT] {
+            let (mut failing_for, mut failures) = (Duration::ZERO, 1);
+            while failing_for < week {
+                failing_for += policy.rest(failures, failing_for, Duration::ZERO, &Always(0)).expect("it has no end");
+                failures += 1;
+            }
+            assert!(failures <= 260, "{policy:?}: {failures}");
+        }
+    }
+
+    #[test]
+    fn rests_between_attempts_grow_and_a_retry_after_counts_up_to_the_cap() {
+        let patient = RetryPolicy::PATIENT;
+        let rest = |failures, asked| patient.rest(failures, Duration::ZERO, asked, &Always(0)).expect("no end");
+        assert_eq!(rest(1, Duration::ZERO), Duration::from_millis(500));
+        assert_eq!(rest(3, Duration::ZERO), Duration::from_secs(2));
+        assert_eq!(rest(30, Duration::ZERO), Duration::from_secs(150));
+        assert_eq!(rest(1, Duration::from_secs(20)), Duration::from_secs(20));
+        assert_eq!(rest(1, Duration::from_secs(1_000_000_000)), Duration::from_secs(300));
+        let bounded = RetryPolicy { give_up_after: Some(Duration::from_secs(60)), ..patient };
+        assert_eq!(bounded.rest(9, Duration::from_secs(60), Duration::ZERO, &Always(0)), None);
     }
 
     #[test]

@@ -95,6 +95,7 @@ async fn each_failure_says_whether_the_call_may_have_taken_effect() {
     let word = |result: Result<Value, ToolError>| match result {
         Ok(_) => "done",
         Err(ToolError::Refused { .. }) => "refused",
+        Err(ToolError::Failed { .. }) => "failed",
         Err(ToolError::Unavailable { .. }) => "unavailable",
         Err(ToolError::Unknown { .. }) => "unknown",
     };
@@ -104,7 +105,7 @@ async fn each_failure_says_whether_the_call_may_have_taken_effect() {
         (Fault::Status(429), "unavailable", 0),
         (Fault::Status(500), "unknown", 0),
         (Fault::Status(503), "unknown", 0),
-        (Fault::Status(400), "refused", 0),
+        (Fault::Status(400), "failed", 0),
         (Fault::Status(401), "unavailable", 0),
         (Fault::Status(403), "unavailable", 0),
         (Fault::Status(404), "unavailable", 0),
@@ -119,10 +120,10 @@ async fn each_failure_says_whether_the_call_may_have_taken_effect() {
         assert_eq!(word(result.clone()), says, "{shown}: {result:?}");
         assert_eq!(server.shop.did_for(&of).len(), times, "{shown}");
     }
-    assert_eq!(word(call(&catalogue, "drill/refuse", "parameters").await), "refused");
+    assert_eq!(word(call(&catalogue, "drill/refuse", "parameters").await), "failed");
     assert_eq!(word(call(&catalogue, "drill/refuse", "inside").await), "unknown");
     let closed = call(&catalogue, "drill/refuse", "").await;
-    assert_eq!(closed, Err(ToolError::Refused { message: "the shop is closed".to_owned() }));
+    assert_eq!(closed, Err(ToolError::Failed { message: "the shop is closed".to_owned() }));
     // Whatever broke, the next call goes through.
     assert_eq!(word(call(&catalogue, "drill/ship", "at last").await), "done");
     drop(server);

@@ -1,10 +1,10 @@
 //! `POST /approvals/{id}`: takes a decision, once.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use windlass::{
     approval::{
-        Subject, Verdict,
+        CallResult, Subject, Verdict,
         decide::{Answer, Decided, decide},
     },
     ids::ApprovalId,
@@ -24,6 +24,10 @@ struct Body {
     decision: Decision,
     token: String,
     note: Option<String>,
+    /// What the call answered; with `happened` only.
+    result: Option<Value>,
+    /// Why it failed; with `happened_and_failed` only.
+    message: Option<String>,
 }
 
 /// What a person can say; that nobody did in time is for the clock to say.
@@ -33,6 +37,7 @@ enum Decision {
     Approved,
     Denied,
     Happened,
+    HappenedAndFailed,
     NotHappened,
 }
 
@@ -42,6 +47,7 @@ impl From<Decision> for Verdict {
             Decision::Approved => Verdict::Approved,
             Decision::Denied => Verdict::Denied,
             Decision::Happened => Verdict::Happened,
+            Decision::HappenedAndFailed => Verdict::HappenedAndFailed,
             Decision::NotHappened => Verdict::NotHappened,
         }
     }
@@ -49,12 +55,27 @@ impl From<Decision> for Verdict {
 
 impl Desk {
     pub(crate) async fn decide(&self, request: &Request, caller: &Principal, id: ApprovalId) -> Result<Reply, Problem> {
-        let Body { decision, token, note } = request.json(BODY_BYTES_MAX)?;
+        let Body { decision, token, note, result, message } = request.json(BODY_BYTES_MAX)?;
+        let result = said(result, message)?;
         let verdict = Verdict::from(decision);
-        let answer = Answer { approval: id, token: token.parse()?, verdict, note };
+        let answer = Answer { approval: id, token: token.parse()?, verdict, note, result };
         self.ours(caller, id).await?;
         let decided = decide(&self.outside(), &self.keys, caller, &answer).await?;
         reply(id, verdict, caller, decided)
+    }
+}
+
+/// What a person says that the call came to.
+fn said(result: Option<Value>, message: Option<String>) -> Result<Option<CallResult>, Problem> {
+    match (result, message) {
+        (None, None) => Ok(None),
+        (Some(value), None) => CallResult::value(value)
+            .map(Some)
+            .map_err(|too_large| Problem::new(Kind::Malformed, format!("`result`: {too_large}"))),
+        (None, Some(text)) => Ok(Some(CallResult::message(&text))),
+        (Some(_), Some(_)) => {
+            Err(Problem::new(Kind::Malformed, "`result` says that it happened, and `message` that it failed"))
+        }
     }
 }
 
@@ -71,7 +92,9 @@ fn reply(id: ApprovalId, verdict: Verdict, caller: &Principal, decided: Decided)
         Decided::DoesNotFit { subject } => {
             let fitting = match subject {
                 Subject::Permission => "`approved` or `denied`",
-                Subject::Doubt => "`happened` or `not_happened`",
+                Subject::Doubt => {
+                    "`happened` (and its `result`), `happened_and_failed` (and its `message`) or `not_happened`"
+                }
             };
             Problem::new(Kind::Malformed, format!("this approval is decided with {fitting}"))
         }

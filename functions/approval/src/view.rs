@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 use windlass::{
     approval::{
-        Subject, Verdict,
-        decide::{Question, Standing},
+        Evidence, Subject, Verdict,
+        decide::{Earlier, Question, Standing},
     },
     clock::Timestamp,
     ids::{Actor, ApprovalId, Role, RunId, ToolName},
@@ -24,6 +24,11 @@ pub(crate) struct Shown {
     digest: String,
     role: Role,
     reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<Evidence>,
+    /// What was decided before in the run about calls of the same tool.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Earlier>,
     requested_at: Timestamp,
     expires_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +52,8 @@ struct ShownAction {
 
 impl Shown {
     pub(crate) fn of(question: Question, state: &RunState) -> Shown {
-        let Question { request, standing } = question;
+        let Question { request, standing, earlier } = question;
+        let plain = |text: String| Redaction::STRICT.text(&text).into_owned();
         let rule = state.call(request.id.call).map(|call| call.redaction.clone()).unwrap_or_default();
         let (decided_by, decided_at) = match &standing {
             Standing::Decided { by, at, .. } => (by.clone(), Some(*at)),
@@ -64,7 +70,9 @@ impl Shown {
             },
             digest: request.digest,
             role: request.role,
-            reason: Redaction::STRICT.text(&request.reason).into_owned(),
+            reason: plain(request.reason),
+            evidence: request.evidence.map(|known| Evidence { seen: known.seen.clone().map(plain), ..*known }),
+            earlier: earlier.into_iter().map(|one| Earlier { note: one.note.clone().map(plain), ..one }).collect(),
             requested_at: request.requested_at,
             expires_at: request.expires_at,
             decided_by,
@@ -109,6 +117,7 @@ pub(crate) const fn verdict_word(verdict: Verdict) -> &'static str {
         Verdict::Approved => "approved",
         Verdict::Denied => "denied",
         Verdict::Happened => "happened",
+        Verdict::HappenedAndFailed => "happened_and_failed",
         Verdict::NotHappened => "not_happened",
         Verdict::Expired => "expired",
     }

@@ -60,7 +60,9 @@ async fn a_decision_is_in_the_journal_with_who_made_it_and_the_run_is_woken() {
     let History { entries, state } = History::load(world.runs.as_ref(), id.run).await.expect("it can be read");
     let last = entries.last().expect("there is one");
     assert!(matches!(last.writer, Writer::Outside(_)));
-    let [Event::ApprovalDecided { approval, verdict, by, note }] = last.events.as_slice() else { panic!("{last:?}") };
+    let [Event::ApprovalDecided { approval, verdict, by, note, .. }] = last.events.as_slice() else {
+        panic!("{last:?}")
+    };
     assert_eq!((*approval, *verdict, by.as_ref().map(|by| by.as_str())), (id, Verdict::Approved, Some("fin")));
     assert_eq!(note.as_deref(), Some("checked with the customer"));
     assert_eq!(state.calls[0].status, CallStatus::Allowed { from: world.clock.now() });

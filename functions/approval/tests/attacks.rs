@@ -211,7 +211,7 @@ async fn a_late_decision_is_refused() {
     world.clock.advance(EXPIRES_AFTER);
     is(&world.decide(id, "approved", &token).await, 410, "expired", "the approval's time is over");
     let verdict = windlass::approval::Verdict::Expired;
-    let event = Event::ApprovalDecided { approval: id, verdict, by: None, note: None };
+    let event = Event::ApprovalDecided { approval: id, verdict, by: None, note: None, result: None };
     undecided(&world, id).await;
     world.append(id.run, 3, vec![event]).await;
     is(&world.decide(id, "approved", &token).await, 410, "expired", "and that is recorded");

@@ -107,7 +107,7 @@ async fn ticking(clock: Arc<ManualClock>) {
 async fn whoever_decides_second_in_a_race_is_told_what_the_first_decided() {
     let asked = Asked::new().await;
     let by = Some("fay".parse().expect("an actor"));
-    let denied = Event::ApprovalDecided { approval: asked.id, verdict: Verdict::Denied, by, note: None };
+    let denied = Event::ApprovalDecided { approval: asked.id, verdict: Verdict::Denied, by, note: None, result: None };
     let (journal, _) = raced(asked.entries.clone(), asked.and(Writer::Outside("fay's".to_owned()), denied));
     let ticker = tokio::spawn(ticking(asked.world.clock.clone()));
     let answer = asked.send(journal, MockQueue::new(), asked.approving()).await;

@@ -15,11 +15,11 @@ use sha2::{Digest as _, Sha256};
 use windlass::{
     agent::{
         schema::ArgumentSchema,
-        tool::{Tool, ToolSpec},
+        tool::{ErrorsMean, Tool, ToolSpec},
     },
     clock::{Clock, before},
     ids::ToolName,
-    retry::Backoff,
+    retry::RetryPolicy,
     secrets::{SecretCache, Secrets},
 };
 
@@ -35,7 +35,7 @@ use crate::{
 const LIST_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// When a call is tried again that was not worked on, or may be repeated.
-const RETRY: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(20), attempts_max: 5 };
+const RETRY: RetryPolicy = RetryPolicy::PATIENT;
 
 /// How much of a tool's description a model is told.
 const DESCRIPTION_CHARS_MAX: usize = 2_000;
@@ -147,6 +147,7 @@ fn spec(server: &McpServer, name: &str, rules: &ToolRules, listed: &Listed) -> R
         owner: server.owner.clone(),
         timeout: rules.timeout,
         retry: RETRY,
+        errors_mean: ErrorsMean::Unknown,
         compensable: false,
         approval: rules.approval.clone(),
         redaction: rules.redaction.clone(),

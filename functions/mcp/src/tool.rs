@@ -82,7 +82,7 @@ impl Tool for McpTool {
         match self.server.connection.request(request, headers).await.map_err(tool_error)? {
             ServerResult::CallToolResult(result) => outcome(result),
             ServerResult::InputRequiredResult(_) => {
-                Err(ToolError::Refused { message: "the tool asks for input that nobody can give".to_owned() })
+                Err(ToolError::Failed { message: "the tool asks for input that nobody can give".to_owned() })
             }
             _ => Err(ToolError::Unknown { message: "the server answered with something else".to_owned() }),
         }
@@ -113,7 +113,8 @@ impl McpTool {
 fn tool_error(error: RequestError) -> ToolError {
     match error {
         RequestError::NotDone { message, retry_after } => ToolError::Unavailable { message, retry_after },
-        RequestError::Rejected { message } => ToolError::Refused { message },
+        // It was answered: by the server, or by what stands before it.
+        RequestError::Rejected { message } => ToolError::Failed { message },
         RequestError::Unknown { message } => ToolError::Unknown { message },
     }
 }
@@ -122,7 +123,7 @@ fn outcome(result: CallToolResult) -> Result<Value, ToolError> {
     if result.is_error == Some(true) {
         let said: Vec<&str> = result.content.iter().filter_map(text_of).collect();
         let message = cut(&said.join("\n"), REFUSAL_CHARS_MAX).to_owned();
-        return Err(ToolError::Refused { message });
+        return Err(ToolError::Failed { message });
     }
     if let Some(structured) = result.structured_content {
         return Ok(structured);

@@ -5,7 +5,7 @@ use windlass::ids::ApprovalId;
 
 use crate::{
     api::{Api, ApiError},
-    cli::{ApprovalCommand, Decide},
+    cli::{ApprovalCommand, Decide, Happened},
     console::Console,
     failure::Failure,
     table::{Table, cut},
@@ -27,10 +27,16 @@ pub async fn run(
     match command {
         ApprovalCommand::List => list(api, json, console).await,
         ApprovalCommand::Show { approval } => show(*approval, api, json, console).await,
-        ApprovalCommand::Approve(decide) => decided(decide, "approved", api, json, console).await,
-        ApprovalCommand::Deny(decide) => decided(decide, "denied", api, json, console).await,
-        ApprovalCommand::Happened(decide) => decided(decide, "happened", api, json, console).await,
-        ApprovalCommand::NotHappened(decide) => decided(decide, "not_happened", api, json, console).await,
+        ApprovalCommand::Approve(decide) => {
+            decided(decide, json!({ "decision": "approved" }), api, json, console).await
+        }
+        ApprovalCommand::Deny(decide) => decided(decide, json!({ "decision": "denied" }), api, json, console).await,
+        ApprovalCommand::Happened(Happened { decide, result, failed }) => {
+            decided(decide, happened(result.as_ref(), failed.as_deref()), api, json, console).await
+        }
+        ApprovalCommand::NotHappened(decide) => {
+            decided(decide, json!({ "decision": "not_happened" }), api, json, console).await
+        }
     }
 }
 
@@ -79,10 +85,19 @@ async fn show(approval: ApprovalId, api: &dyn Api, json: bool, console: &mut Con
     Ok(())
 }
 
+/// What a person says that a call in doubt came to.
+fn happened(result: Option<&Value>, failed: Option<&str>) -> Value {
+    match (result, failed) {
+        (_, Some(message)) => json!({ "decision": "happened_and_failed", "message": message }),
+        (Some(result), None) => json!({ "decision": "happened", "result": result }),
+        (None, None) => json!({ "decision": "happened" }),
+    }
+}
+
 /// Shows the exact action, then decides it with the one-time token that came with it.
 async fn decided(
     Decide { approval, note }: &Decide,
-    decision: &str,
+    mut body: Value,
     api: &dyn Api,
     json: bool,
     console: &mut Console<'_>,
@@ -97,7 +112,7 @@ async fn decided(
         return Err(ApiError::CannotDecide { approval: approval.to_string(), why }.into());
     };
     console.note(table(&shown).text(console.paint()).trim_end())?;
-    let mut body = json!({ "decision": decision, "token": token });
+    body["token"] = json!(token);
     if let Some(note) = note {
         body["note"] = json!(note);
     }
@@ -131,12 +146,29 @@ fn table(shown: &Value) -> Table {
     row("digest", &shown["digest"]);
     row("role", &shown["role"]);
     row("reason", &shown["reason"]);
+    let evidence = &shown["evidence"];
+    row("effect", &evidence["effect"]);
+    row("idempotency key", &evidence["idempotency_key"]);
+    row("attempts", &evidence["attempts"]);
+    row("last attempt", &evidence["attempted_at"]);
+    row("seen", &evidence["seen"]);
+    for earlier in shown["earlier"].as_array().into_iter().flatten() {
+        row("before", &json!(before(earlier)));
+    }
     row("asked", &shown["requested_at"]);
     row("expires", &shown["expires_at"]);
     row("decided by", &shown["decided_by"]);
     row("decided at", &shown["decided_at"]);
     row("not yours", &shown["why_not"]);
     table
+}
+
+/// An earlier decision about the same tool, in words.
+fn before(earlier: &Value) -> String {
+    let what = if earlier["same_action"] == true { "the same action" } else { "another action" };
+    let by = earlier["by"].as_str().unwrap_or("time");
+    let note = earlier["note"].as_str().map_or(String::new(), |note| format!(": {note}"));
+    format!("{what} {} by {by} at {}{note}", text(&earlier["verdict"]), text(&earlier["at"]))
 }
 
 fn text(value: &Value) -> String {

@@ -362,11 +362,12 @@ pub enum ApprovalCommand {
         after_help = "Examples:\n  windlass approvals deny 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1 --note 'not our customer'"
     )]
     Deny(Decide),
-    /// Say of a call in doubt that it took effect
+    /// Say of a call in doubt that it took effect, or was tried and failed
     #[command(
-        after_help = "Examples:\n  windlass approvals happened 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3-1 --note 'the customer has the letter'"
+        after_help = "Examples:\n  windlass approvals happened 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3-1 --result '{\"letter\":\"L-7\"}'\n  \
+                      windlass approvals happened 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3-1 --failed 'the address is unknown'"
     )]
-    Happened(Decide),
+    Happened(Happened),
     /// Say of a call in doubt that it did not take effect
     #[command(after_help = "Examples:\n  windlass approvals not-happened 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3-1")]
     NotHappened(Decide),
@@ -380,6 +381,24 @@ pub struct Decide {
     /// Recorded with the decision
     #[arg(long)]
     pub note: Option<String>,
+}
+
+fn json_value(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+/// What came of a call in doubt.
+#[derive(Debug, Args)]
+pub struct Happened {
+    /// Which call
+    #[command(flatten)]
+    pub decide: Decide,
+    /// What it answered, as JSON: the model reads it
+    #[arg(long, value_name = "JSON", value_parser = json_value, conflicts_with = "failed")]
+    pub result: Option<serde_json::Value>,
+    /// It was tried and failed, and why: the model reads it
+    #[arg(long, value_name = "MESSAGE")]
+    pub failed: Option<String>,
 }
 
 /// `windlass dead-letters`.

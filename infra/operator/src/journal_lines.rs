@@ -1,6 +1,7 @@
 //! Journal entries as lines for people.
 
 use windlass::{
+    approval::Verdict,
     run::entry::{Decision, Entry, Event, Plan, Seq, StopReason, ToolOutcome, Writer},
     run::state::CallStatus,
 };
@@ -61,7 +62,7 @@ pub fn describe(event: &Event) -> String {
         Event::ApprovalRequested(request) => format!("asked {} for approval {}", request.role, request.id),
         Event::ApprovalDecided { approval, verdict, by, .. } => {
             let by = by.as_ref().map_or_else(|| "time".to_owned(), ToString::to_string);
-            format!("approval {approval} {} by {by}", format!("{verdict:?}").to_lowercase())
+            format!("approval {approval} {} by {by}", verdict_words(*verdict))
         }
         Event::ApprovalReminded { approval } => format!("approval {approval} is about to expire"),
         Event::ToolAttempted { call, attempt, .. } => format!("call {call}: attempt {attempt}"),
@@ -77,12 +78,26 @@ pub fn describe(event: &Event) -> String {
         Event::Abandoned { reason } => format!("abandoned: {}", stop_words(reason)),
         Event::CompensationAttempted { call, attempt, .. } => format!("call {call}: undoing, attempt {attempt}"),
         Event::Compensated { call, outcome, .. } => format!("call {call}: undoing {}", outcome_words(outcome)),
+        Event::CompensationGivenUp { call, cause } => {
+            format!("call {call}: undoing is given up: {}", quoted(cause))
+        }
         Event::Responded { response } => format!("answered {}", quoted(&response.to_string())),
         Event::Evaluated { case, score, passed } => {
             format!("evaluated by {case}: {score} ({})", if *passed { "passed" } else { "failed" })
         }
         Event::Stopped { reason, .. } => format!("stopped: {}", stop_words(reason)),
         Event::Replayed { by, plan } => format!("replayed by {by} (plan {plan})"),
+    }
+}
+
+const fn verdict_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Approved => "approved",
+        Verdict::Denied => "denied",
+        Verdict::Happened => "happened",
+        Verdict::HappenedAndFailed => "happened and failed",
+        Verdict::NotHappened => "did not happen",
+        Verdict::Expired => "expired",
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{redaction::Redaction, schema::ArgumentSchema};
 use crate::{
     ids::{Actor, CallId, FlagName, Role, RunId, Tenant, ToolName, TraceId},
-    retry::{Backoff, Retry},
+    retry::{Retry, RetryPolicy},
 };
 
 /// The most bytes of a tool's answer, as JSON: it becomes part of an entry.
@@ -49,8 +49,10 @@ pub struct ToolSpec {
     pub owner: String,
     /// How long one call may take.
     pub timeout: Duration,
-    /// When to try again after a transient failure.
-    pub retry: Backoff,
+    /// When a call is made again that did not take effect.
+    pub retry: RetryPolicy,
+    /// What it means that the tool answers an error ([`ToolError::Failed`]).
+    pub errors_mean: ErrorsMean,
     /// Whether [`Tool::compensate`] undoes it.
     pub compensable: bool,
     /// Who must permit every call that the policy allows. The policy may ask for somebody else, or deny, but not for nobody.
@@ -59,6 +61,17 @@ pub struct ToolSpec {
     pub redaction: Redaction,
     /// For how long its answers stay good; only for [`Effect::Read`].
     pub cache: Option<CacheRule>,
+}
+
+/// What an answered error says of a call that has an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorsMean {
+    /// The call did not take effect: whoever runs the tool vouches for it.
+    NotDone,
+    /// Nothing: the error may come from a proxy, or from a step after the effect.
+    #[default]
+    Unknown,
 }
 
 /// For how long a tool's answers stay good.
@@ -90,7 +103,7 @@ pub struct CallContext {
 /// Why a call gave no answer. What matters is whether it took effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
-    /// It did not take effect and never will.
+    /// This attempt did not take effect and no other would: it was never sent, or cannot be. It says nothing of an earlier attempt.
     #[error("the tool refused: {message}")]
     Refused {
         /// What it said.
@@ -103,6 +116,12 @@ pub enum ToolError {
         message: String,
         /// What it asked us to wait.
         retry_after: Duration,
+    },
+    /// The tool answered an error, under the call's key. [`ToolSpec::errors_mean`] says whether it may have taken effect.
+    #[error("the tool answered an error: {message}")]
+    Failed {
+        /// What it said.
+        message: String,
     },
     /// It may have taken effect: the connection broke, or time ran out.
     #[error("the tool's outcome is unknown: {message}")]
@@ -117,7 +136,7 @@ impl ToolError {
     pub fn retry(&self) -> Retry {
         match self {
             ToolError::Unavailable { retry_after, .. } => Retry::Transient { after: *retry_after },
-            ToolError::Refused { .. } | ToolError::Unknown { .. } => Retry::Terminal,
+            ToolError::Refused { .. } | ToolError::Failed { .. } | ToolError::Unknown { .. } => Retry::Terminal,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use super::tool::{Effect, Tool, ToolSpec};
-use crate::ids::ToolName;
+use crate::{ids::ToolName, retry::REST_LONGEST};
 
 /// The longest time to live of a cached answer: what a person had erased must not come back for longer.
 pub const CACHED_FOR_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -49,6 +49,9 @@ fn problems_of(spec: &ToolSpec) -> Vec<String> {
     let mut problems = Vec::new();
     if spec.timeout.is_zero() || spec.timeout > TIMEOUT_MAX {
         problems.push(format!("a timeout of {:?}; more than none and at most {TIMEOUT_MAX:?}", spec.timeout));
+    }
+    if spec.retry.rest_max > REST_LONGEST {
+        problems.push(format!("rests of {:?}; at most {REST_LONGEST:?}", spec.retry.rest_max));
     }
     if let Some(cache) = spec.cache {
         if spec.effect != Effect::Read {

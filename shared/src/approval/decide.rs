@@ -1,7 +1,11 @@
 //! Deciding an approval: who may, until when, and once.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
 use super::{
-    ApprovalRequest, Subject, Verdict,
+    ApprovalRequest, CallResult, Subject, Verdict,
     token::{ApprovalKeys, Token, TokenError},
 };
 use crate::{
@@ -28,6 +32,55 @@ pub struct Question {
     pub request: ApprovalRequest,
     /// What has become of it.
     pub standing: Standing,
+    /// What was decided before in its run about calls of the same tool, newest first, at most [`EARLIER_MAX`].
+    pub earlier: Vec<Earlier>,
+}
+
+/// The most earlier decisions that are shown with a question.
+pub const EARLIER_MAX: usize = 10;
+
+/// A decision about another call of the same tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Earlier {
+    /// Which question.
+    pub approval: ApprovalId,
+    /// Whether the action was the same one, by its digest.
+    pub same_action: bool,
+    /// How it was decided.
+    pub verdict: Verdict,
+    /// By whom; `None` when time did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
+    /// When.
+    pub at: Timestamp,
+    /// What they wrote with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What was decided in a run about calls of the tool that `request` is about.
+fn earlier(history: &History, request: &ApprovalRequest) -> Vec<Earlier> {
+    let mut asked: BTreeMap<ApprovalId, bool> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (at, event) in history.events() {
+        match event {
+            Event::ApprovalRequested(other) if other.action.tool == request.action.tool && other.id != request.id => {
+                asked.insert(other.id, other.digest == request.digest);
+            }
+            Event::ApprovalDecided { approval, verdict, by, note, .. } => {
+                found.extend(asked.get(approval).map(|same_action| Earlier {
+                    approval: *approval,
+                    same_action: *same_action,
+                    verdict: *verdict,
+                    by: by.clone(),
+                    at,
+                    note: note.clone(),
+                }));
+            }
+            _ => {}
+        }
+    }
+    found.into_iter().rev().take(EARLIER_MAX).collect()
 }
 
 /// What has become of a question.
@@ -69,7 +122,8 @@ impl Question {
             None if request.expires_at <= now => Standing::Late,
             None => Standing::Open,
         };
-        Some(Question { request, standing })
+        let earlier = earlier(history, &request);
+        Some(Question { request, standing, earlier })
     }
 
     /// Whether `principal` may answer it, as far as who they are goes: the role, a person where tokens name persons, and not a request of
@@ -125,6 +179,8 @@ pub struct Answer {
     pub verdict: Verdict,
     /// What they wrote with it; cut to [`NOTE_CHARS_MAX`].
     pub note: Option<String>,
+    /// What the call came to: a value with `happened`, a message with `happened_and_failed`.
+    pub result: Option<CallResult>,
 }
 
 /// What came of an answer. Only the first is written.
@@ -202,7 +258,8 @@ pub async fn decide(
             None => {
                 let note = answer.note.as_ref().map(|text| cut(text, NOTE_CHARS_MAX).to_owned());
                 let (approval, verdict, by) = (answer.approval, answer.verdict, Some(principal.actor.clone()));
-                Proposal::Append(Event::ApprovalDecided { approval, verdict, by, note }, Decided::Recorded)
+                let result = answer.result.clone();
+                Proposal::Append(Event::ApprovalDecided { approval, verdict, by, note, result }, Decided::Recorded)
             }
         })
         .await;
@@ -230,7 +287,12 @@ fn refuse(
         return Some(Decided::BadToken(error));
     }
     let request = question.request;
-    if !answer.verdict.answers(request.subject) {
+    let fits = match &answer.result {
+        None => true,
+        Some(CallResult::Value(_)) => answer.verdict == Verdict::Happened,
+        Some(CallResult::Message(_)) => answer.verdict == Verdict::HappenedAndFailed,
+    };
+    if !fits || !answer.verdict.answers(request.subject) {
         return Some(Decided::DoesNotFit { subject: request.subject });
     }
     match question.standing {

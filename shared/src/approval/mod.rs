@@ -9,7 +9,10 @@ use crate::{
     json,
 };
 
+pub use self::evidence::{CallResult, Evidence};
+
 pub mod decide;
+pub mod evidence;
 pub mod token;
 
 /// What a person is asked.
@@ -27,6 +30,9 @@ pub struct ApprovalRequest {
     pub role: Role,
     /// Why somebody has to.
     pub reason: String,
+    /// What is known of a call in doubt; `None` when a permission is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Box<Evidence>>,
     /// When it was asked.
     pub requested_at: Timestamp,
     /// When it counts as denied.
@@ -45,7 +51,7 @@ pub struct ApprovalRequest {
 pub enum Subject {
     /// May it be done? `approved` or `denied`.
     Permission,
-    /// Was it done? `happened` or `not_happened`.
+    /// Was it done? `happened`, `happened_and_failed` or `not_happened`.
     Doubt,
 }
 
@@ -78,6 +84,8 @@ pub enum Verdict {
     Denied,
     /// It was done.
     Happened,
+    /// It was tried and failed: it has no effect, and will have none.
+    HappenedAndFailed,
     /// It was not done.
     NotHappened,
     /// Nobody decided in time: a permission counts as denied, a doubt ends the run.
@@ -89,7 +97,9 @@ impl Verdict {
     pub const fn answers(self, subject: Subject) -> bool {
         match subject {
             Subject::Permission => matches!(self, Verdict::Approved | Verdict::Denied),
-            Subject::Doubt => matches!(self, Verdict::Happened | Verdict::NotHappened),
+            Subject::Doubt => {
+                matches!(self, Verdict::Happened | Verdict::HappenedAndFailed | Verdict::NotHappened)
+            }
         }
     }
 }

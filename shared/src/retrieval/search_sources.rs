@@ -14,11 +14,11 @@ use crate::{
     agent::{
         redaction::Redaction,
         schema::{ArgumentSchema, InvalidSchema},
-        tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
+        tool::{CallContext, Effect, ErrorsMean, Tool, ToolError, ToolSpec},
     },
     clock::Clock,
     ids::{CitationLabel, InvalidId},
-    retry::Backoff,
+    retry::RetryPolicy,
     run::state::{Call, CallStatus},
 };
 
@@ -32,7 +32,11 @@ const QUERY_CHARS_MAX: usize = 1_000;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When a search is tried again.
-const RETRY: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(5), attempts_max: 3 };
+const RETRY: RetryPolicy = RetryPolicy {
+    rest_first: Duration::from_millis(200),
+    rest_max: Duration::from_secs(5),
+    give_up_after: Some(Duration::from_secs(30)),
+};
 
 /// Finds sources for the actor that the run works for.
 pub struct SearchSources {
@@ -98,6 +102,7 @@ impl SearchSources {
             owner: "retrieval".to_owned(),
             timeout: TIMEOUT,
             retry: RETRY,
+            errors_mean: ErrorsMean::NotDone,
             compensable: false,
             approval: None,
             redaction: Redaction::default(),

@@ -215,6 +215,9 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
         approvals: 0,
         reminded: 0,
         suspected: Vec::new(),
+        attempted_at: None,
+        failing: None,
+        denied: None,
     }
 }
 

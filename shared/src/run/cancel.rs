@@ -48,7 +48,7 @@ pub async fn cancel(
             (Phase::Finished(outcome), _) => {
                 Proposal::Leave(Cancellation::AlreadyOver { reason: outcome.reason.clone() })
             }
-            (_, Some(reason)) => Proposal::Leave(Cancellation::AlreadyEnding { reason: reason.clone() }),
+            (_, Some(ending)) => Proposal::Leave(Cancellation::AlreadyEnding { reason: ending.reason.clone() }),
             _ => {
                 let event = Event::Cancelled { by: by.clone(), reason: reason.clone() };
                 Proposal::Append(event, Cancellation::Requested)

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     agent::{model::Usage, redaction::Redaction, tool::Effect},
-    approval::{ApprovalRequest, Verdict},
+    approval::{ApprovalRequest, CallResult, Verdict},
     clock::Timestamp,
     ids::{Actor, ApprovalId, CallId, Release, Role, ToolName, TraceId},
 };
@@ -86,6 +86,9 @@ pub enum Event {
         by: Option<Actor>,
         /// What they wrote with it.
         note: Option<String>,
+        /// What the call came to, as they say, when the question was whether it took effect.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<CallResult>,
     },
     /// A question will soon count as denied; whoever it is escalated to may answer it from now on.
     ApprovalReminded {
@@ -172,6 +175,13 @@ pub enum Event {
         attempt: u32,
         /// What came of it.
         outcome: ToolOutcome,
+    },
+    /// Undoing a call, or finding out whether there is something to undo, was given up.
+    CompensationGivenUp {
+        /// The call.
+        call: CallId,
+        /// What stood in the way last.
+        cause: String,
     },
     /// The final answer.
     Responded {
@@ -327,9 +337,29 @@ pub enum ToolOutcome {
         message: String,
         /// When to resolve it by its effect class; `None` when only a person can.
         retry_at: Option<Timestamp>,
+        /// How it came to be unknown.
+        #[serde(default)]
+        cause: UnknownCause,
     },
     /// The tool was asked afterwards: it did not take effect.
     Absent,
+}
+
+/// How a call's outcome came to be unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownCause {
+    /// No answer came in time, or the connection broke.
+    #[default]
+    NoAnswer,
+    /// The tool answered an error that does not say that nothing happened.
+    AnsweredError,
+    /// An earlier attempt has no outcome, and the call could not be repeated under its key.
+    NotRepeated,
+    /// The tool did not say whether the call took effect.
+    NotAsked,
+    /// The worker ended between the intent and the outcome.
+    WorkerEnded,
 }
 
 /// Why a run is over.
@@ -367,6 +397,18 @@ pub enum StopReason {
     },
 }
 
+impl ToolOutcome {
+    /// What was seen, in the tool's words or the kit's; `None` when nothing went wrong.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            ToolOutcome::Refused { message }
+            | ToolOutcome::Unavailable { message, .. }
+            | ToolOutcome::Unknown { message, .. } => Some(message),
+            ToolOutcome::Succeeded { .. } | ToolOutcome::Absent => None,
+        }
+    }
+}
+
 impl StopReason {
     /// The word under which runs with this end are counted and listed.
     pub const fn word(&self) -> &'static str {
@@ -396,6 +438,7 @@ impl Event {
                 | Event::PolicyDecided { .. }
                 | Event::ToolAttempted { .. }
                 | Event::CompensationAttempted { .. }
+                | Event::CompensationGivenUp { .. }
                 | Event::Abandoned { .. }
                 | Event::Cancelled { .. }
                 | Event::Stopped { .. }

@@ -1,14 +1,24 @@
 //! What to do next with a run: a pure decision over its state and the time.
 
+use std::time::Duration;
+
 use super::{
     entry::{Epoch, StopReason},
-    state::{Call, CallStatus, Phase, RunState},
+    state::{Abandonment, Call, CallStatus, Phase, RunState},
 };
 use crate::{
     agent::tool::Effect,
     clock::{CLOCK_SKEW_MAX, Timestamp},
     ids::{ApprovalId, CallId},
 };
+
+/// For how long an abandoned run's effects are undone, and asked about, before that is given up and a person has to see to them. A day: a
+/// tool that is missing from a release or switched off is put right by people, who work by day.
+pub const UNDO_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a repetition that is still on its way may take to arrive, when a run is abandoned during a long rest: longer than requests
+/// live in proxies. What undoes a call must cope with one that arrives later still.
+const STILL_ON_ITS_WAY: Duration = Duration::from_secs(60);
 
 /// The one thing to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +35,8 @@ pub enum Next {
     Doubt(CallId),
     /// Undo this call.
     Compensate(CallId),
+    /// Record that this call can be neither undone nor asked about, and what stands in the way.
+    GiveUp(CallId),
     /// Warn that this question is about to expire.
     Remind(ApprovalId),
     /// Record that nobody answered this question in time.
@@ -49,17 +61,20 @@ pub fn decide(state: &RunState, now: Timestamp, epoch: Epoch) -> Next {
     if let Phase::Finished(_) = state.phase {
         return Next::Nothing;
     }
-    if let Some(next) = state.calls.iter().find_map(|call| resolve(call, state.abandoned.is_some(), now, epoch)) {
-        return next;
-    }
     match &state.abandoned {
-        Some(reason) => unwind(state, reason, now),
-        None => go_on(state, now),
+        Some(abandonment) => unwind(state, abandonment, now, epoch),
+        None => go_on(state, now, epoch),
     }
 }
 
+/// What to do about the first call whose outcome is not known.
+fn unresolved(state: &RunState, now: Timestamp, epoch: Epoch) -> Option<Next> {
+    state.calls.iter().find_map(|call| resolve(call, state.abandoned.as_ref(), now, epoch))
+}
+
 /// An intent without an outcome is decided by its effect class, never guessed.
-fn resolve(call: &Call, abandoned: bool, now: Timestamp, epoch: Epoch) -> Option<Next> {
+fn resolve(call: &Call, abandonment: Option<&Abandonment>, now: Timestamp, epoch: Epoch) -> Option<Next> {
+    let abandoned = abandonment.is_some();
     let (deadline, holder) = match call.status {
         CallStatus::Uncertain if abandoned => return call.compensable.then_some(Next::Compensate(call.id)),
         CallStatus::Uncertain => return Some(Next::Doubt(call.id)),
@@ -77,7 +92,13 @@ fn resolve(call: &Call, abandoned: bool, now: Timestamp, epoch: Epoch) -> Option
             let backing_off = holder == 0 && now < deadline;
             Some(if backing_off { Next::Await { until: deadline } } else { Next::Call(call.id) })
         }
-        Effect::Read | Effect::Idempotent => once_settled(call.compensable.then_some(Next::Compensate(call.id))),
+        Effect::Read | Effect::Idempotent => match abandonment {
+            // Nobody acts; its deadline was a rest.
+            Some(Abandonment { since, .. }) if holder == 0 && *since + STILL_ON_ITS_WAY <= now => {
+                call.compensable.then_some(Next::Compensate(call.id))
+            }
+            _ => once_settled(call.compensable.then_some(Next::Compensate(call.id))),
+        },
         // The holder knows that it is not acting any more; anybody else waits.
         Effect::Queryable if holder == epoch => Some(Next::Query(call.id)),
         Effect::Queryable => once_settled(Some(Next::Query(call.id))),
@@ -85,7 +106,8 @@ fn resolve(call: &Call, abandoned: bool, now: Timestamp, epoch: Epoch) -> Option
     }
 }
 
-fn go_on(state: &RunState, now: Timestamp) -> Next {
+/// The limits come first: what cannot be resolved must not keep a run from ending.
+fn go_on(state: &RunState, now: Timestamp, epoch: Epoch) -> Next {
     let give_up_at = state.accepted_at + state.limits.wall_time_max();
     if give_up_at <= now && !matches!(state.phase, Phase::Answering { .. }) {
         let limit = format!("wall time of {} s", state.limits.wall_time_max_seconds);
@@ -98,6 +120,11 @@ fn go_on(state: &RunState, now: Timestamp) -> Next {
         && remind_at <= now
     {
         return Next::Remind(approval);
+    }
+    match unresolved(state, now, epoch) {
+        Some(Next::Await { until }) => return Next::Await { until: until.min(first_change(state, give_up_at)) },
+        Some(next) => return next,
+        None => {}
     }
     match &state.phase {
         Phase::Planning => exhausted(state).map_or(Next::Plan, Next::Abandon),
@@ -115,14 +142,19 @@ fn act(state: &RunState, now: Timestamp, give_up_at: Timestamp) -> Next {
     if let Some(call) = state.calls.iter().find(|call| call.status == CallStatus::Proposed) {
         return Next::Judge(call.id);
     }
-    let reminder = state.next_reminder().map(|(remind_at, _)| remind_at);
-    let first_change = state.open_approvals().map(|request| request.expires_at).chain(reminder).min();
-    let until = |moment: Timestamp| Next::Await { until: first_change.unwrap_or(moment).min(moment).min(give_up_at) };
+    let until = |moment: Timestamp| Next::Await { until: moment.min(first_change(state, give_up_at)) };
     match state.calls.iter().find(|call| !call.status.is_settled()) {
         Some(Call { id, status: CallStatus::Allowed { from }, .. }) if *from <= now => Next::Call(*id),
         Some(Call { status: CallStatus::Allowed { from }, .. }) => until(*from),
         _ => until(give_up_at),
     }
+}
+
+/// When a question needs a warning or is over, or the run is.
+fn first_change(state: &RunState, give_up_at: Timestamp) -> Timestamp {
+    let reminder = state.next_reminder().map(|(remind_at, _)| remind_at);
+    let questions = state.open_approvals().map(|request| request.expires_at).chain(reminder);
+    questions.fold(give_up_at, Timestamp::min)
 }
 
 /// The calls that may be attempted now, from `first` on and without a gap: what comes after one that is neither settled nor ready
@@ -131,7 +163,7 @@ pub fn ready_from(state: &RunState, first: CallId, now: Timestamp, epoch: Epoch)
     let ready = |call: &&Call| match call.status {
         CallStatus::Allowed { from } => from <= now,
         CallStatus::Attempted { .. } => {
-            resolve(call, state.abandoned.is_some(), now, epoch) == Some(Next::Call(call.id))
+            resolve(call, state.abandoned.as_ref(), now, epoch) == Some(Next::Call(call.id))
         }
         _ => false,
     };
@@ -153,17 +185,24 @@ fn exhausted(state: &RunState) -> Option<StopReason> {
     Some(StopReason::LimitReached { limit, renews_at: None })
 }
 
-/// What an abandoned run did is undone, last first.
-fn unwind(state: &RunState, reason: &StopReason, now: Timestamp) -> Next {
-    for call in state.calls.iter().rev().filter(|call| call.compensable) {
-        match call.status {
-            CallStatus::Succeeded { .. } => return Next::Compensate(call.id),
-            CallStatus::Compensating { from, .. } if from <= now => return Next::Compensate(call.id),
-            CallStatus::Compensating { from, .. } => return Next::Await { until: from },
-            _ => {}
-        }
+/// What an abandoned run did is undone, last first, for as long as [`UNDO_FOR`].
+fn unwind(state: &RunState, abandonment: &Abandonment, now: Timestamp, epoch: Epoch) -> Next {
+    let give_up_at = abandonment.since + UNDO_FOR;
+    let next = unresolved(state, now, epoch).or_else(|| undo(state, now, give_up_at));
+    match next.unwrap_or_else(|| Next::Stop(abandonment.reason.clone())) {
+        Next::Compensate(call) | Next::Query(call) if give_up_at <= now => Next::GiveUp(call),
+        next => next,
     }
-    Next::Stop(reason.clone())
+}
+
+fn undo(state: &RunState, now: Timestamp, give_up_at: Timestamp) -> Option<Next> {
+    state.calls.iter().rev().filter(|call| call.compensable).find_map(|call| match call.status {
+        CallStatus::Compensating { from, .. } if now < from && now < give_up_at => {
+            Some(Next::Await { until: from.min(give_up_at) })
+        }
+        CallStatus::Succeeded { .. } | CallStatus::Compensating { .. } => Some(Next::Compensate(call.id)),
+        _ => None,
+    })
 }
 
 /// The calls whose effect stands, when the run stops now for a reason other than its completion.

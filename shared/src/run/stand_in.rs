@@ -16,10 +16,10 @@ use crate::{
     agent::{
         redaction::Redaction,
         schema::ArgumentSchema,
-        tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
+        tool::{CallContext, Effect, ErrorsMean, Tool, ToolError, ToolSpec},
     },
     ids::ToolName,
-    retry::Backoff,
+    retry::RetryPolicy,
 };
 
 /// The model that entries record for an answer that no model gave.
@@ -36,7 +36,8 @@ static SPEC: LazyLock<Option<ToolSpec>> = LazyLock::new(|| {
         effect: Effect::Read,
         owner: "windlass".to_owned(),
         timeout: Duration::from_secs(1),
-        retry: Backoff { base: Duration::ZERO, cap: Duration::ZERO, attempts_max: 1 },
+        retry: RetryPolicy::PATIENT,
+        errors_mean: ErrorsMean::NotDone,
         compensable: false,
         approval: None,
         redaction: Redaction::default(),

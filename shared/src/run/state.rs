@@ -6,18 +6,20 @@
 use serde_json::Value;
 
 use super::{
-    entry::{Accepted, Entry, Epoch, Event, Seq, StopReason, Writer},
+    entry::{Accepted, Entry, Epoch, Event, Seq, StopReason, UnknownCause, Writer},
     limits::Limits,
     request::RunRequest,
 };
 use crate::{
     agent::{model::Usage, redaction::Redaction, tool::Effect},
-    approval::ApprovalRequest,
+    approval::{Action, ApprovalRequest},
     clock::Timestamp,
     ids::{Actor, ApprovalId, CallId, ToolName, TraceId},
 };
 
 mod transitions;
+
+use self::transitions::Said;
 
 /// A run as its journal tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +41,9 @@ pub struct RunState {
     /// What it has used.
     pub totals: Totals,
     /// Why it is being abandoned, once it is.
-    pub abandoned: Option<StopReason>,
+    pub abandoned: Option<Abandonment>,
+    /// When the last entry was appended.
+    pub appended_at: Timestamp,
     /// The epoch of the last claim that moved it on.
     pub progress_epoch: Epoch,
     /// What was wrong with the model's last answer, when it could not be used.
@@ -54,6 +58,15 @@ pub struct RunState {
     pub person: Option<Actor>,
     /// Where in the request's payload a text addresses the model, as JSON pointers.
     pub suspected: Vec<String>,
+}
+
+/// Why a run is given up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Abandonment {
+    /// The first reason.
+    pub reason: StopReason,
+    /// Since when what it did is being undone.
+    pub since: Timestamp,
 }
 
 /// What holds a run.
@@ -152,6 +165,48 @@ pub struct Call {
     pub suspected: Vec<String>,
     /// The last question about it of which somebody was reminded.
     pub reminded: u32,
+    /// When its last attempt was made.
+    pub attempted_at: Option<Timestamp>,
+    /// How it fails, since it does.
+    pub failing: Option<Failing>,
+    /// A person's refusal of it.
+    pub denied: Option<Denial>,
+}
+
+/// How a call fails.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failing {
+    /// Since when.
+    pub since: Timestamp,
+    /// Since when it may have taken effect; `None` when it is known that it did not.
+    pub unknown_since: Option<Timestamp>,
+    /// The last attempt that did.
+    pub attempt: u32,
+    /// How that one's outcome came to be unknown, if it is.
+    pub cause: Option<UnknownCause>,
+    /// What was seen of it.
+    pub message: String,
+}
+
+/// A person's refusal of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Denial {
+    /// Who.
+    pub by: Option<Actor>,
+    /// When.
+    pub at: Timestamp,
+    /// What they wrote with it.
+    pub note: Option<String>,
+}
+
+impl Denial {
+    /// What the model reads of it.
+    pub fn told(&self) -> String {
+        match &self.note {
+            Some(note) => format!("denied by a person: {note}"),
+            None => "denied by a person".to_owned(),
+        }
+    }
 }
 
 /// Where a call stands.
@@ -271,6 +326,7 @@ impl RunState {
             calls: Vec::new(),
             totals: Totals::default(),
             abandoned: None,
+            appended_at: first.at,
             progress_epoch: 0,
             problem: None,
             held: None,
@@ -286,7 +342,7 @@ impl RunState {
     /// # Errors
     /// When the entry does not follow.
     pub fn apply(mut self, entry: &Entry) -> Result<RunState, IllegalEntry> {
-        self.seq += 1;
+        (self.seq, self.appended_at) = (self.seq + 1, entry.at);
         self.interjections += u64::from(matches!(entry.writer, Writer::Outside(_)));
         for event in &entry.events {
             self.note(event, &entry.writer, entry.at).map_err(|problem| IllegalEntry { seq: self.seq, problem })?;
@@ -310,6 +366,8 @@ impl RunState {
                 Event::Evaluated { .. } => Ok(()),
                 Event::Replayed { .. } if matches!(outcome.reason, StopReason::Dead { .. }) => {
                     self.phase = outcome.stopped_in.as_ref().clone();
+                    // What was not undone before its death has its whole time again.
+                    self.abandoned.iter_mut().for_each(|abandoned| abandoned.since = at);
                     Ok(())
                 }
                 _ => Err("the run is over".to_owned()),
@@ -334,7 +392,10 @@ impl RunState {
             }
             Event::PolicyDecided { call, decision, .. } => self.judged(*call, decision, at),
             Event::ApprovalRequested(request) => self.asked(request),
-            Event::ApprovalDecided { approval, verdict, .. } => self.answered(*approval, *verdict, at),
+            Event::ApprovalDecided { approval, verdict, by, note, result } => {
+                let said = Said { by: by.as_ref(), note: note.as_ref(), result: result.as_ref() };
+                self.answered(*approval, *verdict, said, at)
+            }
             Event::ApprovalReminded { approval } => {
                 self.open_approval(*approval).ok_or_else(|| format!("question {approval} is not open"))?;
                 self.call_mut(approval.call)?.reminded = approval.round;
@@ -358,6 +419,7 @@ impl RunState {
                     return Err(format!("attempt {attempt} of call {} after {}", call.id, call.attempts));
                 }
                 (call.attempts, call.effect, call.compensable) = (*attempt, *effect, *compensable);
+                call.attempted_at = Some(at);
                 call.status = CallStatus::Attempted { deadline: *deadline, epoch };
                 Ok(())
             }
@@ -380,8 +442,8 @@ impl RunState {
                 }
                 _ => Err("a wait outside of planning".to_owned()),
             },
-            Event::Cancelled { .. } => self.abandon(StopReason::Cancelled),
-            Event::Abandoned { reason } => self.abandon(reason.clone()),
+            Event::Cancelled { .. } => self.abandon(StopReason::Cancelled, at),
+            Event::Abandoned { reason } => self.abandon(reason.clone(), at),
             Event::CompensationAttempted { call, attempt, .. } => {
                 if self.abandoned.is_none() {
                     return Err("a compensation in a run that is not abandoned".to_owned());
@@ -402,7 +464,8 @@ impl RunState {
                 call.status = CallStatus::Compensating { from: at, attempts: *attempt };
                 Ok(())
             }
-            Event::Compensated { call, attempt, outcome } => self.compensated(*call, *attempt, outcome),
+            Event::Compensated { call, attempt, outcome } => self.compensated(*call, *attempt, outcome, at),
+            Event::CompensationGivenUp { call, cause } => self.gave_up(*call, cause),
             Event::Responded { response } => match &self.phase {
                 Phase::Answering { response: planned } if planned == response => Ok(()),
                 _ => Err("a response that was not planned".to_owned()),
@@ -432,6 +495,20 @@ impl RunState {
     /// The call of that number.
     pub fn call(&self, id: CallId) -> Option<&Call> {
         self.calls.get(usize::try_from(id.0).ok()?.checked_sub(1)?)
+    }
+
+    /// The call of this run that is the same action as `call` and that a person denied.
+    pub fn denied_before(&self, call: &Call) -> Option<(CallId, &Denial)> {
+        let action = |call: &Call| Action {
+            tenant: self.request.tenant.clone(),
+            tool: call.tool.clone(),
+            arguments: call.arguments.clone(),
+        };
+        let digest = std::cell::LazyCell::new(|| action(call).digest());
+        self.calls.iter().filter(|before| before.id < call.id && before.tool == call.tool).find_map(|before| {
+            let denial = before.denied.as_ref()?;
+            (action(before).digest() == *digest).then_some((before.id, denial))
+        })
     }
 
     /// The question that a person is to answer now, if it is still open.

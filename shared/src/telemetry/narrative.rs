@@ -252,6 +252,10 @@ impl Narrative {
                 let step = Step { attempt: *attempt, status: &status, message, took, effect: None };
                 self.tool(*call, &step, narrator)
             }
+            Event::CompensationGivenUp { call, cause } => {
+                let step = Step { status: "undo_given_up", message: Some(cause), ..Step::default() };
+                self.tool(*call, &step, narrator)
+            }
             Event::Waited { reason, .. } => run(RunEvent { reason: Some(plain(reason)), ..self.run_event("waited") }),
             Event::Held { reason, .. } => run(RunEvent { reason: Some(plain(reason)), ..self.run_event("held") }),
             Event::Responded { .. } => {
@@ -438,6 +442,7 @@ const fn word(verdict: Verdict) -> &'static str {
         Verdict::Approved => "approved",
         Verdict::Denied => "denied",
         Verdict::Happened => "happened",
+        Verdict::HappenedAndFailed => "happened_and_failed",
         Verdict::NotHappened => "not_happened",
         Verdict::Expired => "expired",
     }

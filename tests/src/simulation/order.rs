@@ -27,7 +27,9 @@ pub fn check(entries: &[Entry]) {
             }
             Event::ApprovalDecided { approval, verdict, .. } => match verdict {
                 Verdict::Approved | Verdict::NotHappened => drop(permitted.insert(approval.call)),
-                Verdict::Denied | Verdict::Expired | Verdict::Happened => drop(denied.insert(approval.call)),
+                Verdict::Denied | Verdict::Expired | Verdict::Happened | Verdict::HappenedAndFailed => {
+                    denied.insert(approval.call);
+                }
             },
             Event::ToolAttempted { call, effect, .. } if *effect != Effect::Read => {
                 assert!(judged.contains(call), "call {call} was attempted before it was judged");

@@ -194,7 +194,7 @@ impl World {
                 roles: [open.role.clone()].into(),
                 decisions: Decisions::OfSubjects,
             };
-            let answer = Answer { approval: open.id, token, verdict, note: None };
+            let answer = Answer { approval: open.id, token, verdict, note: None, result: None };
             let _ = decide(&outsider.outside(), &decided_by, &principal, &answer).await;
         })
     }

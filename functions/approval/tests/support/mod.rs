@@ -118,6 +118,7 @@ impl World {
             action,
             role: role.clone(),
             reason: "more than 50.00".to_owned(),
+            evidence: None,
             requested_at: now,
             expires_at: now + EXPIRES_AFTER,
             remind_at: None,

@@ -8,11 +8,11 @@ use windlass::{
         policy::{PolicyQuestion, Ruling, Tightening, judge},
         redaction::Redaction,
         schema::ArgumentSchema,
-        tool::{Effect, ToolSpec},
+        tool::{Effect, ErrorsMean, ToolSpec},
     },
     config::Environment,
     ids::ToolName,
-    retry::Backoff,
+    retry::RetryPolicy,
     run::{request::RunRequest, state::Totals},
 };
 use windlass_policy::{CedarPolicy, PolicyErrors, PolicyTerms, PolicyText};
@@ -28,7 +28,8 @@ fn tool(name: &str, effect: Effect, schema: Value) -> ToolSpec {
         effect,
         owner: "bank".to_owned(),
         timeout: Duration::from_secs(1),
-        retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(1), attempts_max: 1 },
+        retry: RetryPolicy::PATIENT,
+        errors_mean: ErrorsMean::NotDone,
         compensable: false,
         approval: None,
         redaction: Redaction::default(),

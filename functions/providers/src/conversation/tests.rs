@@ -4,11 +4,11 @@ use windlass::{
     agent::{
         redaction::Redaction,
         schema::ArgumentSchema,
-        tool::{Effect, ToolSpec},
+        tool::{Effect, ErrorsMean, ToolSpec},
     },
     clock::Timestamp,
     ids::CallId,
-    retry::Backoff,
+    retry::RetryPolicy,
     run::request::RunRequest,
 };
 
@@ -33,7 +33,8 @@ pub(crate) fn tool(name: &str) -> ToolSpec {
         effect: Effect::Read,
         owner: "somebody".to_owned(),
         timeout: Duration::from_secs(1),
-        retry: Backoff { base: Duration::ZERO, cap: Duration::ZERO, attempts_max: 1 },
+        retry: RetryPolicy::PATIENT,
+        errors_mean: ErrorsMean::NotDone,
         compensable: false,
         approval: None,
         redaction: Redaction::default(),
@@ -56,6 +57,9 @@ pub(crate) fn call(id: u32, step: u32, status: CallStatus) -> Call {
         approvals: 0,
         reminded: 0,
         suspected: Vec::new(),
+        attempted_at: None,
+        failing: None,
+        denied: None,
     }
 }
 

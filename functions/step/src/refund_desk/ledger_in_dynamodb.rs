@@ -63,7 +63,7 @@ impl LedgerInDynamoDb {
     async fn known(&self, tenant: &Tenant, order: &str, key: &str) -> Result<Option<Refund>, ToolError> {
         let Some(item) = self.get(order_pk(tenant, order), format!("refund#{key}")).await? else { return Ok(None) };
         if item.contains_key("reversed") {
-            return Err(ToolError::Refused { message: "the refund was reversed".to_owned() });
+            return Err(ToolError::Failed { message: "the refund was reversed".to_owned() });
         }
         Ok(Some(Refund {
             refund: read_text(&item, "refund"),
@@ -107,10 +107,10 @@ impl Ledger for LedgerInDynamoDb {
             return Ok(refund);
         }
         let Some(found) = self.order(tenant, order).await? else {
-            return Err(ToolError::Refused { message: format!("there is no order `{order}`") });
+            return Err(ToolError::Failed { message: format!("there is no order `{order}`") });
         };
         let Some(most) = found.total_cents.checked_sub(amount_cents) else {
-            return Err(ToolError::Refused { message: "more than was paid".to_owned() });
+            return Err(ToolError::Failed { message: "more than was paid".to_owned() });
         };
         let refund = Refund { refund: format!("re_{key}"), order: order.to_owned(), amount_cents };
         let put = self
@@ -141,7 +141,7 @@ impl Ledger for LedgerInDynamoDb {
                     Some(refund) => Ok(refund),
                     None => Err(ToolError::Unknown { message: "the refund came and went".to_owned() }),
                 },
-                Some(_) => Err(ToolError::Refused { message: "more than is left of the order".to_owned() }),
+                Some(_) => Err(ToolError::Failed { message: "more than is left of the order".to_owned() }),
                 None => Err(failed(&error)),
             },
         }
@@ -151,7 +151,7 @@ impl Ledger for LedgerInDynamoDb {
         let made = match self.known(tenant, order, key).await {
             Ok(made) => made,
             // Reversed already.
-            Err(ToolError::Refused { .. }) => return Ok(()),
+            Err(ToolError::Failed { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
         let request = self.client.transact_write_items();

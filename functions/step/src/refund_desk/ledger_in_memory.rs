@@ -60,14 +60,14 @@ impl Ledger for LedgerInMemory {
         let mut records = self.lock();
         match records.refunds.get(key) {
             Some(Some(refund)) => return Ok(refund.clone()),
-            Some(None) => return Err(ToolError::Refused { message: "the refund was reversed".to_owned() }),
+            Some(None) => return Err(ToolError::Failed { message: "the refund was reversed".to_owned() }),
             None => {}
         }
         let Some(known) = records.orders.get_mut(&(tenant.clone(), order.to_owned())) else {
-            return Err(ToolError::Refused { message: format!("there is no order `{order}`") });
+            return Err(ToolError::Failed { message: format!("there is no order `{order}`") });
         };
         if known.refunded_cents + amount_cents > known.total_cents {
-            return Err(ToolError::Refused { message: "more than is left of the order".to_owned() });
+            return Err(ToolError::Failed { message: "more than is left of the order".to_owned() });
         }
         known.refunded_cents += amount_cents;
         let refund = Refund { refund: format!("re_{key}"), order: order.to_owned(), amount_cents };

@@ -9,10 +9,10 @@ use windlass::{
     agent::{
         redaction::Redaction,
         schema::{ArgumentSchema, InvalidSchema},
-        tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
+        tool::{CallContext, Effect, ErrorsMean, Tool, ToolError, ToolSpec},
     },
     ids::InvalidId,
-    retry::Backoff,
+    retry::RetryPolicy,
 };
 
 use super::ledger::Ledger;
@@ -21,7 +21,8 @@ use super::ledger::Ledger;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When a call to the ledger is tried again.
-const RETRY: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(20), attempts_max: 5 };
+const RETRY: RetryPolicy =
+    RetryPolicy { rest_first: Duration::from_millis(200), rest_max: Duration::from_secs(300), give_up_after: None };
 
 /// The longest text of a letter.
 const LETTER_CHARS_MAX: usize = 4_000;
@@ -152,6 +153,8 @@ impl Kind {
             owner: "refund desk".to_owned(),
             timeout: TIMEOUT,
             retry: RETRY,
+            // It looks for the key before anything else, and answers an error before it writes.
+            errors_mean: ErrorsMean::NotDone,
             compensable: matches!(self, Kind::Refund),
             approval: None,
             redaction: Redaction::default(),

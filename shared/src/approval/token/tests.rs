@@ -28,6 +28,7 @@ fn request(id: &str, cents: u64) -> ApprovalRequest {
         action,
         role: "finance".parse().expect("a role"),
         reason: "large".to_owned(),
+        evidence: None,
         requested_at: NOW,
         expires_at: NOW + Duration::from_secs(600),
         remind_at: None,

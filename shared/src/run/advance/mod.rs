@@ -27,6 +27,7 @@ use crate::{
     queue::WakeUps,
 };
 
+mod effects;
 mod outcomes;
 mod perform;
 mod read;
@@ -206,6 +207,7 @@ impl Engine {
                 Next::Query(call) => turn.query(call).await?,
                 Next::Compensate(call) => turn.compensate(call).await?,
                 Next::Judge(call) => turn.judge(call).await?,
+                Next::GiveUp(call) => turn.give_up(call).await.map(|()| None)?,
                 Next::Doubt(call) => turn.doubt(call).map(|()| None)?,
                 Next::Expire(approval) => turn.expire(approval).map(|()| None)?,
                 Next::Remind(approval) => turn.remind(approval).map(|()| None)?,

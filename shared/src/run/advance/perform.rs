@@ -3,31 +3,30 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     Advanced,
-    outcomes::{bounded, not_made, of_repetition, outcome_word, ran_out_of_time, returned},
     spending::{Funds, spend_of},
     switches::May,
-    turn::{Flushed, Interrupted, Turn},
+    turn::{Interrupted, Turn},
 };
 use crate::{
     agent::{
         model::{ANSWER_BYTES_MAX, Answer, CALLS_PER_PLAN_MAX, ModelError, Proposal, Question, Usage},
         policy::{PolicyQuestion, Ruling, judge},
-        tool::{CallContext, Effect, ToolError, ToolSpec},
+        tool::{CallContext, ToolSpec},
     },
-    approval::{Action, ApprovalRequest, Subject, Verdict},
+    approval::{Action, ApprovalRequest, Evidence, Subject, Verdict},
     budgets::Spend,
     clock::{Timestamp, before},
     ids::{ApprovalId, CallId, Role, ToolName},
     json,
     retry::{Backoff, Retry},
     run::{
-        entry::{Decision, Event, Plan, PlannedCall, StopReason, ToolOutcome},
+        entry::{Decision, Event, Plan, PlannedCall, StopReason},
         next,
-        state::{Call, CallStatus, Phase},
+        state::{Call, Denial, Phase},
     },
 };
 
@@ -37,15 +36,12 @@ const MODEL_RETRY: Backoff = Backoff { base: Duration::from_millis(250), cap: Du
 /// How long a run rests when its model stays unavailable.
 const MODEL_REST: Duration = Duration::from_secs(30);
 
-/// How long a run rests when it meets a release that lacks one of its tools: a weighted alias serves both releases for a while.
-const TOOL_MISSING_REST: Duration = Duration::from_secs(30);
-
 impl Turn<'_> {
     pub(super) fn now(&self) -> Timestamp {
         self.engine.clock.now()
     }
 
-    fn call_of(&self, id: CallId) -> Result<Call, Interrupted> {
+    pub(super) fn call_of(&self, id: CallId) -> Result<Call, Interrupted> {
         let found = self.state.call(id).cloned();
         found.ok_or_else(|| self.illegal(format!("there is no call {id}")))
     }
@@ -206,7 +202,8 @@ impl Turn<'_> {
                         tightening: self.tightening(),
                     };
                     let ruling = judge(policy.as_ref(), &question);
-                    Ruling { decision: with_own_rule(ruling.decision, tool.spec()), ..ruling }
+                    let decision = self.not_denied_before(&call, with_own_rule(ruling.decision, tool.spec()));
+                    Ruling { decision, ..ruling }
                 }
             },
         };
@@ -222,15 +219,19 @@ impl Turn<'_> {
         }
     }
 
-    /// Asks a person whether a call took effect.
-    pub(super) fn doubt(&mut self, id: CallId) -> Result<(), Interrupted> {
-        let call = self.call_of(id)?;
-        let reason =
-            format!("attempt {} of `{}` has no outcome, and repeating it is not safe", call.attempts, call.tool);
-        self.ask(&call, Subject::Doubt, self.engine.agent.policy.doubt_role(), reason)
+    /// Asks a person for permission.
+    pub(super) fn ask(&mut self, call: &Call, subject: Subject, role: Role, reason: String) -> Result<(), Interrupted> {
+        self.ask_with(call, subject, role, reason, None)
     }
 
-    pub(super) fn ask(&mut self, call: &Call, subject: Subject, role: Role, reason: String) -> Result<(), Interrupted> {
+    pub(super) fn ask_with(
+        &mut self,
+        call: &Call,
+        subject: Subject,
+        role: Role,
+        reason: String,
+        evidence: Option<Box<Evidence>>,
+    ) -> Result<(), Interrupted> {
         let action = Action {
             tenant: self.state.request.tenant.clone(),
             tool: call.tool.clone(),
@@ -247,6 +248,7 @@ impl Turn<'_> {
             action,
             role,
             reason,
+            evidence,
             requested_at: now,
             expires_at,
             remind_at: reminder.as_ref().map(|reminder| (expires_at - reminder.before).max(now)),
@@ -263,7 +265,19 @@ impl Turn<'_> {
     /// Records that nobody answered in time.
     pub(super) fn expire(&mut self, approval: ApprovalId) -> Result<(), Interrupted> {
         info!(%approval, "nobody answered in time");
-        self.record(Event::ApprovalDecided { approval, verdict: Verdict::Expired, by: None, note: None })
+        self.record(Event::ApprovalDecided { approval, verdict: Verdict::Expired, by: None, note: None, result: None })
+    }
+
+    /// The decision, unless a person has denied the same call in this run: what was denied is not asked again.
+    fn not_denied_before(&self, call: &Call, decision: Decision) -> Decision {
+        match (decision, self.state.denied_before(call)) {
+            (Decision::Allow { .. } | Decision::RequireApproval { .. }, Some((before, Denial { by, at, note }))) => {
+                let by = by.as_ref().map_or("a person", |by| by.as_str());
+                let note = note.as_ref().map_or(String::new(), |note| format!(": {note}"));
+                Decision::Deny { reason: format!("the same call was denied as call {before} by {by} at {at}{note}") }
+            }
+            (decision, _) => decision,
+        }
     }
 
     /// Gives the planned answer.
@@ -277,125 +291,11 @@ impl Turn<'_> {
     /// Ends an abandoned run, listing what it leaves behind.
     pub(super) fn stop(&mut self, reason: StopReason) -> Result<(), Interrupted> {
         let (standing, in_doubt) = (next::standing(&self.state), next::in_doubt(&self.state));
+        if !in_doubt.is_empty() {
+            // An alarm is made of this line (`infra/template.yaml`).
+            error!(?in_doubt, "an abandoned run leaves calls in doubt");
+        }
         self.record(Event::Stopped { reason, standing, in_doubt })
-    }
-
-    /// Makes a call: the intent first, then the call, then its outcome.
-    pub(super) async fn call(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
-        let call = self.call_of(id)?;
-        let Some(tool) = self.tool_of(&call.tool) else { return self.rest_for_tool(&call).await };
-        let spec = tool.spec();
-        if let May::Not(advanced) = self.may_call(&call, spec.effect).await? {
-            return Ok(advanced);
-        }
-        if spec.effect == Effect::Read {
-            return self.read(id).await;
-        }
-        if let Some(ended) = self.make_room_for(spec.timeout).await? {
-            return Ok(ended);
-        }
-        let attempt = call.attempts + 1;
-        self.record(Event::ToolAttempted {
-            call: id,
-            attempt,
-            effect: spec.effect,
-            compensable: spec.compensable,
-            deadline: self.deadline,
-        })?;
-        if self.flush().await? == Flushed::Reloaded {
-            return Ok(None);
-        }
-        let mut held = None;
-        let repeated = matches!(call.status, CallStatus::Attempted { .. });
-        let outcome = match self.stopped_at_the_last_moment(&call, spec.effect).await {
-            Some(stopped) => {
-                held = stopped.hold;
-                stopped.outcome
-            }
-            None if self.may_act_for(spec.timeout) => {
-                let context = self.context(id);
-                let until = self.now() + spec.timeout;
-                let result = before(self.engine.clock.as_ref(), until, tool.call(&context, &call.arguments)).await;
-                let outcome =
-                    self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))));
-                if repeated { of_repetition(outcome) } else { outcome }
-            }
-            None => not_made(repeated, "the lease ran low", self.now()),
-        };
-        // The event says the same once it is in the journal; should that write fail, nothing else tells of the effect.
-        info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "called");
-        self.record(returned(id, attempt, outcome))?;
-        self.read_controls_before_asking();
-        if spec.effect == Effect::Irreversible {
-            // An outcome that nobody can find out again does not wait for the next write.
-            self.flush().await?;
-        }
-        match held {
-            Some(reason) => Ok(self.hold(reason).await?.advanced()),
-            None => Ok(None),
-        }
-    }
-
-    /// Asks a tool whether its call took effect.
-    pub(super) async fn query(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
-        let call = self.call_of(id)?;
-        let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
-        let spec = tool.spec();
-        if let Some(ended) = self.make_room_for(spec.timeout).await? {
-            return Ok(ended);
-        }
-        let context = self.context(id);
-        let until = self.now() + spec.timeout;
-        let asked = before(self.engine.clock.as_ref(), until, tool.query(&context, &call.arguments)).await;
-        let later = Some(self.now() + spec.retry.cap);
-        let outcome = match asked {
-            Some(Ok(Some(value))) => ToolOutcome::Succeeded { value: bounded(value) },
-            Some(Ok(None)) if call.failures + 1 >= spec.retry.attempts_max => {
-                ToolOutcome::Refused { message: format!("it did not take effect in {} attempts", call.attempts) }
-            }
-            Some(Ok(None)) => ToolOutcome::Absent,
-            Some(Err(ToolError::Refused { message })) => ToolOutcome::Unknown { message, retry_at: None },
-            Some(Err(error)) => ToolOutcome::Unknown { message: error.to_string(), retry_at: later },
-            None => ToolOutcome::Unknown { message: ran_out_of_time(spec).to_string(), retry_at: later },
-        };
-        info!(call = %id, tool = %spec.name, outcome = outcome_word(&outcome), "asked whether it took effect");
-        self.record(returned(id, call.attempts, outcome))?;
-        Ok(None)
-    }
-
-    /// Undoes a completed call.
-    pub(super) async fn compensate(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
-        let call = self.call_of(id)?;
-        let Some(tool) = self.engine.agent.tool(&call.tool).cloned() else { return self.rest_for_tool(&call).await };
-        let spec = tool.spec();
-        let attempt = call.status.compensation_attempts() + 1;
-        if let Some(reason) = self.undo_is_held(&call.tool).await {
-            return Ok(self.hold(reason).await?.advanced());
-        }
-        if let Some(ended) = self.make_room_for(spec.timeout).await? {
-            return Ok(ended);
-        }
-        self.record(Event::CompensationAttempted { call: id, attempt, deadline: self.deadline })?;
-        if self.flush().await? == Flushed::Reloaded {
-            return Ok(None);
-        }
-        let held = self.undo_is_held(&call.tool).await;
-        let outcome = if let Some(reason) = &held {
-            ToolOutcome::Unavailable { message: reason.clone(), retry_at: Some(self.now()) }
-        } else if self.may_act_for(spec.timeout) {
-            let context = self.context(id);
-            let until = self.now() + spec.timeout;
-            let result = before(self.engine.clock.as_ref(), until, tool.compensate(&context, &call.arguments)).await;
-            self.outcome_of(spec, attempt, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
-        } else {
-            ToolOutcome::Unavailable { message: "the lease ran low".into(), retry_at: Some(self.now()) }
-        };
-        info!(call = %id, tool = %spec.name, attempt, outcome = outcome_word(&outcome), "undone");
-        self.record(Event::Compensated { call: id, attempt, outcome })?;
-        match held {
-            Some(reason) => Ok(self.hold(reason).await?.advanced()),
-            None => Ok(None),
-        }
     }
 
     /// Makes sure that something which may take `needed` fits into the invocation and the lease. `Some` when it does not:
@@ -413,14 +313,6 @@ impl Turn<'_> {
         self.holds_for(needed) && self.has_time_for(needed)
     }
 
-    async fn rest_for_tool(&mut self, call: &Call) -> Result<Option<Advanced>, Interrupted> {
-        warn!(tool = %call.tool, "this release has no such tool; the run rests");
-        if self.flush().await? == Flushed::Reloaded {
-            return Ok(None);
-        }
-        self.park(self.now() + TOOL_MISSING_REST).await
-    }
-
     pub(super) fn context(&self, call: CallId) -> CallContext {
         CallContext {
             tenant: self.state.request.tenant.clone(),
@@ -430,26 +322,6 @@ impl Turn<'_> {
             call,
             idempotency_key: format!("{}-{call}", self.run),
             flags: self.flags(),
-        }
-    }
-
-    pub(super) fn outcome_of(&self, spec: &ToolSpec, failures: u32, result: Result<Value, ToolError>) -> ToolOutcome {
-        let retry_at =
-            |after| spec.retry.wait(failures, after, self.engine.random.as_ref()).map(|wait| self.now() + wait);
-        match result {
-            Ok(value) => ToolOutcome::Succeeded { value: bounded(value) },
-            Err(ToolError::Refused { message }) => ToolOutcome::Refused { message },
-            Err(ToolError::Unavailable { message, retry_after }) => {
-                ToolOutcome::Unavailable { message, retry_at: retry_at(retry_after) }
-            }
-            Err(ToolError::Unknown { message }) => match spec.effect {
-                // Nothing can have happened.
-                Effect::Read => ToolOutcome::Unavailable { message, retry_at: retry_at(Duration::ZERO) },
-                Effect::Idempotent => ToolOutcome::Unknown { message, retry_at: retry_at(Duration::ZERO) },
-                // What was sent may still arrive: ask once it cannot any more.
-                Effect::Queryable => ToolOutcome::Unknown { message, retry_at: Some(self.now() + spec.timeout) },
-                Effect::Irreversible => ToolOutcome::Unknown { message, retry_at: None },
-            },
         }
     }
 }

@@ -101,7 +101,7 @@ impl Turn<'_> {
         {
             self.keep(call, value, rule).await;
         }
-        self.outcome_of(spec, call.failures + 1, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
+        self.outcome_of(spec, call, result.unwrap_or_else(|| Err(ran_out_of_time(spec))))
     }
 
     /// Records kept answers; what is left has to be called.

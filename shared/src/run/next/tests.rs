@@ -9,7 +9,7 @@ use crate::{
     agent::model::Usage,
     approval::{Action, ApprovalRequest, Subject, Verdict},
     run::{
-        entry::{Accepted, Decision, Entry, Event, Plan, PlannedCall, ToolOutcome, Writer},
+        entry::{Accepted, Decision, Entry, Event, Plan, PlannedCall, ToolOutcome, UnknownCause, Writer},
         limits::Limits,
         request::{RunRequest, Source},
     },
@@ -95,6 +95,7 @@ impl Journal {
             action,
             role: "finance".parse().expect("a role"),
             reason: String::new(),
+            evidence: None,
             requested_at: at(2),
             expires_at: at(1_000),
             remind_at,
@@ -202,7 +203,7 @@ fn a_completed_call_of_an_abandoned_run_is_undone() {
 #[test]
 fn a_transient_failure_waits_and_an_unknown_outcome_is_resolved_by_its_class() {
     let unavailable = |retry_at| ToolOutcome::Unavailable { message: String::new(), retry_at };
-    let unknown = |retry_at| ToolOutcome::Unknown { message: String::new(), retry_at };
+    let unknown = |retry_at| ToolOutcome::Unknown { message: String::new(), retry_at, cause: UnknownCause::NoAnswer };
     let idempotent = |outcome| fresh().attempted(Effect::Idempotent, false).returned(outcome);
     idempotent(unavailable(Some(at(9)))).decides(5, 1, Next::Await { until: at(9) }).decides(9, 1, Next::Call(CALL));
     idempotent(unavailable(None)).decides(5, 1, Next::Plan);
@@ -218,7 +219,8 @@ fn an_approval_is_waited_for_warned_about_and_then_counts_as_denied() {
     asked().decides(10, 1, Next::Await { until: at(750) }).decides(750, 1, Next::Remind(approval()));
     let reminded = || asked().held(750, Event::ApprovalReminded { approval: approval() });
     reminded().decides(751, 1, Next::Await { until: at(1_000) }).decides(1_000, 1, Next::Expire(approval()));
-    let expired = Event::ApprovalDecided { approval: approval(), verdict: Verdict::Expired, by: None, note: None };
+    let expired =
+        Event::ApprovalDecided { approval: approval(), verdict: Verdict::Expired, by: None, note: None, result: None };
     reminded().held(1_000, expired).decides(1_000, 1, Next::Plan);
     fresh().asked(None).decides(10, 1, Next::Await { until: at(1_000) });
 }
@@ -246,7 +248,8 @@ fn a_used_up_limit_abandons_the_run() {
 
 #[test]
 fn what_does_not_follow_is_refused() {
-    let answered = |verdict| Event::ApprovalDecided { approval: approval(), verdict, by: None, note: None };
+    let answered =
+        |verdict| Event::ApprovalDecided { approval: approval(), verdict, by: None, note: None, result: None };
     let attempt = |attempt| Event::ToolAttempted {
         call: CALL,
         attempt,

@@ -2,14 +2,41 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, CallStatus, Phase, RunState};
+use super::{Abandonment, Call, CallStatus, Denial, Failing, Phase, RunState};
 use crate::{
     agent::tool::Effect,
-    approval::{ApprovalRequest, Subject, Verdict},
+    approval::{ApprovalRequest, CallResult, Subject, Verdict},
     clock::Timestamp,
-    ids::{ApprovalId, CallId},
+    ids::{Actor, ApprovalId, CallId},
     run::entry::{Decision, Plan, StopReason, ToolOutcome},
 };
+
+/// What came with a person's answer.
+pub(super) struct Said<'a> {
+    pub(super) by: Option<&'a Actor>,
+    pub(super) note: Option<&'a String>,
+    pub(super) result: Option<&'a CallResult>,
+}
+
+impl Said<'_> {
+    /// What the call answered, as they say.
+    fn value(&self) -> Value {
+        match (self.result, self.note) {
+            (Some(CallResult::Value(value)), _) => value.clone(),
+            (_, Some(note)) => json!({ "confirmed_by": "a person", "note": note }),
+            (_, None) => json!({ "confirmed_by": "a person" }),
+        }
+    }
+
+    /// Why the call failed, as they say.
+    fn failure(&self) -> String {
+        let why = match self.result {
+            Some(CallResult::Message(message)) => Some(message),
+            _ => self.note,
+        };
+        why.map_or_else(|| "it failed, says a person".to_owned(), |why| format!("it failed, says a person: {why}"))
+    }
+}
 
 impl RunState {
     pub(super) fn planned(&mut self, plan: &Plan, at: Timestamp) -> Result<(), String> {
@@ -43,6 +70,9 @@ impl RunState {
                         approvals: 0,
                         suspected: Vec::new(),
                         reminded: 0,
+                        attempted_at: None,
+                        failing: None,
+                        denied: None,
                     });
                 }
                 Phase::Acting
@@ -58,6 +88,7 @@ impl RunState {
     }
 
     pub(super) fn judged(&mut self, id: CallId, decision: &Decision, at: Timestamp) -> Result<(), String> {
+        let before = self.call(id).and_then(|call| self.denied_before(call)).map(|(_, denial)| denial.told());
         let call = self.call_mut(id)?;
         match (&call.status, decision) {
             (CallStatus::Proposed, _) => {}
@@ -70,7 +101,11 @@ impl RunState {
             // Still proposed: `approval_requested` follows in the same entry.
             Decision::RequireApproval { .. } => {}
             Decision::Deny { reason } => {
-                call.status = CallStatus::Failed { message: format!("denied by policy: {reason}") };
+                let message = before.map_or_else(
+                    || format!("denied by policy: {reason}"),
+                    |told| format!("not asked again, the same call was {told}"),
+                );
+                call.status = CallStatus::Failed { message };
             }
         }
         self.plan_again_when_settled();
@@ -95,7 +130,13 @@ impl RunState {
         Ok(())
     }
 
-    pub(super) fn answered(&mut self, id: ApprovalId, verdict: Verdict, at: Timestamp) -> Result<(), String> {
+    pub(super) fn answered(
+        &mut self,
+        id: ApprovalId,
+        verdict: Verdict,
+        said: Said<'_>,
+        at: Timestamp,
+    ) -> Result<(), String> {
         let open = self.open_approval(id).ok_or_else(|| format!("question {id} is not open"))?;
         let (subject, expires_at) = (open.subject, open.expires_at);
         if verdict != Verdict::Expired && !verdict.answers(subject) {
@@ -106,9 +147,20 @@ impl RunState {
         }
         let call = self.call_mut(id.call)?;
         call.status = match verdict {
-            Verdict::Approved | Verdict::NotHappened => CallStatus::Allowed { from: at },
-            Verdict::Denied => CallStatus::Failed { message: "denied by the approver".to_owned() },
-            Verdict::Happened => CallStatus::Succeeded { value: json!({"confirmed_by": "a person"}) },
+            Verdict::Approved => CallStatus::Allowed { from: at },
+            Verdict::NotHappened => {
+                // It starts anew.
+                (call.failures, call.failing) = (0, None);
+                CallStatus::Allowed { from: at }
+            }
+            Verdict::Denied => {
+                let denial = Denial { by: said.by.cloned(), at, note: said.note.cloned() };
+                let message = denial.told();
+                call.denied = Some(denial);
+                CallStatus::Failed { message }
+            }
+            Verdict::Happened => CallStatus::Succeeded { value: said.value() },
+            Verdict::HappenedAndFailed => CallStatus::Failed { message: said.failure() },
             Verdict::Expired if subject == Subject::Permission => {
                 CallStatus::Failed { message: "nobody approved it in time".to_owned() }
             }
@@ -117,7 +169,7 @@ impl RunState {
             }
         };
         if verdict == Verdict::Expired && subject == Subject::Doubt {
-            self.abandon(StopReason::DoubtExpired { call: id.call })?;
+            self.abandon(StopReason::DoubtExpired { call: id.call }, at)?;
         }
         self.plan_again_when_settled();
         Ok(())
@@ -134,7 +186,7 @@ impl RunState {
         if !matches!(call.status, CallStatus::Attempted { .. }) || attempt != call.attempts {
             return Err(format!("attempt {attempt} of call {id} is not open"));
         }
-        call.failures += u32::from(!matches!(outcome, ToolOutcome::Succeeded { .. }));
+        call.note_failure(outcome, at);
         call.status = match outcome {
             ToolOutcome::Succeeded { value } => CallStatus::Succeeded { value: value.clone() },
             ToolOutcome::Refused { message } | ToolOutcome::Unavailable { message, retry_at: None } => {
@@ -170,17 +222,24 @@ impl RunState {
         Ok(())
     }
 
-    pub(super) fn compensated(&mut self, id: CallId, attempt: u32, outcome: &ToolOutcome) -> Result<(), String> {
+    pub(super) fn compensated(
+        &mut self,
+        id: CallId,
+        attempt: u32,
+        outcome: &ToolOutcome,
+        at: Timestamp,
+    ) -> Result<(), String> {
         let call = self.call_mut(id)?;
         match &call.status {
             CallStatus::Compensating { attempts, .. } if *attempts == attempt => {}
             _ => return Err(format!("compensation attempt {attempt} of call {id} is not open")),
         }
+        call.note_failure(outcome, at);
         call.status = match outcome {
             ToolOutcome::Succeeded { .. } | ToolOutcome::Absent => CallStatus::Compensated,
             ToolOutcome::Refused { message }
             | ToolOutcome::Unavailable { message, retry_at: None }
-            | ToolOutcome::Unknown { message, retry_at: None } => CallStatus::Standing { message: message.clone() },
+            | ToolOutcome::Unknown { message, retry_at: None, .. } => CallStatus::Standing { message: message.clone() },
             ToolOutcome::Unavailable { retry_at: Some(retry_at), .. }
             | ToolOutcome::Unknown { retry_at: Some(retry_at), .. } => {
                 CallStatus::Compensating { from: *retry_at, attempts: attempt }
@@ -189,9 +248,22 @@ impl RunState {
         Ok(())
     }
 
-    pub(super) fn abandon(&mut self, reason: StopReason) -> Result<(), String> {
+    pub(super) fn gave_up(&mut self, id: CallId, cause: &str) -> Result<(), String> {
+        if self.abandoned.is_none() {
+            return Err("given up in a run that is not abandoned".to_owned());
+        }
+        let (call, message) = (self.call_mut(id)?, cause.to_owned());
+        call.status = match call.status {
+            CallStatus::Succeeded { .. } | CallStatus::Compensating { .. } => CallStatus::Standing { message },
+            CallStatus::Attempted { .. } | CallStatus::Uncertain => CallStatus::Doubtful { message },
+            _ => return Err(format!("call {id} has nothing to undo")),
+        };
+        Ok(())
+    }
+
+    pub(super) fn abandon(&mut self, reason: StopReason, at: Timestamp) -> Result<(), String> {
         // The first reason stands: what is being undone for one reason need not be undone for another.
-        self.abandoned.get_or_insert(reason);
+        self.abandoned.get_or_insert(Abandonment { reason, since: at });
         Ok(())
     }
 
@@ -199,5 +271,26 @@ impl RunState {
         if self.phase == Phase::Acting && self.calls.iter().all(|call| call.status.is_settled()) {
             self.phase = Phase::Planning;
         }
+    }
+}
+
+impl Call {
+    /// Counts an attempt that came back without success. One that was not made says nothing.
+    fn note_failure(&mut self, outcome: &ToolOutcome, at: Timestamp) {
+        let Some(message) = outcome.message() else { return };
+        let cause = match outcome {
+            ToolOutcome::Unknown { cause, .. } => Some(*cause),
+            _ => None,
+        };
+        let before = self.failing.take();
+        let unknown_before = before.as_ref().and_then(|before| before.unknown_since);
+        self.failures += 1;
+        self.failing = Some(Failing {
+            since: before.map_or(at, |before| before.since),
+            unknown_since: cause.map(|_| unknown_before.unwrap_or(at)),
+            attempt: self.attempts,
+            cause,
+            message: message.to_owned(),
+        });
     }
 }

@@ -224,6 +224,7 @@ fn asking(world: &World) -> ApprovalId {
         digest: action.digest(),
         role,
         reason: reason.clone(),
+        evidence: None,
         requested_at: NOW,
         expires_at: NOW + DAY,
         remind_at: None,
