@@ -35,7 +35,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// How long to wait after `attempt` (1, 2, 3 …) failed: a random span up to `base · 2^(attempt-1)`, capped, but not less
-    /// than `at_least`; `None` when the attempts are used up.
+    /// than `at_least`, which is believed up to [`ASKED_WAIT_MAX`]; `None` when the attempts are used up.
     pub fn wait(&self, attempt: u32, at_least: Duration, random: &dyn Random) -> Option<Duration> {
         if attempt >= self.attempts_max {
             return None;
@@ -43,7 +43,33 @@ impl Backoff {
         let doublings = attempt.saturating_sub(1).min(20);
         let bound = self.base.saturating_mul(1 << doublings).min(self.cap);
         let jitter = Duration::from_millis(random.below(bound.as_millis() as u64 + 1));
-        Some(jitter.max(at_least))
+        Some(jitter.max(at_least.min(ASKED_WAIT_MAX)))
+    }
+}
+
+/// The longest wait that another side is believed at once, whatever it says: an hour.
+pub const ASKED_WAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// How rests grow that have no end of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rests {
+    /// The longest first rest.
+    pub base: Duration,
+    /// No rest grows beyond this.
+    pub cap: Duration,
+}
+
+impl Rests {
+    /// How long to rest after so many failures in a row (1, 2, 3 …): at least half of `base · 2^(failures-1)`, capped, and all of it at
+    /// most; not less than `at_least`, which is believed up to [`ASKED_WAIT_MAX`] and spread by a tenth, so that those who were told the
+    /// same do not all come back at once.
+    pub fn after(&self, failures: u32, at_least: Duration, random: &dyn Random) -> Duration {
+        let doublings = failures.saturating_sub(1).min(20);
+        let bound = self.base.saturating_mul(1 << doublings).min(self.cap);
+        let up_to = |span: Duration| Duration::from_millis(random.below(span.as_millis() as u64 + 1));
+        let grown = bound / 2 + up_to(bound / 2);
+        let asked = at_least.min(ASKED_WAIT_MAX);
+        if asked > grown { asked + up_to(asked / 10) } else { grown }
     }
 }
 
@@ -141,8 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn rests_grow_up_to_their_cap_and_what_another_side_asks_for_is_kept_and_bounded() {
+        let rests = Rests { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
+        let spans = |failures, asked| {
+            let all: Vec<Duration> = (0..2_000).map(|n| rests.after(failures, asked, &Always(n * 37))).collect();
+            (*all.iter().min().expect("some"), *all.iter().max().expect("some"))
+        };
+        for (failures, most) in [(1, 1), (2, 2), (4, 8), (7, 60), (u32::MAX, 60)] {
+            let (shortest, longest) = spans(failures, Duration::ZERO);
+            assert!(shortest * 2 >= Duration::from_secs(most) && longest <= Duration::from_secs(most), "{failures}");
+        }
+        let (shortest, longest) = spans(1, Duration::from_secs(20));
+        assert!(shortest >= Duration::from_secs(20) && longest <= Duration::from_secs(22));
+        assert!(spans(1, Duration::MAX).1 <= ASKED_WAIT_MAX + ASKED_WAIT_MAX / 10);
+    }
+
+    #[test]
     fn what_the_other_side_asked_for_is_kept() {
         let after = Duration::from_secs(9);
         assert_eq!(BACKOFF.wait(1, after, &Always(0)), Some(after));
+        assert_eq!(BACKOFF.wait(1, Duration::MAX, &Always(0)), Some(ASKED_WAIT_MAX));
     }
 }

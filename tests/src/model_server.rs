@@ -53,6 +53,8 @@ pub enum Fault {
     Text(String),
     /// This status, and these words about it.
     Complains(u16, String),
+    /// This status and this body.
+    Body(u16, Value),
 }
 
 /// A request as it came in.
@@ -125,6 +127,11 @@ impl ModelServer {
     }
 }
 
+/// What a good model at the desk answers to a request in `format`.
+pub fn reply_to(format: Format, body: &Value) -> Value {
+    format.reply(&clerk::next(&format.conversation(body)))
+}
+
 async fn serve(State(desk): State<Arc<Desk>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body).expect("a request is JSON");
     let asked = Asked { path: uri.path().to_owned(), headers, body };
@@ -157,6 +164,7 @@ async fn serve(State(desk): State<Arc<Desk>>, uri: Uri, headers: HeaderMap, body
         Some(Fault::Says(said)) => answer(200, &desk.format.reply(&said), &[]),
         Some(Fault::Text(words)) => text(200, &words),
         Some(Fault::Complains(status, words)) => answer(status, &desk.format.error("error", &words), &[]),
+        Some(Fault::Body(status, body)) => answer(status, &body, &[]),
         Some(Fault::Uncounted) => {
             let mut reply = reply;
             reply.as_object_mut().expect("an object").remove("usage");

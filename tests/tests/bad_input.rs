@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use step::handler::Handler;
 use windlass::{
     agent::{
-        model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
+        model::{Answer, Lost, Model, ModelError, Proposal, ProposedCall, Question, Usage},
         policy::{Policy, PolicyQuestion, Ruling},
         redaction::Redaction,
         schema::ArgumentSchema,
@@ -57,6 +57,18 @@ fn advance(world: &World, engine: &Engine, run: RunId) -> Advanced {
     result.take().expect("the store answers")
 }
 
+/// Advances a run in as many invocations as it takes, and moves time on while it rests.
+fn advance_to_the_end(world: &World, engine: &Engine, run: RunId) -> Advanced {
+    for _ in 0..200 {
+        match advance(world, engine, run) {
+            Advanced::Parked { until } => world.clock.set(until),
+            Advanced::HandedOver => {}
+            other => return other,
+        }
+    }
+    panic!("it does not end");
+}
+
 fn state(world: &World, run: RunId) -> RunState {
     RunState::fold(&world.entries(run)).expect("the journal is sound")
 }
@@ -72,8 +84,8 @@ impl Model for Says {
     fn timeout(&self) -> Duration {
         Duration::from_secs(5)
     }
-    fn worst_case(&self, _: u64) -> windlass::budgets::Spend {
-        windlass::budgets::Spend::default()
+    fn worst_case(&self, _: &Question<'_>) -> Usage {
+        Usage::default()
     }
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let said = self.0.get(question.steps as usize).cloned();
@@ -82,6 +94,7 @@ impl Model for Says {
             proposal,
             usage: Usage::default(),
             model: "says".to_owned(),
+            lost: Lost::default(),
         })
     }
 }
@@ -159,7 +172,7 @@ fn engine_of(world: &World, model: impl Model + 'static, tool: impl Tool + 'stat
 }
 
 fn call(tool: &str, arguments: Value) -> Result<Proposal, ModelError> {
-    Ok(Proposal::Call(vec![ProposedCall { tool: name(tool), arguments }]))
+    Ok(Proposal::Call(vec![ProposedCall { tool: name(tool), arguments, echo: None }]))
 }
 
 #[test]
@@ -261,14 +274,15 @@ fn a_damaged_entry_or_one_that_does_not_follow_stops_nothing_but_its_own_run() {
 #[test]
 fn a_models_useless_answers_are_recorded_and_it_is_told() {
     let (world, run) = fresh();
-    let too_many = vec![ProposedCall { tool: name("note"), arguments: json!({}) }; 17];
+    let too_many = vec![ProposedCall { tool: name("note"), arguments: json!({}), echo: None }; 17];
     let says = vec![
         Ok(Proposal::Call(Vec::new())),
         Ok(Proposal::Call(too_many)),
         Ok(Proposal::Respond(json!("x".repeat(70_000)))),
         Err(ModelError::Malformed { message: "not a tool call".to_owned() }),
     ];
-    assert!(matches!(advance(&world, &engine(&world, says, 0), run), Advanced::Finished { outcome: "completed" }));
+    let engine = engine(&world, says, 0);
+    assert!(matches!(advance_to_the_end(&world, &engine, run), Advanced::Finished { outcome: "completed" }));
     let problems: Vec<String> = world
         .entries(run)
         .iter()
@@ -286,8 +300,10 @@ fn a_models_useless_answers_are_recorded_and_it_is_told() {
 #[test]
 fn a_model_that_never_says_anything_useful_reaches_the_limit_of_steps() {
     let (world, run) = fresh();
-    let says = vec![Ok(Proposal::Call(Vec::new())); 100];
-    assert!(matches!(advance(&world, &engine(&world, says, 0), run), Advanced::Finished { outcome: "limit_reached" }));
+    let (engine, began) = (engine(&world, vec![Ok(Proposal::Call(Vec::new())); 100], 0), world.clock.now());
+    assert!(matches!(advance_to_the_end(&world, &engine, run), Advanced::Finished { outcome: "limit_reached" }));
+    let took = world.clock.now().since(began);
+    assert!(took > Duration::from_secs(3_600), "64 questions within {took:?}");
     let Phase::Finished(outcome) = state(&world, run).phase else { panic!("it is not over") };
     assert_eq!(outcome.reason, StopReason::LimitReached { limit: "64 steps".to_owned(), renews_at: None });
 }
@@ -344,8 +360,8 @@ impl Model for SlowOrDeadly {
     fn timeout(&self) -> Duration {
         Duration::from_secs(25)
     }
-    fn worst_case(&self, _: u64) -> windlass::budgets::Spend {
-        windlass::budgets::Spend::default()
+    fn worst_case(&self, _: &Question<'_>) -> Usage {
+        Usage::default()
     }
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let proposal = if question.request.payload["deadly"] == true {
@@ -354,7 +370,7 @@ impl Model for SlowOrDeadly {
             self.0.sleep_until(question.now + Duration::from_secs(20)).await;
             Proposal::Respond(json!("done"))
         };
-        Ok(Answer { proposal, usage: Usage::default(), model: "slow-or-deadly".to_owned() })
+        Ok(Answer { proposal, usage: Usage::default(), model: "slow-or-deadly".to_owned(), lost: Lost::default() })
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use windlass::{
     agent::{
         Agent,
-        model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
+        model::{Answer, Lost, Model, ModelError, Proposal, ProposedCall, Question, Usage},
         redaction::Redaction,
         schema::ArgumentSchema,
         tool::{CacheRule, CallContext, Effect, ErrorsMean, Tool, ToolError, ToolSpec},
@@ -105,15 +105,15 @@ impl Model for Once {
     fn timeout(&self) -> Duration {
         Duration::from_secs(1)
     }
-    fn worst_case(&self, _: u64) -> windlass::budgets::Spend {
-        windlass::budgets::Spend::default()
+    fn worst_case(&self, _: &Question<'_>) -> Usage {
+        Usage::default()
     }
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let proposal = match question.calls {
             [] => Proposal::Call(self.0.clone()),
             calls => Proposal::Respond(json!({ "calls": calls.len() })),
         };
-        Ok(Answer { proposal, usage: Usage::default(), model: "once".to_owned() })
+        Ok(Answer { proposal, usage: Usage::default(), model: "once".to_owned(), lost: Lost::default() })
     }
 }
 
@@ -139,6 +139,7 @@ fn plan(calls: &[(&str, &str)]) -> Vec<ProposedCall> {
     let call = |(tool, of): &(&str, &str)| ProposedCall {
         tool: tool.parse().expect("a name"),
         arguments: json!({ "of": of }),
+        echo: None,
     };
     calls.iter().map(call).collect()
 }

@@ -109,6 +109,7 @@ fn line(
         timeout: config.timeout,
         output_tokens_max: config.output_tokens_max,
         price: route.price,
+        renamed: Default::default(),
     }))
 }
 

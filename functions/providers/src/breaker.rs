@@ -1,17 +1,22 @@
 //! A circuit breaker: a model that keeps failing is left alone for a while.
 //!
 //! ```text
-//!            failures_max in a row, or it asked us to wait
-//!   Closed ────────────────────────────────────────────────► Open until …
-//!     ▲                                                        │ time passes
-//!     │ it answered                                            ▼
-//!     └──────────────────────────────────────────────────── Probing, one request at a time
-//!                                                              │ it failed: Open again
+//!            failures_max in a row, for failing_for
+//!   Closed ─────────────────────────────────► Open until …
+//!     ▲                                         │ time passes
+//!     │ it answered                             ▼
+//!     └───────────────────────────────────── Probing, one request at a time
+//!                                               │ it failed: Open again; one failure, if it had opened because it was asked to wait
 //! ```
+//!
+//! There is one circuit for everybody, which opens when there is no connection, and one for each tenant, which opens when the provider
+//! answers that tenant with errors: what one tenant's prompts do to a provider says nothing about others. A request without an answer says
+//! nothing either: a long answer takes long.
 //!
 //! It lives as long as its process: a fresh sandbox asks the model anew.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,17 +24,28 @@ use std::{
 use tracing::{info, warn};
 use windlass::{
     clock::{Clock, Timestamp},
+    ids::Tenant,
     telemetry::{Teller, metrics::ModelNews},
 };
 
 /// Failures in a row after which a model is left alone: more than one turn of one run makes.
 pub const FAILURES_MAX: u32 = 5;
 
+/// For how long it must have failed without an answer in between: of many requests at once a few fail one after the other by chance, and
+/// nobody is to stop working for that.
+pub const FAILING_FOR: Duration = Duration::from_secs(2);
+
 /// How long a model that keeps failing is left alone, when it does not say itself.
 pub const OPEN_FOR: Duration = Duration::from_secs(30);
 
+/// How long it is left alone at most before somebody looks again, whatever it says: one request a minute harms nobody.
+pub const OPEN_MAX: Duration = Duration::from_secs(60);
+
 /// How long somebody waits who is turned away while another probes.
 const PROBE_FOR: Duration = Duration::from_secs(1);
+
+/// The most tenants whose failures are counted at a time; those beyond are asked for all the same.
+const TENANTS_MAX: usize = 1_000;
 
 /// What has come of the requests to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,8 +54,10 @@ pub struct Counters {
     pub answered: u64,
     /// Refused by the model or its provider.
     pub refused: u64,
-    /// Without an answer.
+    /// Not reached, or answered that it cannot now.
     pub failed: u64,
+    /// Sent, and not answered.
+    pub unanswered: u64,
     /// Not sent, since the breaker was open.
     pub turned_away: u64,
     /// How often the breaker opened.
@@ -56,20 +74,100 @@ pub struct Breaker {
 
 #[derive(Debug, Default)]
 struct Inner {
-    state: State,
+    everybody: Circuit,
+    tenants: BTreeMap<Tenant, Circuit>,
     counters: Counters,
 }
 
+/// Why a circuit opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Closed { failures: u32 },
-    Open { until: Timestamp },
-    Probing,
+enum Because {
+    /// The last failure asked to be left alone.
+    Asked,
+    /// It kept failing.
+    Failing,
 }
 
-impl Default for State {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Circuit {
+    Closed { failures: u32, since: Timestamp },
+    Open { until: Timestamp, because: Because },
+    Probing { because: Because },
+}
+
+impl Default for Circuit {
     fn default() -> Self {
-        State::Closed { failures: 0 }
+        Circuit::Closed { failures: 0, since: Timestamp::from_millis(0) }
+    }
+}
+
+/// What a request is to a circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    One,
+    Probe,
+}
+
+impl Circuit {
+    /// Until when a request is turned away; `None` when it may be made.
+    fn closed_until(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Circuit::Open { until, .. } if now < until => Some(until),
+            Circuit::Probing { .. } => Some(now + PROBE_FOR),
+            Circuit::Open { .. } | Circuit::Closed { .. } => None,
+        }
+    }
+
+    /// Lets a request through that is not turned away.
+    fn enter(&mut self) -> Role {
+        match *self {
+            Circuit::Open { because, .. } => {
+                *self = Circuit::Probing { because };
+                Role::Probe
+            }
+            Circuit::Closed { .. } | Circuit::Probing { .. } => Role::One,
+        }
+    }
+
+    /// The request failed, and was asked to wait so long; until when the circuit has opened, if it has.
+    fn failed(&mut self, role: Role, wait: Duration, now: Timestamp) -> Option<Timestamp> {
+        let (failures, since) = match (*self, role) {
+            (Circuit::Closed { failures: 0, .. }, _) => (1, now),
+            (Circuit::Closed { failures, since }, _) => (failures.saturating_add(1), since),
+            (Circuit::Probing { because: Because::Failing }, Role::Probe) => (FAILURES_MAX, now - FAILING_FOR),
+            (Circuit::Probing { because: Because::Asked }, Role::Probe) => (1, now),
+            // It was sent before the circuit opened, and says nothing about now.
+            (Circuit::Open { .. } | Circuit::Probing { .. }, _) => return None,
+        };
+        if failures < FAILURES_MAX || now.since(since) < FAILING_FOR {
+            *self = Circuit::Closed { failures, since };
+            return None;
+        }
+        let (span, because) =
+            if wait.is_zero() { (OPEN_FOR, Because::Failing) } else { (wait.min(OPEN_MAX), Because::Asked) };
+        *self = Circuit::Open { until: now + span, because };
+        Some(now + span)
+    }
+
+    /// The model is there; whether that closed the circuit.
+    fn answered(&mut self, role: Role) -> bool {
+        match (*self, role) {
+            (Circuit::Closed { .. }, _) => *self = Circuit::default(),
+            (Circuit::Probing { .. }, Role::Probe) => {
+                *self = Circuit::default();
+                return true;
+            }
+            // An answer to a request from before the circuit opened says nothing about now.
+            (Circuit::Open { .. } | Circuit::Probing { .. }, _) => {}
+        }
+        false
+    }
+
+    /// Nothing is known of the request: the next one may probe.
+    fn nothing_known(&mut self, role: Role, now: Timestamp) {
+        if let (Circuit::Probing { because }, Role::Probe) = (*self, role) {
+            *self = Circuit::Open { until: now, because };
+        }
     }
 }
 
@@ -84,10 +182,22 @@ pub enum Admission<'b> {
     },
 }
 
-/// One request that may be made. When nothing is said of it, it failed: whoever made it gave up waiting.
+/// One request that may be made. When nothing is said of it, whoever made it gave up waiting.
 pub struct Permit<'b> {
     breaker: &'b Breaker,
+    tenant: Tenant,
+    /// To the circuit of everybody, and to the tenant's.
+    roles: (Role, Role),
     settled: bool,
+}
+
+/// What came of a request, as far as circuits care.
+enum Came {
+    Answered,
+    Refused,
+    Failed(Duration),
+    Unreachable,
+    Unanswered,
 }
 
 impl Breaker {
@@ -107,41 +217,30 @@ impl Breaker {
         news.into_iter().for_each(|news| teller.model_news(&self.name, news, now));
     }
 
-    /// Whether a request may be made now.
-    pub fn admit(&self) -> Admission<'_> {
-        match self.turn_away() {
-            Some(until) => {
+    /// Whether a request may be made now for `tenant`.
+    pub fn admit(&self, tenant: &Tenant) -> Admission<'_> {
+        let now = self.clock.now();
+        let entered = {
+            let mut inner = self.lock();
+            let own = inner.tenants.get(tenant).copied().unwrap_or_default();
+            let until = [inner.everybody, own].into_iter().filter_map(|circuit| circuit.closed_until(now)).max();
+            match until {
+                Some(until) => {
+                    inner.counters.turned_away += 1;
+                    Err(until)
+                }
+                None => {
+                    let everybody = inner.everybody.enter();
+                    Ok((everybody, inner.tenants.get_mut(tenant).map_or(Role::One, Circuit::enter)))
+                }
+            }
+        };
+        match entered {
+            Ok(roles) => Admission::Granted(Permit { breaker: self, tenant: tenant.clone(), roles, settled: false }),
+            Err(until) => {
                 self.tell([ModelNews::TurnedAway]);
                 Admission::Denied { until }
             }
-            None => Admission::Granted(Permit { breaker: self, settled: false }),
-        }
-    }
-
-    /// Until when a request is not made; `None` when it is.
-    fn turn_away(&self) -> Option<Timestamp> {
-        let now = self.clock.now();
-        let mut inner = self.lock();
-        let until = match inner.state {
-            State::Open { until } if now < until => until,
-            State::Probing => now + PROBE_FOR,
-            State::Open { .. } => {
-                inner.state = State::Probing;
-                return None;
-            }
-            State::Closed { .. } => return None,
-        };
-        inner.counters.turned_away += 1;
-        Some(until)
-    }
-
-    /// Until when the model is left alone; `None` when it may be asked.
-    pub fn open_until(&self) -> Option<Timestamp> {
-        let now = self.clock.now();
-        match self.lock().state {
-            State::Open { until } if now < until => Some(until),
-            State::Probing => Some(now + PROBE_FOR),
-            State::Open { .. } | State::Closed { .. } => None,
         }
     }
 
@@ -155,209 +254,98 @@ impl Breaker {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fail(&self, wait: Duration) {
-        let opened = self.count_failure(wait).then_some(ModelNews::Opened);
-        self.tell([ModelNews::Failed].into_iter().chain(opened));
-    }
-
-    /// Whether the breaker opened.
-    fn count_failure(&self, wait: Duration) -> bool {
+    fn settle(&self, tenant: &Tenant, roles: (Role, Role), came: &Came) {
         let now = self.clock.now();
-        let mut inner = self.lock();
-        inner.counters.failed += 1;
-        let failures = match inner.state {
-            State::Closed { failures } => failures + 1,
-            State::Open { .. } | State::Probing => FAILURES_MAX,
-        };
-        let opens_for = if wait.is_zero() && failures >= FAILURES_MAX { OPEN_FOR } else { wait };
-        if opens_for.is_zero() {
-            inner.state = State::Closed { failures };
-            return false;
-        }
-        let was_open = matches!(inner.state, State::Open { .. });
-        let until = match inner.state {
-            State::Open { until } => until.max(now + opens_for),
-            State::Closed { .. } | State::Probing => now + opens_for,
-        };
-        inner.counters.opened += u64::from(!was_open);
-        inner.state = State::Open { until };
-        warn!(model = self.name, %until, failures, "the model is left alone");
-        !was_open
-    }
-
-    /// The model is there.
-    fn close(&self, news: ModelNews, count: impl FnOnce(&mut Counters)) {
-        let was_probing = {
-            let mut inner = self.lock();
-            count(&mut inner.counters);
-            let was_probing = inner.state == State::Probing;
-            // An answer to a request from before the breaker opened says nothing about now.
-            if !matches!(inner.state, State::Open { .. }) {
-                inner.state = State::default();
+        let (mut opened, mut closed) = (None, false);
+        let news = {
+            let mut guard = self.lock();
+            let Inner { everybody, tenants, counters } = &mut *guard;
+            let mut own = tenants.get(tenant).copied().unwrap_or_default();
+            let news = match came {
+                Came::Answered | Came::Refused => {
+                    closed = everybody.answered(roles.0) | own.answered(roles.1);
+                    if matches!(came, Came::Answered) { ModelNews::Answered } else { ModelNews::Refused }
+                }
+                Came::Failed(wait) => {
+                    closed = everybody.answered(roles.0);
+                    opened = own.failed(roles.1, *wait, now);
+                    ModelNews::Failed
+                }
+                Came::Unreachable => {
+                    opened = everybody.failed(roles.0, Duration::ZERO, now);
+                    own.nothing_known(roles.1, now);
+                    ModelNews::Failed
+                }
+                Came::Unanswered => {
+                    everybody.nothing_known(roles.0, now);
+                    own.nothing_known(roles.1, now);
+                    ModelNews::Unanswered
+                }
+            };
+            match news {
+                ModelNews::Answered => counters.answered += 1,
+                ModelNews::Refused => counters.refused += 1,
+                ModelNews::Unanswered => counters.unanswered += 1,
+                _ => counters.failed += 1,
             }
-            was_probing
+            counters.opened += u64::from(opened.is_some());
+            if own == Circuit::default() {
+                tenants.remove(tenant);
+            } else if tenants.len() < TENANTS_MAX || tenants.contains_key(tenant) {
+                tenants.insert(tenant.clone(), own);
+            }
+            news
         };
-        if was_probing {
+        if let Some(until) = opened {
+            warn!(model = self.name, %until, "the model is left alone");
+        }
+        if closed {
             info!(model = self.name, "the model is back");
         }
-        self.tell([news].into_iter().chain(was_probing.then_some(ModelNews::Closed)));
+        let changes = [opened.map(|_| ModelNews::Opened), closed.then_some(ModelNews::Closed)];
+        self.tell([news].into_iter().chain(changes.into_iter().flatten()));
     }
 }
 
 impl Permit<'_> {
-    /// The model answered.
-    pub fn answered(mut self) {
+    fn settle(mut self, came: &Came) {
         self.settled = true;
-        self.breaker.close(ModelNews::Answered, |counters| counters.answered += 1);
+        self.breaker.settle(&self.tenant, self.roles, came);
+    }
+
+    /// The model answered.
+    pub fn answered(self) {
+        self.settle(&Came::Answered);
     }
 
     /// The model is there and refuses.
-    pub fn refused(mut self) {
-        self.settled = true;
-        self.breaker.close(ModelNews::Refused, |counters| counters.refused += 1);
+    pub fn refused(self) {
+        self.settle(&Came::Refused);
     }
 
-    /// There was no answer; the model asked to be left alone for `wait`, which may be zero.
-    pub fn failed(mut self, wait: Duration) {
-        self.settled = true;
-        self.breaker.fail(wait);
+    /// The model answered that it cannot now; it asked to be left alone for `wait`, which may be zero.
+    pub fn failed(self, wait: Duration) {
+        self.settle(&Came::Failed(wait));
+    }
+
+    /// There was no way to the model.
+    pub fn unreachable(self) {
+        self.settle(&Came::Unreachable);
+    }
+
+    /// The model was asked and did not answer.
+    pub fn unanswered(self) {
+        self.settle(&Came::Unanswered);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.breaker.fail(Duration::ZERO);
+            self.breaker.settle(&self.tenant, self.roles, &Came::Unanswered);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use windlass::{
-        memory::ManualClock,
-        redaction::Redactions,
-        telemetry::{Collected, Narrator},
-    };
-
-    use super::*;
-
-    fn breaker() -> (Arc<ManualClock>, Breaker) {
-        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_768_000_000_000)));
-        (clock.clone(), Breaker::new("m", clock))
-    }
-
-    fn permit(breaker: &Breaker) -> Permit<'_> {
-        match breaker.admit() {
-            Admission::Granted(permit) => permit,
-            Admission::Denied { until } => panic!("open until {until}"),
-        }
-    }
-
-    fn is_open(breaker: &Breaker) -> bool {
-        matches!(breaker.admit(), Admission::Denied { .. })
-    }
-
-    #[test]
-    fn failures_in_a_row_open_it_and_one_answer_between_them_does_not() {
-        let (_, breaker) = breaker();
-        (1..FAILURES_MAX).for_each(|_| permit(&breaker).failed(Duration::ZERO));
-        permit(&breaker).answered();
-        (1..FAILURES_MAX).for_each(|_| permit(&breaker).failed(Duration::ZERO));
-        assert_eq!(breaker.open_until(), None);
-        permit(&breaker).failed(Duration::ZERO);
-        assert!(is_open(&breaker));
-    }
-
-    #[test]
-    fn one_request_probes_when_the_time_is_over_and_its_outcome_decides() {
-        let (clock, breaker) = breaker();
-        (0..FAILURES_MAX).for_each(|_| permit(&breaker).failed(Duration::ZERO));
-        clock.advance(OPEN_FOR - Duration::from_millis(1));
-        assert!(is_open(&breaker));
-        clock.advance(Duration::from_millis(1));
-        let probe = permit(&breaker);
-        assert!(is_open(&breaker), "a second one may not probe");
-        probe.failed(Duration::ZERO);
-        assert!(is_open(&breaker), "one failure is enough now");
-        clock.advance(OPEN_FOR);
-        permit(&breaker).answered();
-        permit(&breaker).answered();
-        let counters = breaker.counters();
-        assert_eq!((counters.answered, counters.failed, counters.opened), (2, u64::from(FAILURES_MAX) + 1, 2));
-        assert_eq!(counters.turned_away, 3);
-    }
-
-    #[test]
-    fn what_a_provider_asks_for_is_kept_from_its_first_failure_on() {
-        let (clock, breaker) = breaker();
-        permit(&breaker).failed(Duration::from_secs(7));
-        assert_eq!(breaker.open_until(), Some(clock.now() + Duration::from_secs(7)));
-        clock.advance(Duration::from_secs(7));
-        permit(&breaker).answered();
-        assert_eq!(breaker.open_until(), None);
-    }
-
-    #[test]
-    fn a_request_that_is_given_up_counts_as_a_failure_and_does_not_block_the_probe() {
-        let (clock, breaker) = breaker();
-        (0..FAILURES_MAX).for_each(|_| drop(permit(&breaker)));
-        assert!(is_open(&breaker));
-        clock.advance(OPEN_FOR);
-        drop(permit(&breaker));
-        assert!(is_open(&breaker));
-        clock.advance(OPEN_FOR);
-        permit(&breaker).answered();
-        assert!(!is_open(&breaker));
-    }
-
-    #[test]
-    fn a_late_answer_does_not_close_a_breaker_that_opened_meanwhile() {
-        let (_, breaker) = breaker();
-        let late = permit(&breaker);
-        (0..FAILURES_MAX).for_each(|_| permit(&breaker).failed(Duration::ZERO));
-        late.answered();
-        assert!(is_open(&breaker));
-    }
-
-    #[test]
-    fn every_request_and_every_change_is_told_as_a_metric() {
-        let (clock, breaker) = breaker();
-        let kept = Arc::new(Collected::default());
-        let narrator = Narrator { environment: "dev", redactions: Arc::new(Redactions::default()) };
-        let teller = Teller::telling(kept.clone(), narrator, "r1".parse().expect("a release"));
-        let breaker = breaker.told_by(teller.clone());
-        (0..FAILURES_MAX).for_each(|_| permit(&breaker).failed(Duration::ZERO));
-        assert!(is_open(&breaker));
-        clock.advance(OPEN_FOR);
-        permit(&breaker).refused();
-        permit(&breaker).answered();
-        assert_eq!(kept.lines().len(), 2, "what the breaker does is told at once");
-        teller.flush();
-        let told = kept.lines().into_iter().map(|line| {
-            let line: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
-            let defined = &line["_aws"]["CloudWatchMetrics"][0];
-            let name = defined["Metrics"][0]["Name"].as_str().expect("a name").to_owned();
-            assert_eq!((&line["Model"], &line["Release"]), (&"m".into(), &"r1".into()));
-            assert!(!defined["Dimensions"].to_string().contains("Model"), "{defined}");
-            format!("{name} {} {}", line["Outcome"].as_str().unwrap_or_default(), line[&name])
-        });
-        let failed = vec!["1.0"; FAILURES_MAX as usize].join(",");
-        let wanted = [
-            "BreakerOpened  1.0",
-            "BreakerClosed  1.0",
-            &format!("ModelRequests failed [{failed}]"),
-            "ModelRequests turned_away 1.0",
-            "ModelRequests refused 1.0",
-            "ModelRequests answered 1.0",
-        ];
-        assert_eq!(told.collect::<Vec<_>>(), wanted);
-    }
-
-    #[test]
-    fn a_refusal_is_no_failure() {
-        let (_, breaker) = breaker();
-        (0..2 * FAILURES_MAX).for_each(|_| permit(&breaker).refused());
-        assert!(!is_open(&breaker));
-    }
-}
+mod tests;

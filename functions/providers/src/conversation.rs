@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 use windlass::{
     agent::model::Question,
+    ids::CallId,
     json, redaction,
     run::state::{Call, CallStatus},
 };
@@ -76,15 +77,17 @@ pub struct Past {
     pub result: String,
     /// Whether it took effect.
     pub succeeded: bool,
+    /// What the model that is asked wants back with it, as its dialect wrote it.
+    pub echo: Option<Value>,
 }
 
 impl Conversation {
-    /// What `question` asks.
-    pub fn of(question: &Question<'_>) -> Conversation {
+    /// What `question` asks of the model that entries record as `model`.
+    pub fn of(question: &Question<'_>, model: &str) -> Conversation {
         let request = question.request;
         let payload = data("request", &request.payload);
         let mut turns = vec![Turn::Said(format!("The task is `{}`.\n{payload}", request.task))];
-        turns.extend(history(question.calls));
+        turns.extend(history(question.calls, model));
         if let Some(problem) = question.problem {
             let problem = excerpt(problem, PROBLEM_BYTES_MAX);
             turns.push(Turn::Said(format!("Your last answer could not be used: {problem}\nAnswer again.")));
@@ -109,11 +112,11 @@ const fn effect_word(effect: windlass::agent::tool::Effect) -> &'static str {
 }
 
 /// The calls so far, those of one plan together; what does not fit is left out from the oldest on.
-fn history(calls: &[Call]) -> Vec<Turn> {
+fn history(calls: &[Call], model: &str) -> Vec<Turn> {
     let mut left = HISTORY_BYTES_MAX;
     let mut turns: Vec<(u32, Vec<Past>)> = Vec::new();
     for call in calls.iter().rev() {
-        let past = past(call, &mut left);
+        let past = past(call, model, &mut left);
         match turns.last_mut() {
             Some((step, together)) if *step == call.step => together.push(past),
             _ => turns.push((call.step, vec![past])),
@@ -126,18 +129,26 @@ fn history(calls: &[Call]) -> Vec<Turn> {
     turns.into_iter().rev().map(in_order).collect()
 }
 
-fn past(call: &Call, left: &mut usize) -> Past {
+fn past(call: &Call, model: &str, left: &mut usize) -> Past {
     let (succeeded, outcome) = outcome(&call.status);
     let arguments = take(left, call.arguments.clone()).unwrap_or_else(|| json!({ "left_out": "for length" }));
     let shortened = json!({ "status": outcome["status"], "left_out": "older answers are left out for length" });
     let outcome = take(left, outcome).unwrap_or(shortened);
+    let echo = call.echo.as_ref().filter(|echo| echo.model == model);
     Past {
-        id: format!("call_{}", call.id),
+        id: wire_id(call.id),
         name: wire_name(&call.tool),
         arguments,
         result: data(&format!("tool {}", call.tool), &outcome),
         succeeded,
+        echo: echo.and_then(|echo| take(left, echo.content.clone())),
     }
+}
+
+/// A call's id as every provider takes it: Mistral wants exactly nine letters and digits
+/// (<https://docs.mistral.ai/capabilities/function_calling/>).
+fn wire_id(call: CallId) -> String {
+    format!("c{:08x}", call.0)
 }
 
 /// The value, if it fits into what is left. Once something did not, nothing older does.

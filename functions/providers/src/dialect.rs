@@ -3,7 +3,10 @@
 use serde_json::Value;
 use windlass::config::ModelName;
 
-use crate::{conversation::Conversation, reply::Reply};
+use crate::{
+    conversation::Conversation,
+    reply::{Reply, Tokens},
+};
 
 pub mod anthropic;
 pub mod bedrock;
@@ -57,13 +60,22 @@ impl Dialect {
         }
     }
 
-    /// What the provider says about an error, if its body is of the provider's format.
-    pub fn complaint(&self, body: &Value) -> Option<String> {
-        let message = match self {
-            Dialect::Anthropic | Dialect::OpenAi(_) => &body["error"]["message"],
-            Dialect::Bedrock => &body["message"],
-        };
-        message.as_str().map(str::to_owned)
+    /// Whether a body is an error, whatever the status said that came with it: some gateways answer so when they are overloaded.
+    pub fn is_error(&self, body: &Value) -> bool {
+        match self {
+            Dialect::Anthropic => body["type"] == "error",
+            Dialect::OpenAi(_) => openai::is_error(body),
+            Dialect::Bedrock => body["message"].is_string() && body.get("output").is_none(),
+        }
+    }
+
+    /// How many tokens an answer took, if it says.
+    pub fn tokens(&self, body: &Value) -> Option<Tokens> {
+        match self {
+            Dialect::Anthropic => anthropic::tokens(&body["usage"]),
+            Dialect::OpenAi(_) => openai::tokens(&body["usage"]),
+            Dialect::Bedrock => bedrock::tokens(&body["usage"]),
+        }
     }
 
     /// Where it is asked: below `base_url`, or the provider's own address.
@@ -105,6 +117,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::conversation::{Past, Turn};
 
     #[test]
     fn each_provider_is_asked_at_its_own_address_or_below_the_configured_one() {
@@ -139,16 +152,119 @@ mod tests {
             json!({ "choices": [{ "finish_reason": "stop", "message": { "content": [1] } }] }),
             json!({ "choices": [{ "finish_reason": "stop", "message": { "tool_calls": {} } }] }),
             json!({ "choices": [{ "finish_reason": "tool_calls", "message": { "tool_calls": [{}] } }] }),
-            json!({ "choices": [{ "finish_reason": "other", "message": { "content": "x" } }] }),
-            json!({ "content": [], "stop_reason": "other" }),
+            json!({ "choices": [{ "finish_reason": "other" }] }),
+            json!({ "content": {}, "stop_reason": "end_turn" }),
             json!({ "content": [{ "type": "tool_use" }], "stop_reason": "tool_use" }),
             json!({ "content": [{ "type": "image" }], "stop_reason": "end_turn" }),
             json!({ "output": { "message": { "content": [{}] } }, "stopReason": "end_turn" }),
-            json!({ "output": { "message": { "content": [] } }, "stopReason": 1 }),
+            json!({ "output": { "message": { "content": 1 } }, "stopReason": "end_turn" }),
         ];
         for dialect in &dialects {
             for body in &bodies {
                 assert!(dialect.read(body).is_err(), "{dialect:?} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn how_an_answer_says_that_it_ended_is_read_and_what_nobody_knows_is_not_held_against_it() {
+        use crate::reply::End;
+        let openai = |reason: Value| {
+            let body =
+                json!({ "choices": [{ "finish_reason": reason, "message": { "content": "{}", "refusal": "" } }] });
+            Dialect::OpenAi(openai::Limit::Tokens).read(&body).expect("it is of the format").end
+        };
+        let anthropic = |reason: Value| {
+            let body = json!({ "content": [{ "type": "text", "text": "{}" }], "stop_reason": reason });
+            Dialect::Anthropic.read(&body).expect("it is of the format").end
+        };
+        let bedrock = |reason: Value| {
+            let body = json!({ "output": { "message": { "content": [{ "text": "{}" }] } }, "stopReason": reason });
+            Dialect::Bedrock.read(&body).expect("it is of the format").end
+        };
+        for unknown in [json!(null), json!(""), json!("eos"), json!(7)] {
+            for end in [openai(unknown.clone()), anthropic(unknown.clone()), bedrock(unknown.clone())] {
+                assert_eq!(end, End::Unsaid, "{unknown}");
+            }
+        }
+        assert_eq!((openai(json!("stop")), openai(json!("tool_calls"))), (End::Whole, End::ToCall));
+        assert_eq!((anthropic(json!("end_turn")), anthropic(json!("tool_use"))), (End::Whole, End::ToCall));
+        assert_eq!((bedrock(json!("end_turn")), bedrock(json!("tool_use"))), (End::Whole, End::ToCall));
+        assert_eq!((openai(json!("length")), anthropic(json!("max_tokens"))), (End::CutOff, End::CutOff));
+        assert!(matches!(bedrock(json!("guardrail_intervened")), End::Declined { .. }));
+        assert!(matches!(bedrock(json!("malformed_tool_use")), End::Broken { .. }));
+        let refused = json!({ "choices": [{ "message": { "content": null, "refusal": "I will not." } }] });
+        let refused = Dialect::OpenAi(openai::Limit::Tokens).read(&refused).expect("it is of the format");
+        assert!(matches!(refused.end, End::Declined { .. }));
+    }
+
+    #[test]
+    fn an_error_is_one_whatever_status_it_comes_with() {
+        let openai = Dialect::OpenAi(openai::Limit::Tokens);
+        for body in [
+            json!({ "error": { "message": "overloaded", "code": 429 } }),
+            json!({ "error": "overloaded" }),
+            json!({ "choices": [] }),
+            json!({ "choices": null }),
+            json!({ "choices": [{ "finish_reason": "error", "message": { "content": "" } }] }),
+            json!({ "choices": [{ "error": { "code": 502 }, "message": { "content": "" } }] }),
+        ] {
+            assert!(openai.is_error(&body), "{body}");
+        }
+        for body in [
+            json!({ "error": null, "choices": [{ "message": { "content": "x" } }] }),
+            json!({ "choices": [{ "error": null, "finish_reason": null, "message": { "content": "x" } }] }),
+            json!({ "result": "hello" }),
+        ] {
+            assert!(!openai.is_error(&body), "{body}");
+        }
+        assert!(Dialect::Anthropic.is_error(&json!({ "type": "error", "error": { "type": "overloaded_error" } })));
+        assert!(Dialect::Bedrock.is_error(&json!({ "message": "Too many requests" })));
+    }
+
+    #[test]
+    fn what_a_provider_wants_back_with_a_call_is_kept_and_sent_back() {
+        let openai = Dialect::OpenAi(openai::Limit::Tokens);
+        let function = json!({ "name": "refund", "arguments": "{}" });
+        let signed = json!({ "google": { "thought_signature": "c2ln" } });
+        let call = json!({ "id": "c1", "type": "function", "index": 0, "extra_content": signed, "function": function });
+        let message = json!({ "role": "assistant", "reasoning_content": "hm", "content": null, "tool_calls": [call] });
+        let thought = json!({ "type": "thinking", "thinking": "hm", "signature": "c2ln" });
+        let used = json!({ "type": "tool_use", "id": "t", "name": "refund", "input": {} });
+        let reasoning = json!({ "reasoningContent": { "reasoningText": { "text": "hm", "signature": "c2ln" } } });
+        let wanted = json!({ "toolUse": { "toolUseId": "t", "name": "refund", "input": {} } });
+        for (dialect, body) in [
+            (openai, json!({ "choices": [{ "finish_reason": "tool_calls", "message": message }] })),
+            (Dialect::Anthropic, json!({ "content": [thought, used], "stop_reason": "tool_use" })),
+            (
+                Dialect::Bedrock,
+                json!({ "output": { "message": { "content": [reasoning, wanted] } }, "stopReason": "tool_use" }),
+            ),
+        ] {
+            let reply = dialect.read(&body).expect("it is of the format");
+            let past = Past {
+                id: "c00000001".to_owned(),
+                name: "refund".to_owned(),
+                arguments: json!({}),
+                result: "{}".to_owned(),
+                succeeded: true,
+                echo: reply.calls[0].echo.clone(),
+            };
+            let turns = vec![Turn::Said("x".to_owned()), Turn::Called(vec![past])];
+            let conversation = Conversation { system: String::new(), turns, tools: Vec::new() };
+            let messages = &dialect.body("m", &conversation, 10)["messages"];
+            let said = messages.as_array().expect("messages").iter().find(|one| one["role"] == "assistant");
+            let said = said.expect("what the model said");
+            match dialect {
+                Dialect::OpenAi(_) => {
+                    assert_eq!(
+                        (&said["reasoning_content"], &said["tool_calls"][0]["extra_content"]),
+                        (&json!("hm"), &signed)
+                    );
+                    assert!(said["tool_calls"][0].get("index").is_none(), "{said}");
+                }
+                Dialect::Anthropic => assert_eq!(said["content"][0], thought),
+                Dialect::Bedrock => assert_eq!(said["content"][0], reasoning),
             }
         }
     }

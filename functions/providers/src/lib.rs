@@ -15,6 +15,7 @@ pub mod breaker;
 pub mod cassette;
 pub mod conversation;
 pub mod dialect;
+pub mod fault;
 pub mod provider;
 pub mod reply;
 pub mod routed;

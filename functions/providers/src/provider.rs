@@ -1,30 +1,29 @@
 //! A model behind a provider's API.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tracing::warn;
+use tracing::{info, warn};
 use windlass::{
-    agent::model::{Answer, Model, ModelError, Question, Usage},
-    budgets::{Spend, worst_case},
+    agent::model::{Answer, Lost, Model, ModelError, Proposal, Question, Usage},
+    budgets::worst_case,
     config::Price,
+    json,
 };
 
 use crate::{
-    cassette::cleanse::cleanse,
-    conversation::{Conversation, excerpt},
+    conversation::Conversation,
     dialect::Dialect,
-    reply::Tokens,
+    fault::{Complaint, Fault},
     transport::{Exchange, Received, Transport, TransportError},
 };
-
-/// How much of what a provider says about an error is kept.
-const COMPLAINT_BYTES_MAX: usize = 300;
-
-/// How many bytes a token is taken to be, when a provider does not count: fewer than it is, so that nothing seems cheaper than it
-/// was.
-const BYTES_PER_TOKEN: u64 = 3;
 
 /// A model behind a provider's API.
 pub struct Provider {
@@ -44,6 +43,15 @@ pub struct Provider {
     pub output_tokens_max: u32,
     /// What tokens cost.
     pub price: Price,
+    /// Whether the provider took the most tokens of an answer only under the other of their names.
+    pub renamed: AtomicBool,
+}
+
+/// What came of one exchange.
+struct Exchanged {
+    received: Received,
+    /// What it takes at most.
+    worst: Usage,
 }
 
 #[async_trait]
@@ -56,68 +64,127 @@ impl Model for Provider {
         self.timeout
     }
 
-    fn worst_case(&self, question_bytes: u64) -> Spend {
-        worst_case(self.price, question_bytes, self.output_tokens_max)
+    fn worst_case(&self, question: &Question<'_>) -> Usage {
+        let conversation = Conversation::of(question, &self.name);
+        self.worst_of(&self.dialect().body(&self.model, &conversation, self.output_tokens_max))
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
-        let conversation = Conversation::of(&question);
-        let exchange = Exchange {
-            run: question.run,
-            model: self.name.clone(),
-            url: self.url.clone(),
-            headers: self.dialect.headers(),
-            body: self.dialect.body(&self.model, &conversation, self.output_tokens_max),
+        let exchanged = self.exchange(&question).await;
+        let Exchanged { received, worst } = match exchanged {
+            Ok(exchanged) => exchanged,
+            Err((error, worst)) => return self.without_an_answer(error, worst),
         };
-        let received = self.transport.send(&exchange).await.map_err(unsent)?;
-        if !(200..300).contains(&received.status) {
-            return Err(self.refusal(&received));
+        let body: Option<Value> = json::read_as_text(&String::from_utf8_lossy(&received.body)).ok();
+        let is_error = body.as_ref().is_some_and(|body| self.dialect.is_error(body));
+        if is_error || !(200..300).contains(&received.status) {
+            return self.complained(&received, &body.unwrap_or_default(), worst);
         }
-        let body: Value = windlass::json::read_as_text(&String::from_utf8_lossy(&received.body))
-            .map_err(|_| ModelError::Malformed { message: "the provider's answer is not JSON".to_owned() })?;
-        let reply = self.dialect.read(&body).map_err(|error| ModelError::Malformed { message: error.to_string() })?;
-        let tokens = reply.tokens.unwrap_or_else(|| self.estimate(&exchange, &received));
-        let usage = Usage {
-            input_tokens: tokens.input,
-            output_tokens: tokens.output,
-            cost_micro_usd: self.price.cost_micro_usd(tokens.input, tokens.output),
-        };
-        Ok(Answer { proposal: reply.proposal(question.tools)?, usage, model: self.name.clone() })
+        let Some(body) = body else { return Ok(self.unusable("the provider's answer is not JSON", worst)) };
+        let usage = self.dialect.tokens(&body).map_or_else(
+            || {
+                warn!(model = self.name, "the provider does not say how many tokens it took; the worst case counts");
+                worst
+            },
+            |tokens| Usage {
+                input_tokens: tokens.input,
+                output_tokens: tokens.output,
+                cost_micro_usd: self.price.cost_micro_usd(tokens.input, tokens.output),
+            },
+        );
+        match self.dialect.read(&body) {
+            Ok(reply) => Ok(self.answered(reply.proposal(question.tools, &self.name), usage)),
+            Err(error) => Ok(self.unusable(&error.to_string(), usage)),
+        }
     }
 }
 
 impl Provider {
-    fn estimate(&self, exchange: &Exchange, received: &Received) -> Tokens {
-        warn!(model = self.name, "the provider does not say how many tokens it took; they are estimated");
-        let tokens = |bytes: usize| (bytes as u64).div_ceil(BYTES_PER_TOKEN);
-        Tokens { input: tokens(exchange.body.to_string().len()), output: tokens(received.body.len()) }
-    }
-
-    /// What an error status means.
-    fn refusal(&self, received: &Received) -> ModelError {
-        let status = received.status;
-        let body: Value = serde_json::from_slice(&received.body).unwrap_or_default();
-        // What is said about a key may quote it.
-        let complaint = match status {
-            401 | 403 => Some("the provider does not accept the key, or what it is used for".to_owned()),
-            _ => self.dialect.complaint(&body).map(|said| cleanse(&said, None)),
-        };
-        let complaint = complaint.unwrap_or_else(|| "the provider does not say why".to_owned());
-        let message = format!("{}: HTTP {status}: {}", self.name, excerpt(&complaint, COMPLAINT_BYTES_MAX));
-        match status {
-            // Request timeout, too early, too many requests, and Bedrock's "the model failed"
-            // (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>).
-            408 | 424 | 425 | 429 | 500.. => ModelError::Unavailable { message, retry_after: received.retry_after },
-            _ => ModelError::Refused { message },
+    /// The dialect, with the name for the most tokens that the provider is known to take.
+    fn dialect(&self) -> Dialect {
+        match (&self.dialect, self.renamed.load(Ordering::Relaxed)) {
+            (Dialect::OpenAi(limit), true) => Dialect::OpenAi(limit.other()),
+            (dialect, _) => dialect.clone(),
         }
     }
-}
 
-fn unsent(error: TransportError) -> ModelError {
-    let message = error.to_string();
-    match error {
-        TransportError::Unavailable { .. } => ModelError::Unavailable { message, retry_after: Duration::ZERO },
-        TransportError::TooLarge => ModelError::Malformed { message },
-        TransportError::Missing { .. } | TransportError::Recording { .. } => ModelError::Refused { message },
+    /// What a question with this body takes at most.
+    fn worst_of(&self, body: &Value) -> Usage {
+        worst_case(self.price, body.to_string().len() as u64, self.output_tokens_max)
+    }
+
+    /// Sends a question; and once more, when the provider takes the most tokens of an answer under their other name only.
+    async fn exchange(&self, question: &Question<'_>) -> Result<Exchanged, (TransportError, Usage)> {
+        let dialect = self.dialect();
+        let conversation = Conversation::of(question, &self.name);
+        let mut exchange = Exchange {
+            run: question.run,
+            model: self.name.clone(),
+            url: self.url.clone(),
+            headers: dialect.headers(),
+            body: dialect.body(&self.model, &conversation, self.output_tokens_max),
+        };
+        let worst = self.worst_of(&exchange.body);
+        let failed = |error| (error, worst);
+        let received = self.transport.send(&exchange).await.map_err(failed)?;
+        let Dialect::OpenAi(limit) = dialect else { return Ok(Exchanged { received, worst }) };
+        if !self.is_about_the_limit(&received) {
+            return Ok(Exchanged { received, worst });
+        }
+        let other = Dialect::OpenAi(limit.other());
+        exchange.body = other.body(&self.model, &conversation, self.output_tokens_max);
+        let again = self.transport.send(&exchange).await.map_err(failed)?;
+        if !self.is_about_the_limit(&again) {
+            info!(
+                model = self.name,
+                name = limit.other().name(),
+                "the provider takes the limit of tokens under its other name"
+            );
+            self.renamed.store(Dialect::OpenAi(limit.other()) != self.dialect, Ordering::Relaxed);
+        }
+        Ok(Exchanged { received: again, worst })
+    }
+
+    fn is_about_the_limit(&self, received: &Received) -> bool {
+        let Dialect::OpenAi(limit) = self.dialect() else { return false };
+        let body: Value = serde_json::from_slice(&received.body).unwrap_or_default();
+        let complaint = Complaint::of(&self.dialect, &body);
+        matches!(received.status, 400 | 422)
+            && Fault::of(&self.dialect, received.status, &complaint) == Fault::Misconfigured
+            && complaint.is_about(limit)
+    }
+
+    fn answered(&self, proposal: Proposal, usage: Usage) -> Answer {
+        Answer { proposal, usage, model: self.name.clone(), lost: Lost::default() }
+    }
+
+    fn unusable(&self, problem: &str, usage: Usage) -> Answer {
+        self.answered(Proposal::Unusable { problem: problem.to_owned() }, usage)
+    }
+
+    /// What an error of the provider means for the run.
+    fn complained(&self, received: &Received, body: &Value, worst: Usage) -> Result<Answer, ModelError> {
+        let complaint = Complaint::of(&self.dialect, body);
+        let message = format!("{}: {}", self.name, complaint.words(received.status));
+        match Fault::of(&self.dialect, received.status, &complaint) {
+            Fault::Busy => Err(ModelError::Unavailable { message, retry_after: received.retry_after }),
+            Fault::GaveUp => Err(ModelError::Unanswered { message, lost: Lost::one(worst) }),
+            Fault::Misconfigured => Err(ModelError::Misconfigured { message }),
+            Fault::Question => Err(ModelError::Refused { message }),
+            Fault::Unusable => Ok(self.unusable(&message, worst)),
+        }
+    }
+
+    /// What it means that nothing came back that can be looked at.
+    fn without_an_answer(&self, error: TransportError, worst: Usage) -> Result<Answer, ModelError> {
+        let message = format!("{}: {error}", self.name);
+        match error {
+            TransportError::NotSent { .. } => Err(ModelError::Unreachable { message }),
+            TransportError::Broken { .. } => Err(ModelError::Unanswered { message, lost: Lost::one(worst) }),
+            TransportError::TooLarge => Ok(self.unusable(&error.to_string(), worst)),
+            TransportError::Missing { .. } | TransportError::Recording { .. } => {
+                Err(ModelError::Refused { message: error.to_string() })
+            }
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! What a model said, whichever provider it is behind, and what it proposes by that.
 
 use serde_json::{Value, json};
+use tracing::warn;
 use windlass::{
     agent::{
-        model::{ModelError, Proposal, ProposedCall},
+        model::{ECHO_BYTES_MAX, Echo, Proposal, ProposedCall},
         tool::ToolSpec,
     },
     json,
@@ -39,10 +40,14 @@ pub struct Tokens {
 /// A call as a model wrote it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplyCall {
+    /// The provider's own id for it, if it gave one.
+    pub id: Option<String>,
     /// The tool, by the name that the provider knows.
     pub name: String,
     /// Its arguments, or what is wrong with them.
     pub arguments: Result<Value, String>,
+    /// What the provider wants back with it.
+    pub echo: Option<Value>,
 }
 
 /// How a reply ended.
@@ -50,8 +55,17 @@ pub struct ReplyCall {
 pub enum End {
     /// It is whole.
     Whole,
+    /// It is whole, and the model waits for its calls to be made.
+    ToCall,
+    /// Nothing is said that we know: it may be whole.
+    Unsaid,
     /// It was cut off, because it became too long.
     CutOff,
+    /// What the model wrote could not be read by its provider.
+    Broken {
+        /// What the provider says.
+        problem: String,
+    },
     /// The model, or its provider, will not answer.
     Declined {
         /// What it said.
@@ -60,27 +74,29 @@ pub enum End {
 }
 
 impl Reply {
-    /// What the model proposes by it.
-    ///
-    /// # Errors
-    /// When the model declines.
-    pub fn proposal(self, tools: &[&ToolSpec]) -> Result<Proposal, ModelError> {
-        match self.end {
+    /// What the model, which entries record as `model`, proposes by it.
+    pub fn proposal(self, tools: &[&ToolSpec], model: &str) -> Proposal {
+        match &self.end {
             End::Declined { message } => {
-                return Err(ModelError::Refused { message: excerpt(&message, QUOTED_BYTES_MAX) });
+                return Proposal::Decline { message: excerpt(message, QUOTED_BYTES_MAX) };
             }
-            End::CutOff => return Ok(unusable("it was cut off because it became too long; be shorter")),
-            End::Whole => {}
+            End::CutOff => return unusable("it was cut off because it became too long; be shorter"),
+            End::Broken { problem } => {
+                return unusable(format!("your provider could not read it: {}", excerpt(problem, QUOTED_BYTES_MAX)));
+            }
+            End::ToCall if self.calls.is_empty() => {
+                return unusable(
+                    "it announces a tool call and holds none: make the call, or answer with a JSON object",
+                );
+            }
+            End::Whole | End::ToCall | End::Unsaid => {}
         }
         if self.calls.is_empty() {
-            return Ok(match self.text.trim() {
-                "" => unusable("it is empty: call a tool, or answer with a JSON object"),
-                text => Proposal::Respond(structured(text)),
-            });
+            return answered(&self.text, &self.end, tools);
         }
         let calls: Result<Vec<ProposedCall>, String> =
-            self.calls.into_iter().map(|call| proposed(call, tools)).collect();
-        Ok(calls.map_or_else(unusable, Proposal::Call))
+            once_each(self.calls).into_iter().map(|call| proposed(call, tools, model)).collect();
+        calls.map_or_else(unusable, |calls| Proposal::Call(bounded(calls)))
     }
 }
 
@@ -88,11 +104,28 @@ fn unusable(problem: impl Into<String>) -> Proposal {
     Proposal::Unusable { problem: problem.into() }
 }
 
-fn proposed(call: ReplyCall, tools: &[&ToolSpec]) -> Result<ProposedCall, String> {
+/// The same call under the same id is one call: some servers send the last part of a stream twice. Different calls under one id stay two,
+/// and so do equal calls under two ids.
+fn once_each(calls: Vec<ReplyCall>) -> Vec<ReplyCall> {
+    let same = |one: &ReplyCall, other: &ReplyCall| {
+        one.id.is_some() && (&one.id, &one.name, &one.arguments) == (&other.id, &other.name, &other.arguments)
+    };
+    calls.into_iter().fold(Vec::new(), |mut kept: Vec<ReplyCall>, call| {
+        if !kept.iter().any(|known| same(known, &call)) {
+            kept.push(call);
+        }
+        kept
+    })
+}
+
+fn proposed(call: ReplyCall, tools: &[&ToolSpec], model: &str) -> Result<ProposedCall, String> {
     let quoted = excerpt(&call.name, QUOTED_BYTES_MAX);
     let Some(tool) = tool_of(&call.name, tools) else { return Err(format!("there is no tool `{quoted}`")) };
     match call.arguments {
-        Ok(arguments @ Value::Object(_)) => Ok(ProposedCall { tool: tool.clone(), arguments }),
+        Ok(arguments @ Value::Object(_)) => {
+            let echo = call.echo.map(|content| Echo { model: model.to_owned(), content });
+            Ok(ProposedCall { tool: tool.clone(), arguments, echo })
+        }
         Ok(_) => Err(format!("the arguments of `{quoted}` are not a JSON object")),
         Err(problem) => {
             Err(format!("the arguments of `{quoted}` cannot be read: {}", excerpt(&problem, QUOTED_BYTES_MAX)))
@@ -100,14 +133,93 @@ fn proposed(call: ReplyCall, tools: &[&ToolSpec]) -> Result<ProposedCall, String
     }
 }
 
-/// The object that a text is, within a code fence or not; an object around the text when it is none.
-fn structured(text: &str) -> Value {
-    let fenced = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
-    let inner = fenced.map(|rest| rest.strip_prefix("json").unwrap_or(rest));
-    match json::read_as_text(inner.unwrap_or(text)) {
-        Ok(object @ Value::Object(_)) => object,
-        _ => json!({ "text": text }),
+/// What a provider wants back is part of the plan's entry, so it is bounded. Half of it is of no use, and a provider that misses it says so.
+fn bounded(mut calls: Vec<ProposedCall>) -> Vec<ProposedCall> {
+    let bytes: usize = calls.iter().flat_map(|call| &call.echo).map(|echo| echo.content.to_string().len()).sum();
+    if bytes > ECHO_BYTES_MAX {
+        warn!(bytes, "what the provider wants back with its calls is not kept: at most {ECHO_BYTES_MAX} bytes are");
+        calls.iter_mut().for_each(|call| call.echo = None);
     }
+    calls
+}
+
+/// What a text without calls proposes.
+fn answered(text: &str, end: &End, tools: &[&ToolSpec]) -> Proposal {
+    let text = without_thoughts(text.trim());
+    if text.is_empty() {
+        return unusable("it is empty: call a tool, or answer with a JSON object");
+    }
+    if let Some(object) = object(text) {
+        return if is_call(&object, tools) { unusable(WRITTEN_CALL) } else { Proposal::Respond(object) };
+    }
+    if CALL_TAGS.iter().any(|tag| text.contains(tag)) {
+        return unusable(WRITTEN_CALL);
+    }
+    if *end == End::Unsaid && text.starts_with('{') {
+        return unusable("it breaks off in the middle of a JSON object");
+    }
+    let fenced = fences(text).filter_map(object).last();
+    match fenced {
+        Some(object) if is_call(&object, tools) => unusable(WRITTEN_CALL),
+        Some(object) => Proposal::Respond(object),
+        None => Proposal::Respond(json!({ "text": text })),
+    }
+}
+
+/// What is said about a call that was written as text.
+const WRITTEN_CALL: &str = "it writes a tool call as text, which calls nothing: make the call as a tool call";
+
+/// How models write calls that their server should have read: Hermes and Qwen, Llama, Mistral, DeepSeek, Anthropic's older form.
+const CALL_TAGS: [&str; 8] = [
+    "<tool_call>",
+    "<|tool_call|>",
+    "<function=",
+    "<function_call",
+    "<|python_tag|>",
+    "[TOOL_CALLS]",
+    "<｜tool▁call",
+    "<invoke name=",
+];
+
+/// Whether an object is a call of one of the tools, as servers write it in JSON.
+fn is_call(object: &Value, tools: &[&ToolSpec]) -> bool {
+    let has_arguments = object["arguments"].is_object() || object["parameters"].is_object();
+    let nothing_else = object.as_object().is_some_and(|fields| {
+        fields.keys().all(|name| ["name", "arguments", "parameters", "type", "id"].contains(&name.as_str()))
+    });
+    let named = object["name"].as_str().is_some_and(|name| tool_of(name, tools).is_some());
+    named && has_arguments && nothing_else
+}
+
+/// How models that think aloud mark where they do.
+const THOUGHTS: [(&str, &str); 3] =
+    [("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<reasoning>", "</reasoning>")];
+
+/// A text without the thoughts that it begins with; nothing of it when they do not end. Some servers take away the first mark and leave
+/// the last.
+fn without_thoughts(text: &str) -> &str {
+    let mut text = text;
+    while let Some((begin, end)) = THOUGHTS.iter().find(|(begin, _)| text.starts_with(begin)) {
+        text = text[begin.len()..].split_once(end).map_or("", |(_, rest)| rest.trim_start());
+    }
+    let left = THOUGHTS.iter().find_map(|(begin, end)| {
+        let (before, after) = text.split_once(end)?;
+        (!before.contains(begin) && object(text).is_none() && object(after).is_some()).then_some(after.trim_start())
+    });
+    left.unwrap_or(text)
+}
+
+fn object(text: &str) -> Option<Value> {
+    json::read_as_text(text.trim()).ok().filter(Value::is_object)
+}
+
+/// What stands in the code fences of a text.
+fn fences(text: &str) -> impl Iterator<Item = &str> {
+    let inside = text.split("```").skip(1).step_by(2);
+    inside.map(|fenced| match fenced.split_once('\n') {
+        Some((language, rest)) if language.trim().bytes().all(|b| b.is_ascii_alphanumeric()) => rest,
+        _ => fenced.strip_prefix("json").unwrap_or(fenced),
+    })
 }
 
 /// Arguments that a provider carries as text.
@@ -119,57 +231,4 @@ pub fn parsed_arguments(text: &str) -> Result<Value, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conversation::tests::tool;
-
-    fn reply(text: &str, calls: Vec<ReplyCall>, end: End) -> Reply {
-        Reply { text: text.to_owned(), calls, end, tokens: None }
-    }
-
-    #[test]
-    fn a_text_becomes_the_object_that_it_is_or_an_object_around_it() {
-        for (text, wanted) in [
-            (r#"{"a":1}"#, json!({ "a": 1 })),
-            ("```json\n{\"a\":1}\n```", json!({ "a": 1 })),
-            ("```\n{\"a\":1}\n```", json!({ "a": 1 })),
-            ("Done.", json!({ "text": "Done." })),
-            ("[1]", json!({ "text": "[1]" })),
-        ] {
-            let proposal = reply(text, Vec::new(), End::Whole).proposal(&[]);
-            assert_eq!(proposal, Ok(Proposal::Respond(wanted)), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_done_is_unusable_and_says_why() {
-        let known = tool("read");
-        let calling = |name: &str, arguments| {
-            let call = ReplyCall { name: name.to_owned(), arguments };
-            reply("", vec![call], End::Whole)
-        };
-        for (reply, why) in [
-            (reply(" \n", Vec::new(), End::Whole), "empty"),
-            (reply("{\"a\":", Vec::new(), End::CutOff), "cut off"),
-            (calling("write", Ok(json!({}))), "there is no tool `write`"),
-            (calling("read", Ok(json!([1]))), "are not a JSON object"),
-            (calling("read", parsed_arguments("{\"a\":")), "cannot be read"),
-        ] {
-            match reply.proposal(&[&known]) {
-                Ok(Proposal::Unusable { problem }) => assert!(problem.contains(why), "{problem}"),
-                other => panic!("{why}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn one_bad_call_spoils_the_plan() {
-        let known = tool("read");
-        let good = ReplyCall { name: "read".into(), arguments: Ok(json!({})) };
-        let bad = ReplyCall { name: "read".into(), arguments: Ok(json!(1)) };
-        let both = reply("", vec![good.clone(), bad], End::Whole).proposal(&[&known]);
-        assert!(matches!(both, Ok(Proposal::Unusable { .. })), "{both:?}");
-        let two = reply("", vec![good.clone(), good], End::Whole).proposal(&[&known]);
-        assert!(matches!(two, Ok(Proposal::Call(calls)) if calls.len() == 2));
-    }
-}
+mod tests;

@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use tracing::{info, warn};
 use windlass::{
-    agent::model::{Answer, Model, ModelError, Proposal, Question, Usage},
-    budgets::Spend,
+    agent::model::{Answer, Lost, Model, ModelError, Proposal, Question, Usage},
     clock::{Clock, before},
     config::LastResort,
     telemetry::Teller,
@@ -21,10 +20,16 @@ const SLACK: Duration = Duration::from_secs(1);
 /// What entries record as the model when none answered and the run is handed over.
 pub const NOBODY: &str = "nobody";
 
+/// From which wait on a person takes over at once, when that is the last resort: more than a moment's trouble.
+const HAND_OVER_FROM: Duration = Duration::from_secs(30);
+
+/// Failures in a row of a run's questions after which a person takes over, when that is the last resort.
+const HAND_OVER_AFTER: u32 = 3;
+
 /// Several models as one. The first whose breaker is closed and who answers, answers.
 ///
-/// What cannot be used is an answer too: asking another model would hide it. A refusal goes on to the next model, since it is
-/// often about the provider (a key that was withdrawn, a model that is gone) and not about the question.
+/// What cannot be used is an answer too: asking another model would hide it. A refusal goes on to the next model: another may take what
+/// is too long for this one.
 pub struct Routed {
     name: String,
     lines: Vec<Line>,
@@ -41,15 +46,73 @@ struct Line {
 #[derive(Default)]
 struct Seen {
     said: Vec<String>,
+    /// Who refuses this question.
     refused: usize,
-    /// The shortest wait that one of them asked for.
+    /// Who said that it cannot now, could not be reached, or did not answer.
+    failed: usize,
+    /// Who was not asked.
+    turned_away: usize,
+    /// What was sent and not answered.
+    lost: Lost,
+    /// The shortest wait until one of them may be asked again, of those who said.
     wait: Option<Duration>,
 }
 
 impl Seen {
-    fn unavailable(&mut self, message: String, wait: Duration) {
-        self.said.push(message);
+    fn waits(&mut self, wait: Duration) {
         self.wait = Some(self.wait.map_or(wait, |shortest| shortest.min(wait)));
+    }
+
+    /// Takes in that a model did not answer.
+    fn note(&mut self, error: ModelError) {
+        self.said.push(match &error {
+            ModelError::TurnedAway { message, .. }
+            | ModelError::Unreachable { message }
+            | ModelError::Unavailable { message, .. }
+            | ModelError::Unanswered { message, .. }
+            | ModelError::Misconfigured { message }
+            | ModelError::Refused { message }
+            | ModelError::Malformed { message } => message.clone(),
+        });
+        match error {
+            ModelError::TurnedAway { retry_after, .. } => {
+                self.turned_away += 1;
+                self.waits(retry_after);
+            }
+            ModelError::Unavailable { retry_after, .. } => {
+                self.failed += 1;
+                self.waits(retry_after);
+            }
+            ModelError::Unreachable { .. } => {
+                self.failed += 1;
+                self.waits(Duration::ZERO);
+            }
+            ModelError::Unanswered { lost, .. } => {
+                self.failed += 1;
+                self.waits(Duration::ZERO);
+                self.lost = self.lost.plus(lost);
+            }
+            ModelError::Refused { .. } => self.refused += 1,
+            ModelError::Misconfigured { .. } | ModelError::Malformed { .. } => {}
+        }
+    }
+
+    /// Whether that is more than a moment's trouble of a run whose last questions failed so often: somebody was asked, nobody will answer
+    /// soon.
+    fn is_lasting(&self, failures: u32) -> bool {
+        self.failed > 0 && (self.wait >= Some(HAND_OVER_FROM) || failures.saturating_add(1) >= HAND_OVER_AFTER)
+    }
+
+    /// What that is, of so many models.
+    fn error(self, models: usize) -> ModelError {
+        let (message, retry_after) = (self.said.join("; "), self.wait.unwrap_or_default());
+        match self {
+            Seen { lost, .. } if lost.questions > 0 => ModelError::Unanswered { message, lost },
+            Seen { refused, .. } if refused == models => ModelError::Refused { message },
+            Seen { failed: 1.., .. } => ModelError::Unavailable { message, retry_after },
+            Seen { turned_away: 1.., .. } => ModelError::TurnedAway { message, retry_after },
+            _ => ModelError::Misconfigured { message },
+        }
     }
 }
 
@@ -79,52 +142,33 @@ impl Routed {
         self.lines.iter().filter(is_first).chain(self.lines.iter().filter(move |line| !is_first(line)))
     }
 
-    /// Asks one model; `None` when the next is to be asked.
-    async fn ask(&self, line: &Line, question: Question<'_>, seen: &mut Seen) -> Option<Result<Answer, ModelError>> {
-        let permit = match line.breaker.admit() {
+    /// Asks one model.
+    async fn ask(&self, line: &Line, question: Question<'_>) -> Result<Answer, ModelError> {
+        let name = line.model.name();
+        let permit = match line.breaker.admit(&question.request.tenant) {
             Admission::Granted(permit) => permit,
             Admission::Denied { until } => {
-                let wait = until.since(self.clock.now());
-                seen.unavailable(format!("{}: left alone until {until}", line.model.name()), wait);
-                return None;
+                let retry_after = until.since(self.clock.now());
+                return Err(ModelError::TurnedAway {
+                    message: format!("{name}: left alone until {until}"),
+                    retry_after,
+                });
             }
         };
         let timeout = line.model.timeout();
         let until = self.clock.now() + timeout;
-        match before(self.clock.as_ref(), until, line.model.answer(question)).await {
-            Some(Ok(answer)) => {
-                permit.answered();
-                Some(Ok(answer))
-            }
-            Some(Err(error @ ModelError::Malformed { .. })) => {
-                permit.answered();
-                Some(Err(error))
-            }
-            Some(Err(ModelError::Refused { message })) => {
-                permit.refused();
-                warn!(model = line.model.name(), message, "refused");
-                seen.refused += 1;
-                seen.said.push(message);
-                None
-            }
-            Some(Err(ModelError::Unavailable { message, retry_after })) => {
-                permit.failed(retry_after);
-                warn!(model = line.model.name(), message, "unavailable");
-                seen.unavailable(message, retry_after);
-                None
-            }
-            None => {
-                permit.failed(Duration::ZERO);
-                warn!(model = line.model.name(), ?timeout, "no answer in time");
-                seen.unavailable(format!("{}: no answer within {timeout:?}", line.model.name()), Duration::ZERO);
-                None
-            }
+        let answered = before(self.clock.as_ref(), until, line.model.answer(question)).await.unwrap_or_else(|| {
+            let lost = Lost::one(line.model.worst_case(&question));
+            Err(ModelError::Unanswered { message: format!("{name}: no answer within {timeout:?}"), lost })
+        });
+        match &answered {
+            Ok(_) | Err(ModelError::Malformed { .. }) => permit.answered(),
+            Err(ModelError::Refused { .. } | ModelError::Misconfigured { .. }) => permit.refused(),
+            Err(ModelError::Unavailable { retry_after, .. }) => permit.failed(*retry_after),
+            Err(ModelError::Unreachable { .. }) => permit.unreachable(),
+            Err(ModelError::Unanswered { .. } | ModelError::TurnedAway { .. }) => permit.unanswered(),
         }
-    }
-
-    /// Whether every model is left alone now: not a moment's trouble.
-    fn all_are_left_alone(&self) -> bool {
-        self.lines.iter().all(|line| line.breaker.open_until().is_some())
+        answered
     }
 }
 
@@ -139,8 +183,8 @@ impl Model for Routed {
     }
 
     /// Each may be asked in turn, and each may have its price.
-    fn worst_case(&self, question_bytes: u64) -> Spend {
-        self.lines.iter().fold(Spend::default(), |sum, line| sum.plus(line.model.worst_case(question_bytes)))
+    fn worst_case(&self, question: &Question<'_>) -> Usage {
+        self.lines.iter().fold(Usage::default(), |sum, line| sum.plus(line.model.worst_case(question)))
     }
 
     fn can_ask(&self, name: &str) -> bool {
@@ -150,19 +194,22 @@ impl Model for Routed {
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let mut seen = Seen::default();
         for line in self.lines_for(question.model) {
-            if let Some(answered) = self.ask(line, question, &mut seen).await {
-                return answered;
+            match self.ask(line, question).await {
+                Ok(answer) => return Ok(Answer { lost: answer.lost.plus(seen.lost), ..answer }),
+                // It is an answer, and would be lost with what was sent before it.
+                Err(error @ ModelError::Malformed { .. }) if seen.lost.questions == 0 => return Err(error),
+                Err(error) => {
+                    warn!(model = line.model.name(), %error, "no answer");
+                    seen.note(error);
+                }
             }
         }
-        let message = seen.said.join("; ");
-        if seen.refused == self.lines.len() {
-            return Err(ModelError::Refused { message });
-        }
-        if self.last_resort == LastResort::Person && self.all_are_left_alone() {
+        if self.last_resort == LastResort::Person && seen.is_lasting(question.failures) {
+            let message = seen.said.join("; ");
             info!(message, "no model answers; a person is to take the run over");
-            return Ok(handed_over(&question, &message));
+            return Ok(Answer { lost: seen.lost, ..handed_over(&question, &message) });
         }
-        Err(ModelError::Unavailable { message, retry_after: seen.wait.unwrap_or_default() })
+        Err(seen.error(self.lines.len()))
     }
 }
 
@@ -174,7 +221,12 @@ fn handed_over(question: &Question<'_>, because: &str) -> Answer {
         "because": because,
         "calls_made": made.collect::<Vec<&str>>(),
     });
-    Answer { proposal: Proposal::Respond(response), usage: Usage::default(), model: NOBODY.to_owned() }
+    Answer {
+        proposal: Proposal::Respond(response),
+        usage: Usage::default(),
+        model: NOBODY.to_owned(),
+        lost: Lost::default(),
+    }
 }
 
 #[cfg(test)]

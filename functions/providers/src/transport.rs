@@ -39,9 +39,15 @@ pub struct Received {
 /// Nothing came back that can be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// The provider could not be reached, the connection broke, or there is no key to ask it with.
+    /// The request was not sent: there is no connection, or no key to ask with.
     #[error("{message}")]
-    Unavailable {
+    NotSent {
+        /// What was seen.
+        message: String,
+    },
+    /// The request was sent, and what came back broke off, or nothing did.
+    #[error("{message}")]
+    Broken {
         /// What was seen.
         message: String,
     },

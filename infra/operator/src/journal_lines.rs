@@ -70,7 +70,10 @@ pub fn describe(event: &Event) -> String {
         Event::AnsweredFromCache { call, given_at, value, .. } => {
             format!("call {call}: answered by what was kept from {given_at}: {}", quoted(&value.to_string()))
         }
-        Event::Waited { until, .. } => format!("waits until {until}"),
+        Event::Unanswered { questions, reason, .. } => {
+            format!("{questions} questions without an answer: {}", quoted(reason))
+        }
+        Event::Waited { until, reason, .. } => format!("waits until {until}: {}", quoted(reason)),
         Event::Held { reason, controls } => format!("held: {reason} (controls v{controls})"),
         Event::Cancelled { by, reason } => {
             format!("cancelled by {by}: {}", quoted(reason.as_deref().unwrap_or("no reason given")))

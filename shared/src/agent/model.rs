@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::tool::ToolSpec;
 use crate::{
-    budgets::Spend,
     clock::Timestamp,
     ids::{FlagName, RunId, ToolName, TraceId},
     retry::Retry,
@@ -20,6 +19,10 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// The most calls in one plan.
 pub const CALLS_PER_PLAN_MAX: usize = 16;
+
+/// The most bytes of [`Echo`]s in one plan, as JSON. Signatures of thoughts have a few kilobytes; with the longest answer beside them they
+/// still fit into an entry.
+pub const ECHO_BYTES_MAX: usize = 32 * 1024;
 
 /// What the model is asked.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +47,8 @@ pub struct Question<'a> {
     pub steps: u32,
     /// What was wrong with the model's last answer, when it could not be used.
     pub problem: Option<&'a str>,
+    /// How many questions in a row have brought nothing, this one not among them.
+    pub failures: u32,
     /// The time.
     pub now: Timestamp,
 }
@@ -57,6 +62,29 @@ pub struct Answer {
     pub usage: Usage,
     /// Which model answered, as entries record it. It may be another one than was asked.
     pub model: String,
+    /// What was sent to other models before, and not answered.
+    pub lost: Lost,
+}
+
+/// Questions that were sent and not answered. Providers go on when the one who asked has gone, so they are paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// How many.
+    pub questions: u32,
+    /// What they took at most.
+    pub usage: Usage,
+}
+
+impl Lost {
+    /// One question that took at most this.
+    pub const fn one(usage: Usage) -> Lost {
+        Lost { questions: 1, usage }
+    }
+
+    /// Both together.
+    pub const fn plus(self, other: Lost) -> Lost {
+        Lost { questions: self.questions.saturating_add(other.questions), usage: self.usage.plus(other.usage) }
+    }
 }
 
 /// What the model proposes.
@@ -78,6 +106,11 @@ pub enum Proposal {
         /// What is wrong with it, in words for the model.
         problem: String,
     },
+    /// It answered, which has its price, that it will not do this.
+    Decline {
+        /// What it said.
+        message: String,
+    },
 }
 
 /// A call that the model proposes.
@@ -87,6 +120,19 @@ pub struct ProposedCall {
     pub tool: ToolName,
     /// Its arguments.
     pub arguments: Value,
+    /// What the provider wants back with it.
+    pub echo: Option<Echo>,
+}
+
+/// What a provider wants back with a call when it is told of it again: a signature, a chain of thoughts. Nobody else reads it, and no
+/// other model is given it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Echo {
+    /// The model that wrote it, as entries record it.
+    pub model: String,
+    /// What it wrote, as its provider's dialect keeps it.
+    pub content: Value,
 }
 
 /// What an answer took.
@@ -100,10 +146,55 @@ pub struct Usage {
     pub cost_micro_usd: u64,
 }
 
-/// Why the model gave no answer.
+impl Usage {
+    /// Both together. As much as can be counted.
+    pub const fn plus(self, other: Usage) -> Usage {
+        Usage {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cost_micro_usd: self.cost_micro_usd.saturating_add(other.cost_micro_usd),
+        }
+    }
+
+    /// So many times this.
+    pub const fn times(self, times: u32) -> Usage {
+        let times = times as u64;
+        Usage {
+            input_tokens: self.input_tokens.saturating_mul(times),
+            output_tokens: self.output_tokens.saturating_mul(times),
+            cost_micro_usd: self.cost_micro_usd.saturating_mul(times),
+        }
+    }
+}
+
+/// Why the model gave no answer: whether the question was sent, whether it is paid for, and whose fault it is.
+///
+/// | | sent | paid for | the run |
+/// |---|---|---|---|
+/// | `TurnedAway` | no | no | waits; this is no attempt |
+/// | `Unreachable` | no | no | rests, longer each time |
+/// | `Unavailable` | yes, and the answer says *not now* | no | rests, longer each time |
+/// | `Unanswered` | yes | at its worst case | rests, longer each time, and ends after [`UNANSWERED_MAX`](crate::run::limits::UNANSWERED_MAX) in a row |
+/// | `Misconfigured` | yes, and the answer says that none is answered | no | is held until one is |
+/// | `Refused` | yes, and the answer is about this question | no | ends |
+/// | `Malformed` | yes | at its worst case | asks again |
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
-    /// It could not be reached, is overloaded, or took too long.
+    /// The question was not sent: the model is being left alone.
+    #[error("the model was not asked: {message}")]
+    TurnedAway {
+        /// Why.
+        message: String,
+        /// For how long.
+        retry_after: Duration,
+    },
+    /// The question was not sent: there is no way to the model, or no key to ask it with.
+    #[error("the model cannot be reached: {message}")]
+    Unreachable {
+        /// What was seen.
+        message: String,
+    },
+    /// The provider answered that it cannot answer now.
     #[error("the model is unavailable: {message}")]
     Unavailable {
         /// What was seen.
@@ -111,7 +202,21 @@ pub enum ModelError {
         /// What it asked us to wait.
         retry_after: Duration,
     },
-    /// It refuses the question.
+    /// The question was sent, and nobody knows what became of it.
+    #[error("the model did not answer: {message}")]
+    Unanswered {
+        /// What was seen.
+        message: String,
+        /// What was sent.
+        lost: Lost,
+    },
+    /// The provider answers nobody who asks as we do: the key, the account, the model's name, or how the question is written.
+    #[error("the model cannot be asked as this deployment asks: {message}")]
+    Misconfigured {
+        /// What the provider said.
+        message: String,
+    },
+    /// It refuses this question.
     #[error("the model refused the request: {message}")]
     Refused {
         /// What it said.
@@ -129,8 +234,13 @@ impl ModelError {
     /// Whether asking again may help.
     pub fn retry(&self) -> Retry {
         match self {
-            ModelError::Unavailable { retry_after, .. } => Retry::Transient { after: *retry_after },
-            ModelError::Malformed { .. } => Retry::SOON,
+            ModelError::TurnedAway { retry_after, .. } | ModelError::Unavailable { retry_after, .. } => {
+                Retry::Transient { after: *retry_after }
+            }
+            ModelError::Unreachable { .. }
+            | ModelError::Unanswered { .. }
+            | ModelError::Misconfigured { .. }
+            | ModelError::Malformed { .. } => Retry::SOON,
             ModelError::Refused { .. } => Retry::Terminal,
         }
     }
@@ -143,8 +253,8 @@ pub trait Model: Send + Sync {
     fn name(&self) -> &str;
     /// How long one answer may take.
     fn timeout(&self) -> Duration;
-    /// What one answer takes at most when the question has so many bytes.
-    fn worst_case(&self, question_bytes: u64) -> Spend;
+    /// What one answer to this question takes at most, counted from what would be sent.
+    fn worst_case(&self, question: &Question<'_>) -> Usage;
     /// Whether it can ask the model of this name, for [`Question::model`].
     fn can_ask(&self, name: &str) -> bool {
         self.name() == name

@@ -1,21 +1,18 @@
 //! What one question to a model takes at most.
 
-use super::Spend;
-use crate::config::Price;
+use crate::{agent::model::Usage, config::Price};
 
-/// Bytes of a question that are taken for one token. Tokenizers make about four bytes of English one token, fewer of other
-/// languages and of JSON (<https://platform.openai.com/tokenizer>); two is on the safe side of both.
-const BYTES_PER_TOKEN: u64 = 2;
-
-/// Tokens of a question that the run's own data does not account for: the provider's own frame.
+/// Tokens of a question that what is sent does not account for: the instructions that providers add when there are tools, 346 at
+/// Anthropic (<https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview#pricing>).
 const FRAME_TOKENS: u64 = 500;
 
-/// What a question of so many bytes takes at most when its answer has at most so many tokens: all of it is read, and the longest
-/// answer is given.
-pub fn worst_case(price: Price, question_bytes: u64, output_tokens_max: u32) -> Spend {
-    let input = FRAME_TOKENS + question_bytes.div_ceil(BYTES_PER_TOKEN);
-    let output = u64::from(output_tokens_max);
-    Spend { micro_usd: price.cost_micro_usd(input, output), tokens: input.saturating_add(output) }
+/// What a question of so many bytes, as it is sent, takes at most when its answer has at most so many tokens: all of it is read, and the
+/// longest answer is given. A token is at least one byte in every tokenizer in use, so a byte counts as a token: digits and rare scripts
+/// come near that, English takes a quarter.
+pub fn worst_case(price: Price, question_bytes: u64, output_tokens_max: u32) -> Usage {
+    let input_tokens = question_bytes.saturating_add(FRAME_TOKENS);
+    let output_tokens = u64::from(output_tokens_max);
+    Usage { input_tokens, output_tokens, cost_micro_usd: price.cost_micro_usd(input_tokens, output_tokens) }
 }
 
 #[cfg(test)]
@@ -26,7 +23,9 @@ mod tests {
     fn the_worst_case_is_input_and_the_longest_answer_at_their_prices() {
         let price = Price { input_micro_usd: 3_000_000, output_micro_usd: 15_000_000 };
         // 500 + 500 tokens at 3 micro-USD, 1,000 at 15.
-        assert_eq!(worst_case(price, 1_000, 1_000), Spend { micro_usd: 3_000 + 15_000, tokens: 2_000 });
-        assert_eq!(worst_case(Price::default(), 0, 1_000), Spend { micro_usd: 0, tokens: 1_500 });
+        let wanted = Usage { input_tokens: 1_000, output_tokens: 1_000, cost_micro_usd: 3_000 + 15_000 };
+        assert_eq!(worst_case(price, 500, 1_000), wanted);
+        let free = Usage { input_tokens: 500, output_tokens: 1_000, cost_micro_usd: 0 };
+        assert_eq!(worst_case(Price::default(), 0, 1_000), free);
     }
 }

@@ -139,7 +139,7 @@ pub(super) struct Unchecked {
     fallback: Option<Way>,
     last_resort: LastResort,
     timeout: Duration,
-    output_tokens_max: u32,
+    output_tokens_max: Option<u32>,
     prices: BTreeMap<ModelName, Price>,
     cassette: Option<Cassette>,
 }
@@ -149,7 +149,8 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<Unchecked> {
     let base_url = read.optional(&variables::MODEL_BASE_URL, Reader::url);
     let secret = read.optional(&variables::MODEL_SECRET, Reader::secret_name);
     let timeout = read.span(&variables::MODEL_TIMEOUT_SECONDS, Duration::from_secs(1), 1..=600);
-    let output_tokens_max = read.number(&variables::MODEL_OUTPUT_TOKENS_MAX, 1..=200_000);
+    let tokens = |read: &mut Reader<'_>, variable: &variables::Variable| read.number(variable, 1..=200_000);
+    let output_tokens_max = read.optional(&variables::MODEL_OUTPUT_TOKENS_MAX, tokens);
     let prices = read.optional(&variables::MODEL_PRICES, Reader::prices);
     let fallback = read.optional(&variables::MODEL_FALLBACK, Reader::model_name);
     let fallback_base_url = read.optional(&variables::MODEL_FALLBACK_BASE_URL, Reader::url);
@@ -163,7 +164,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<Unchecked> {
         fallback: fallback?.map(|model| Way { model, base_url: fallback_base_url, secret: fallback_secret }),
         last_resort: last_resort?,
         timeout: timeout?,
-        output_tokens_max: u32::try_from(output_tokens_max?).ok()?,
+        output_tokens_max: output_tokens_max?.and_then(|tokens| u32::try_from(tokens).ok()),
         prices: prices?.unwrap_or_default(),
         cassette: cassette?,
     })
@@ -172,6 +173,18 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<Unchecked> {
 /// What an invocation needs besides its models' answers: to claim a run, read its journal, write and leave, and for a script as
 /// the fallback. A question that never fits would be handed on from one invocation to the next until the run is dead.
 const AROUND_A_QUESTION: Duration = Duration::from_secs(10);
+
+/// How many tokens a second a model is taken to write: of those that are served widely the slower ones write 50 to 80. An answer that
+/// cannot be written within its timeout is paid for, thrown away and asked for again.
+pub const OUTPUT_TOKENS_PER_SECOND: u32 = 50;
+
+/// The most tokens of one answer unless it is said: more than a plan or a letter needs.
+const OUTPUT_TOKENS_DEFAULT: u32 = 4_096;
+
+/// The most tokens that can be written within `timeout`.
+fn tokens_within(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX).saturating_mul(OUTPUT_TOKENS_PER_SECOND)
+}
 
 /// What is sound one by one may not fit together.
 pub(super) fn check(read: &mut Reader<'_>, parts: Unchecked, runtime: &Runtime, budget: Allowance) -> Model {
@@ -185,6 +198,16 @@ pub(super) fn check(read: &mut Reader<'_>, parts: Unchecked, runtime: &Runtime, 
             "is {each}: {asked} models with {each} s each and {around} s besides do not fit into the {has} s of an invocation"
         );
         read.refuse(&variables::MODEL_TIMEOUT_SECONDS, problem, "lower it, or raise the step function's timeout");
+    }
+    let within = tokens_within(timeout);
+    let output_tokens_max = output_tokens_max.unwrap_or(within.min(OUTPUT_TOKENS_DEFAULT));
+    if asked > 0 && output_tokens_max > within {
+        let each = timeout.as_secs();
+        let problem = format!(
+            "is {output_tokens_max}: at {OUTPUT_TOKENS_PER_SECOND} tokens a second {within} can come within the {each} s of \
+             `MODEL_TIMEOUT_SECONDS`, and what comes later is paid for and lost"
+        );
+        read.refuse(&variables::MODEL_OUTPUT_TOKENS_MAX, problem, "lower it, or raise `MODEL_TIMEOUT_SECONDS`");
     }
     if cassette.is_some() && environment == Environment::Production {
         read.refuse(&variables::MODEL_CASSETTE, "is set in production", "remove it");

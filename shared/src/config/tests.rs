@@ -79,6 +79,22 @@ fn models_that_do_not_fit_into_an_invocation_are_refused() {
 }
 
 #[test]
+fn an_answer_that_cannot_come_in_time_is_refused_and_the_default_fits() {
+    let model = [("MODEL", "openai:a"), ("MODEL_BASE_URL", "http://127.0.0.1:1")];
+    let of = |more: &[(&'static str, &'static str)]| Config::parse(with(&[&model[..], more].concat()));
+    let tokens = |more: &[(&'static str, &'static str)]| of(more).map(|config| config.model.output_tokens_max);
+    assert_eq!(tokens(&[]), Ok(1_250));
+    assert_eq!(tokens(&[("MODEL_TIMEOUT_SECONDS", "2")]), Ok(100));
+    let slow = [("MODEL_TIMEOUT_SECONDS", "300"), ("STEP_TIMEOUT_SECONDS", "400")];
+    assert_eq!(tokens(&slow), Ok(4_096));
+    assert_eq!(tokens(&[("MODEL_OUTPUT_TOKENS_MAX", "1250")]), Ok(1_250));
+    let problems = of(&[("MODEL_OUTPUT_TOKENS_MAX", "4096")]).expect_err("it takes 82 s").to_string();
+    let says = "`MODEL_OUTPUT_TOKENS_MAX` is 4096: at 50 tokens a second 1250 can come within the 25 s";
+    assert!(problems.contains(says), "{problems}");
+    assert!(Config::parse(with(&[("MODEL_OUTPUT_TOKENS_MAX", "200000")])).is_ok(), "a script takes no time");
+}
+
+#[test]
 fn each_bad_value_is_named_with_what_is_wrong_and_one_hint() {
     for (name, value, says) in [
         ("MODEL", "gpt", "is `gpt`; hint: use `script`, `anthropic:NAME`, `openai:NAME` or `bedrock:ID`"),

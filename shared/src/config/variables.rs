@@ -64,8 +64,8 @@ variables! {
         "the model: `script` (follows a script, costs nothing), `anthropic:NAME`, `openai:NAME` or `bedrock:ID`";
     MODEL_BASE_URL: Model, None, "the address of the model's API, if it is not the provider's own";
     MODEL_SECRET: Model, None, "the name of the secret that holds the provider's key";
-    MODEL_TIMEOUT_SECONDS: Model, Value("20"), "how many seconds one answer of one model may take (1 to 600)";
-    MODEL_OUTPUT_TOKENS_MAX: Model, Value("4096"), "the most tokens of one answer (1 to 200000)";
+    MODEL_TIMEOUT_SECONDS: Model, Value("25"), "how many seconds one answer of one model may take (1 to 600)";
+    MODEL_OUTPUT_TOKENS_MAX: Model, None, "the most tokens of one answer (1 to 200000), at most 50 for each second of `MODEL_TIMEOUT_SECONDS`";
     MODEL_PRICES: Model, None, "the US dollars per million tokens of each model, as JSON";
     MODEL_FALLBACK: Model, None, "the model that is asked while the first does not answer";
     MODEL_FALLBACK_BASE_URL: Model, None, "the address of the fallback's API, if it is not the provider's own";

@@ -234,7 +234,9 @@ impl InOrder<'_> {
                 let calls = calls.as_array().into_iter().flatten().map(|call| {
                     let rule = OwnRule::deserialize(&call["redaction"]).unwrap_or_default();
                     let known = Planned { tool: named(&call["tool"]), rule };
-                    let shown = with(call, "arguments", |arguments| self.arguments(&known, arguments));
+                    let mut shown = with(call, "arguments", |arguments| self.arguments(&known, arguments));
+                    // Only its provider can read it.
+                    shown.as_object_mut().and_then(|shown| shown.remove("echo"));
                     if let Some(id) = call["id"].as_u64() {
                         self.calls.insert(id, known);
                     }

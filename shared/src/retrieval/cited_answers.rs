@@ -17,8 +17,7 @@ use super::{
     shown_in,
 };
 use crate::{
-    agent::model::{Answer, Model, ModelError, Proposal, Question},
-    budgets::Spend,
+    agent::model::{Answer, Lost, Model, ModelError, Proposal, Question, Usage},
     ids::{CitationLabel, Task},
 };
 
@@ -70,8 +69,8 @@ impl Model for CitedAnswers {
         self.inner.timeout()
     }
 
-    fn worst_case(&self, question_bytes: u64) -> Spend {
-        self.inner.worst_case(question_bytes)
+    fn worst_case(&self, question: &Question<'_>) -> Usage {
+        self.inner.worst_case(question)
     }
 
     fn can_ask(&self, name: &str) -> bool {
@@ -80,23 +79,26 @@ impl Model for CitedAnswers {
 
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         let again = question;
-        let Answer { proposal, usage, model } = self.inner.answer(question).await?;
-        let Proposal::Respond(answer) = &proposal else { return Ok(Answer { proposal, usage, model }) };
+        let Answer { proposal, usage, model, lost } = self.inner.answer(question).await?;
+        let Proposal::Respond(answer) = &proposal else {
+            return Ok(Answer { proposal, usage, model, lost });
+        };
         if !self.tasks.contains(&again.request.task) {
-            return Ok(Answer { proposal, usage, model });
+            return Ok(Answer { proposal, usage, model, lost });
         }
-        let packet = self
-            .packet(&again, answer)
-            .await
-            .map_err(|error| ModelError::Unavailable { message: error.to_string(), retry_after: Duration::ZERO })?;
+        let packet = self.packet(&again, answer).await.map_err(|error| {
+            // It was answered and is paid for, and nobody can say whether it holds.
+            let (message, lost) = (format!("the answer was not checked: {error}"), lost.plus(Lost::one(usage)));
+            ModelError::Unanswered { message, lost }
+        })?;
         let because = match check_citations(answer, &packet) {
             _ if packet.is_weak() => WEAK.to_owned(),
-            Ok(_) => return Ok(Answer { proposal, usage, model }),
+            Ok(_) => return Ok(Answer { proposal, usage, model, lost }),
             Err(problem) => {
                 warn!(run = %again.run, problem = problem.word(), "an answer is not given");
                 problem.to_string()
             }
         };
-        Ok(Answer { proposal: Proposal::Respond(fallback(&packet, &because)), usage, model })
+        Ok(Answer { proposal: Proposal::Respond(fallback(&packet, &because)), usage, model, lost })
     }
 }

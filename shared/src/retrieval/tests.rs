@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     agent::{
-        model::{Answer, Model, ModelError, Proposal, Question, Usage},
+        model::{Answer, Lost, Model, ModelError, Proposal, Question, Usage},
         tool::{CallContext, Effect, Tool as _},
     },
     clock::Timestamp,
@@ -164,12 +164,13 @@ impl Model for Says {
     fn timeout(&self) -> Duration {
         Duration::from_secs(1)
     }
-    fn worst_case(&self, _: u64) -> crate::budgets::Spend {
-        crate::budgets::Spend::default()
+    fn worst_case(&self, _: &Question<'_>) -> Usage {
+        Usage::default()
     }
 
     async fn answer(&self, _question: Question<'_>) -> Result<Answer, ModelError> {
-        Ok(Answer { proposal: Proposal::Respond(self.0.clone()), usage: Usage::default(), model: "says".to_owned() })
+        let proposal = Proposal::Respond(self.0.clone());
+        Ok(Answer { proposal, usage: Usage::default(), model: "says".to_owned(), lost: Lost::default() })
     }
 }
 
@@ -207,6 +208,7 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
         tool: SEARCH_SOURCES.parse().expect("a tool"),
         arguments,
         redaction: Default::default(),
+        echo: None,
         status: CallStatus::Succeeded { value },
         effect: Effect::Read,
         compensable: false,
@@ -238,6 +240,7 @@ fn answered(actor: &str, calls: &[Call], index: Sources, says: Value, now: Times
         calls,
         steps: 1,
         problem: None,
+        failures: 0,
         instructions: "",
         tools: &[],
         now,

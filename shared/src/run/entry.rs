@@ -9,7 +9,11 @@ use super::{
     screen,
 };
 use crate::{
-    agent::{model::Usage, redaction::Redaction, tool::Effect},
+    agent::{
+        model::{Echo, Usage},
+        redaction::Redaction,
+        tool::Effect,
+    },
     approval::{ApprovalRequest, CallResult, Verdict},
     clock::Timestamp,
     ids::{Actor, ApprovalId, CallId, Release, Role, ToolName, TraceId},
@@ -61,6 +65,17 @@ pub enum Event {
         model: String,
         /// The version of the prompt that it was asked with.
         prompt_version: String,
+    },
+    /// Questions were sent to the model and not answered. They count as answers do, at their worst case.
+    Unanswered {
+        /// How many.
+        questions: u32,
+        /// What they took at most.
+        usage: Usage,
+        /// Which model was asked.
+        model: String,
+        /// What was seen.
+        reason: String,
     },
     /// The policy judged a planned call.
     PolicyDecided {
@@ -132,12 +147,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         suspected: Vec<String>,
     },
-    /// The model asked to wait.
+    /// The run rests: the model cannot answer now, or there is nothing to pay it with.
     Waited {
         /// Until when.
         until: Timestamp,
         /// Why.
         reason: String,
+        /// How many failures in a row are behind it, with which rests grow; 0 when nothing was tried.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        failures: u32,
     },
     /// The controls hold the run where it is. Recorded once, however often it is looked at again.
     Held {
@@ -285,6 +303,9 @@ pub struct PlannedCall {
     /// What of it is not shown, by the tool's rule when it was planned.
     #[serde(default, skip_serializing_if = "Redaction::is_empty")]
     pub redaction: Redaction,
+    /// What its model's provider wants back with it. It is not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Echo>,
 }
 
 /// What the policy said of a call.
@@ -409,6 +430,11 @@ impl ToolOutcome {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl StopReason {
     /// The word under which runs with this end are counted and listed.
     pub const fn word(&self) -> &'static str {
@@ -425,9 +451,15 @@ impl StopReason {
 
 impl Event {
     /// Whether the event moves the run on, so that a claim which recorded it was not in vain. Intents do not: a process
-    /// that dies in every call records one every time. Neither does being held.
+    /// that dies in every call records one every time. Neither does being held, nor a question without an answer.
     pub const fn is_progress(&self) -> bool {
-        !matches!(self, Event::ToolAttempted { .. } | Event::CompensationAttempted { .. } | Event::Held { .. })
+        !matches!(
+            self,
+            Event::ToolAttempted { .. }
+                | Event::CompensationAttempted { .. }
+                | Event::Held { .. }
+                | Event::Unanswered { .. }
+        )
     }
 
     /// Whether a run that was held is not, once it says so.

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Questions in a row that may be sent without an answer before a run ends. With rests that grow to ten minutes that is about half an hour
+/// of silence; each of them is paid for at its worst case.
+pub const UNANSWERED_MAX: u32 = 12;
+
 /// The limits of one run, fixed when it is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     entry::{Epoch, StopReason},
+    limits::UNANSWERED_MAX,
     state::{Abandonment, Call, CallStatus, Phase, RunState},
 };
 use crate::{
@@ -173,7 +174,9 @@ pub fn ready_from(state: &RunState, first: CallId, now: Timestamp, epoch: Epoch)
 
 fn exhausted(state: &RunState) -> Option<StopReason> {
     let (used, limits) = (&state.totals, &state.limits);
-    let limit = if used.steps >= limits.steps_max {
+    let limit = if state.trouble.unanswered >= UNANSWERED_MAX {
+        format!("{UNANSWERED_MAX} questions in a row without an answer, the last one: {}", state.trouble.reason)
+    } else if used.steps >= limits.steps_max {
         format!("{} steps", limits.steps_max)
     } else if used.tokens >= limits.tokens_max {
         format!("{} tokens", limits.tokens_max)

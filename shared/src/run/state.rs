@@ -3,6 +3,7 @@
 //! [`RunState::apply`] is pure and total. An event that does not follow from what came before is an
 //! [`IllegalEntry`], never a guess.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -11,7 +12,11 @@ use super::{
     request::RunRequest,
 };
 use crate::{
-    agent::{model::Usage, redaction::Redaction, tool::Effect},
+    agent::{
+        model::{Echo, Usage},
+        redaction::Redaction,
+        tool::Effect,
+    },
     approval::{Action, ApprovalRequest},
     clock::Timestamp,
     ids::{Actor, ApprovalId, CallId, ToolName, TraceId},
@@ -48,7 +53,9 @@ pub struct RunState {
     pub progress_epoch: Epoch,
     /// What was wrong with the model's last answer, when it could not be used.
     pub problem: Option<String>,
-    /// Why the controls hold it, while they do.
+    /// What has gone wrong with its model since that last said something of use.
+    pub trouble: Trouble,
+    /// Why it is held, while it is.
     pub held: Option<Hold>,
     /// The version of the prompt that its model was first asked with.
     pub prompt_version: Option<String>,
@@ -67,6 +74,19 @@ pub struct Abandonment {
     pub reason: StopReason,
     /// Since when what it did is being undone.
     pub since: Timestamp,
+}
+
+/// What has gone wrong with the model of a run since that last said something of use. Rests grow with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Times in a row that it was asked and did not answer.
+    pub unanswered: u32,
+    /// Answers in a row that could not be used.
+    pub unusable: u32,
+    /// What was seen last.
+    pub reason: String,
 }
 
 /// What holds a run.
@@ -119,7 +139,7 @@ pub struct Outcome {
 /// What a run has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// Answers of the model.
+    /// Questions to the model, answered or not.
     pub steps: u32,
     /// Tokens in and out.
     pub tokens: u64,
@@ -149,6 +169,8 @@ pub struct Call {
     pub arguments: Value,
     /// What of it is not shown.
     pub redaction: Redaction,
+    /// What its model's provider wants back with it.
+    pub echo: Option<Echo>,
     /// Where it stands.
     pub status: CallStatus,
     /// What its last attempt said about itself; `Read` until there is one.
@@ -329,6 +351,7 @@ impl RunState {
             appended_at: first.at,
             progress_epoch: 0,
             problem: None,
+            trouble: Trouble::default(),
             held: None,
             prompt_version: None,
             interjections: 0,
@@ -390,6 +413,13 @@ impl RunState {
                 self.totals.spent(usage);
                 self.planned(plan, at)
             }
+            Event::Unanswered { questions, usage, reason, .. } => {
+                self.totals.steps = self.totals.steps.saturating_add(*questions);
+                self.totals.spent(usage);
+                self.trouble.unanswered = self.trouble.unanswered.saturating_add(1);
+                self.trouble.reason.clone_from(reason);
+                Ok(())
+            }
             Event::PolicyDecided { call, decision, .. } => self.judged(*call, decision, at),
             Event::ApprovalRequested(request) => self.asked(request),
             Event::ApprovalDecided { approval, verdict, by, note, result } => {
@@ -431,17 +461,17 @@ impl RunState {
             Event::AnsweredFromCache { call, value, suspected, .. } => {
                 self.answered_from_cache(*call, value, suspected)
             }
-            Event::Waited { until, .. } => match &self.phase {
-                Phase::Planning => {
-                    self.phase = Phase::Waiting { until: *until };
-                    Ok(())
+            Event::Waited { until, reason, failures } => {
+                match &self.phase {
+                    Phase::Planning => {}
+                    Phase::Waiting { until: over } if *over <= at => {}
+                    _ => return Err("a wait outside of planning".to_owned()),
                 }
-                Phase::Waiting { until: over } if *over <= at => {
-                    self.phase = Phase::Waiting { until: *until };
-                    Ok(())
-                }
-                _ => Err("a wait outside of planning".to_owned()),
-            },
+                self.phase = Phase::Waiting { until: *until };
+                self.trouble.failures = *failures;
+                self.trouble.reason.clone_from(reason);
+                Ok(())
+            }
             Event::Cancelled { .. } => self.abandon(StopReason::Cancelled, at),
             Event::Abandoned { reason } => self.abandon(reason.clone(), at),
             Event::CompensationAttempted { call, attempt, .. } => {

@@ -139,7 +139,7 @@ pub struct ModelEvent {
     pub prompt_version: String,
     /// Which entries it was asked with.
     pub input_ref: String,
-    /// `call`, `wait`, `answer` or `malformed`.
+    /// `call`, `wait`, `answer`, `malformed` or `unanswered`.
     pub output_status: String,
     /// Millionths of a US dollar.
     pub cost_micro_usd: u64,

@@ -83,8 +83,10 @@ pub enum ModelNews {
     Answered,
     /// It is there, and refused.
     Refused,
-    /// It did not answer.
+    /// It said that it cannot answer now, or could not be reached.
     Failed,
+    /// It was asked and did not answer: what that took is not known.
+    Unanswered,
     /// It was not asked, since its circuit breaker is open.
     TurnedAway,
     /// Its circuit breaker opened: it is left alone for a while.
@@ -128,8 +130,9 @@ impl Metrics {
                 _ => return None,
             },
             Body::Model(model) => {
+                let answers = if model.output_status == "unanswered" { "ModelUnanswered" } else { "ModelAnswers" };
                 let mut numbers = vec![
-                    count("ModelAnswers", 1),
+                    count(answers, 1),
                     count("InputTokens", model.input_tokens),
                     count("OutputTokens", model.output_tokens),
                     usd("Cost", model.cost_micro_usd),
@@ -187,6 +190,7 @@ impl Metrics {
             ModelNews::Answered => (Some("answered"), "ModelRequests"),
             ModelNews::Refused => (Some("refused"), "ModelRequests"),
             ModelNews::Failed => (Some("failed"), "ModelRequests"),
+            ModelNews::Unanswered => (Some("unanswered"), "ModelRequests"),
             ModelNews::TurnedAway => (Some("turned_away"), "ModelRequests"),
             ModelNews::Opened => (None, "BreakerOpened"),
             ModelNews::Closed => (None, "BreakerClosed"),

@@ -175,6 +175,10 @@ impl Narrative {
                     }));
                 }
             }
+            Event::Unanswered { questions, usage, .. } => {
+                self.totals.steps = self.totals.steps.saturating_add(*questions);
+                self.totals.spent(usage);
+            }
             Event::PolicyDecided { call, decision: Decision::Allow { .. }, policy_version, .. } => {
                 self.authorize(*call, Authorization::Policy { version: policy_version.clone() });
             }
@@ -213,7 +217,17 @@ impl Narrative {
         match event {
             Event::Planned { plan, usage, model, prompt_version } => {
                 let took = timings.remove(&Timed::Model);
-                vec![self.model(plan, usage, model, prompt_version, took)]
+                let status = match plan {
+                    Plan::Call { .. } => "call",
+                    Plan::Wait { .. } => "wait",
+                    Plan::Answer { .. } => "answer",
+                    Plan::Malformed { .. } => "malformed",
+                };
+                vec![self.model(status, usage, model, prompt_version, took)]
+            }
+            Event::Unanswered { usage, model, .. } => {
+                let took = timings.remove(&Timed::Model);
+                vec![self.model("unanswered", usage, model, "", took)]
             }
             Event::PolicyDecided { call, decision, policy_version, policies } => {
                 self.policy(*call, decision, policy_version, policies).into_iter().collect()
@@ -305,13 +319,7 @@ impl Narrative {
         }
     }
 
-    fn model(&self, plan: &Plan, usage: &Usage, model: &str, prompt: &str, took: Option<Duration>) -> (SpanId, Body) {
-        let output_status = match plan {
-            Plan::Call { .. } => "call",
-            Plan::Wait { .. } => "wait",
-            Plan::Answer { .. } => "answer",
-            Plan::Malformed { .. } => "malformed",
-        };
+    fn model(&self, status: &str, usage: &Usage, model: &str, prompt: &str, took: Option<Duration>) -> (SpanId, Body) {
         let body = ModelEvent {
             operation: "chat".to_owned(),
             provider: model.split_once(':').map(|(provider, _)| provider.to_owned()),
@@ -320,7 +328,7 @@ impl Narrative {
             output_tokens: usage.output_tokens,
             prompt_version: prompt.to_owned(),
             input_ref: format!("run/{}/entries/1-{}", self.run, self.seq.saturating_sub(1)),
-            output_status: output_status.to_owned(),
+            output_status: status.to_owned(),
             cost_micro_usd: usage.cost_micro_usd,
             duration_ms: took.map(millis),
         };

@@ -96,9 +96,11 @@ impl Teller {
         let metrics = Metrics::of_model(model, news, at, self.narrator.environment, &self.release);
         let now = match news {
             ModelNews::Opened | ModelNews::Closed => Some(metrics),
-            ModelNews::Answered | ModelNews::Refused | ModelNews::Failed | ModelNews::TurnedAway => {
-                self.gathered().add(metrics)
-            }
+            ModelNews::Answered
+            | ModelNews::Refused
+            | ModelNews::Failed
+            | ModelNews::Unanswered
+            | ModelNews::TurnedAway => self.gathered().add(metrics),
         };
         self.write(now.iter().map(Metrics::line).collect());
     }

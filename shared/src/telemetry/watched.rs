@@ -9,10 +9,9 @@ use super::{Teller, narrative::Timed};
 use crate::{
     agent::{
         Agent,
-        model::{Answer, Model, ModelError, Question},
+        model::{Answer, Model, ModelError, Question, Usage},
         tool::{CallContext, Tool, ToolError, ToolSpec},
     },
-    budgets::Spend,
     clock::{Clock, Timestamp},
 };
 
@@ -53,8 +52,8 @@ impl Model for Watched<dyn Model> {
         self.inner.timeout()
     }
 
-    fn worst_case(&self, question_bytes: u64) -> Spend {
-        self.inner.worst_case(question_bytes)
+    fn worst_case(&self, question: &Question<'_>) -> Usage {
+        self.inner.worst_case(question)
     }
 
     fn can_ask(&self, name: &str) -> bool {

@@ -8,7 +8,7 @@ use step::refund_desk::ledger::{Ledger, Order, Refund};
 use windlass::{
     agent::{
         answers::{AnswerKey, AnswersError, KeptAnswer, KeptAnswers},
-        model::{Answer, Model, ModelError, Question},
+        model::{Answer, Model, ModelError, Question, Usage},
         tool::ToolError,
     },
     audit::AuditRecord,
@@ -208,8 +208,8 @@ impl<P: Model + ?Sized> Model for Faulty<P> {
         self.inner.timeout()
     }
 
-    fn worst_case(&self, question_bytes: u64) -> Spend {
-        self.inner.worst_case(question_bytes)
+    fn worst_case(&self, question: &Question<'_>) -> Usage {
+        self.inner.worst_case(question)
     }
 
     fn can_ask(&self, name: &str) -> bool {

@@ -109,6 +109,7 @@ impl World {
             tool: action.tool.clone(),
             arguments: action.arguments.clone(),
             redaction: Default::default(),
+            echo: None,
         };
         let role: windlass::ids::Role = "finance".parse().expect("a role");
         let asked = Happened::ApprovalRequested(Box::new(ApprovalRequest {

@@ -25,7 +25,7 @@ pub(super) fn body(model: &str, conversation: &Conversation, output_tokens_max: 
         match turn {
             Turn::Said(text) => say(&mut messages, vec![json!({ "type": "text", "text": text })]),
             Turn::Called(past) => {
-                let uses: Vec<Value> = past.iter().map(tool_use).collect();
+                let uses: Vec<Value> = thoughts(past).chain(past.iter().map(tool_use)).collect();
                 messages.push(json!({ "role": "assistant", "content": uses }));
                 say(&mut messages, past.iter().map(tool_result).collect());
             }
@@ -55,6 +55,13 @@ fn say(messages: &mut Vec<Value>, blocks: Vec<Value>) {
     }
 }
 
+/// What the model thought before its calls: it must come back as it was, with its signature
+/// (<https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#preserving-thinking-blocks>).
+fn thoughts(past: &[Past]) -> impl Iterator<Item = Value> {
+    let echoed = past.iter().filter_map(|past| past.echo.as_ref()?["before"].as_array()).flatten();
+    echoed.cloned().collect::<Vec<Value>>().into_iter()
+}
+
 fn tool_use(past: &Past) -> Value {
     json!({ "type": "tool_use", "id": past.id, "name": past.name, "input": past.arguments })
 }
@@ -65,31 +72,38 @@ fn tool_result(past: &Past) -> Value {
 
 pub(super) fn read(body: &Value) -> Result<Reply, UnknownShape> {
     let content = body["content"].as_array().ok_or_else(|| UnknownShape::new("it has no `content`"))?;
-    let mut reply = Reply { text: String::new(), calls: Vec::new(), end: end(body)?, tokens: tokens(&body["usage"]) };
+    let mut reply = Reply { text: String::new(), calls: Vec::new(), end: end(body), tokens: tokens(&body["usage"]) };
+    let mut thoughts = Vec::new();
     for block in content {
         match block["type"].as_str() {
             Some("text") => reply.text.push_str(block["text"].as_str().unwrap_or_default()),
             Some("tool_use") => {
                 let name = block["name"].as_str().ok_or_else(|| UnknownShape::new("a `tool_use` without a `name`"))?;
-                reply.calls.push(ReplyCall { name: name.to_owned(), arguments: Ok(block["input"].clone()) });
+                let id = block["id"].as_str().map(str::to_owned);
+                let arguments = Ok(block["input"].clone());
+                reply.calls.push(ReplyCall { id, name: name.to_owned(), arguments, echo: None });
             }
-            Some("thinking" | "redacted_thinking") => {}
+            Some("thinking" | "redacted_thinking") => thoughts.push(block.clone()),
             _ => return Err(UnknownShape::new("a block of `content` is neither text nor a tool's use")),
         }
+    }
+    if let Some(first) = reply.calls.first_mut().filter(|_| !thoughts.is_empty()) {
+        first.echo = Some(json!({ "before": thoughts }));
     }
     Ok(reply)
 }
 
-fn end(body: &Value) -> Result<End, UnknownShape> {
+fn end(body: &Value) -> End {
     match body["stop_reason"].as_str() {
-        Some("end_turn" | "tool_use" | "stop_sequence") => Ok(End::Whole),
-        Some("max_tokens" | "model_context_window_exceeded") => Ok(End::CutOff),
-        Some("refusal") => Ok(End::Declined { message: "the model declines to answer".to_owned() }),
-        _ => Err(UnknownShape::new("its `stop_reason` is unknown")),
+        Some("end_turn" | "stop_sequence") => End::Whole,
+        Some("tool_use") => End::ToCall,
+        Some("max_tokens" | "model_context_window_exceeded") => End::CutOff,
+        Some("refusal") => End::Declined { message: "the model declines to answer".to_owned() },
+        _ => End::Unsaid,
     }
 }
 
-fn tokens(usage: &Value) -> Option<Tokens> {
+pub(super) fn tokens(usage: &Value) -> Option<Tokens> {
     let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
     let cached = cached.iter().filter_map(|name| usage[name].as_u64()).fold(0, u64::saturating_add);
     Some(Tokens {

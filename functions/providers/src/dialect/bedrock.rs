@@ -38,7 +38,7 @@ pub(super) fn body(conversation: &Conversation, output_tokens_max: u32) -> Value
         match turn {
             Turn::Said(text) => say(&mut messages, vec![json!({ "text": text })]),
             Turn::Called(past) => {
-                let uses: Vec<Value> = past.iter().map(tool_use).collect();
+                let uses: Vec<Value> = thoughts(past).chain(past.iter().map(tool_use)).collect();
                 messages.push(json!({ "role": "assistant", "content": uses }));
                 say(&mut messages, past.iter().map(tool_result).collect());
             }
@@ -67,6 +67,13 @@ fn say(messages: &mut Vec<Value>, blocks: Vec<Value>) {
     }
 }
 
+/// What the model thought before its calls: it must come back as it was, with its signature
+/// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ReasoningContentBlock.html>).
+fn thoughts(past: &[Past]) -> impl Iterator<Item = Value> {
+    let echoed = past.iter().filter_map(|past| past.echo.as_ref()?["before"].as_array()).flatten();
+    echoed.cloned().collect::<Vec<Value>>().into_iter()
+}
+
 fn tool_use(past: &Past) -> Value {
     json!({ "toolUse": { "toolUseId": past.id, "name": past.name, "input": past.arguments } })
 }
@@ -79,32 +86,39 @@ fn tool_result(past: &Past) -> Value {
 pub(super) fn read(body: &Value) -> Result<Reply, UnknownShape> {
     let content = body["output"]["message"]["content"].as_array();
     let content = content.ok_or_else(|| UnknownShape::new("its `output` has no message"))?;
-    let mut reply = Reply { text: String::new(), calls: Vec::new(), end: end(body)?, tokens: tokens(&body["usage"]) };
+    let mut reply = Reply { text: String::new(), calls: Vec::new(), end: end(body), tokens: tokens(&body["usage"]) };
+    let mut thoughts = Vec::new();
     for block in content {
         if let Some(text) = block["text"].as_str() {
             reply.text.push_str(text);
         } else if let Some(name) = block["toolUse"]["name"].as_str() {
             let arguments = Ok(block["toolUse"]["input"].clone());
-            reply.calls.push(ReplyCall { name: name.to_owned(), arguments });
-        } else if block.get("reasoningContent").is_none() {
+            let id = block["toolUse"]["toolUseId"].as_str().map(str::to_owned);
+            reply.calls.push(ReplyCall { id, name: name.to_owned(), arguments, echo: None });
+        } else if block.get("reasoningContent").is_some() {
+            thoughts.push(block.clone());
+        } else {
             return Err(UnknownShape::new("a block of `content` is neither text nor a tool's use"));
         }
+    }
+    if let Some(first) = reply.calls.first_mut().filter(|_| !thoughts.is_empty()) {
+        first.echo = Some(json!({ "before": thoughts }));
     }
     Ok(reply)
 }
 
-fn end(body: &Value) -> Result<End, UnknownShape> {
+fn end(body: &Value) -> End {
     match body["stopReason"].as_str() {
-        Some("end_turn" | "tool_use" | "stop_sequence") => Ok(End::Whole),
-        Some("max_tokens" | "model_context_window_exceeded") => Ok(End::CutOff),
-        Some(reason @ ("guardrail_intervened" | "content_filtered")) => {
-            Ok(End::Declined { message: reason.to_owned() })
-        }
-        _ => Err(UnknownShape::new("its `stopReason` is unknown")),
+        Some("end_turn" | "stop_sequence") => End::Whole,
+        Some("tool_use") => End::ToCall,
+        Some("max_tokens" | "model_context_window_exceeded") => End::CutOff,
+        Some(reason @ ("guardrail_intervened" | "content_filtered")) => End::Declined { message: reason.to_owned() },
+        Some(reason @ ("malformed_model_output" | "malformed_tool_use")) => End::Broken { problem: reason.to_owned() },
+        _ => End::Unsaid,
     }
 }
 
-fn tokens(usage: &Value) -> Option<Tokens> {
+pub(super) fn tokens(usage: &Value) -> Option<Tokens> {
     let cached: u64 =
         ["cacheReadInputTokens", "cacheWriteInputTokens"].iter().filter_map(|name| usage[name].as_u64()).sum();
     Some(Tokens {

@@ -109,13 +109,13 @@ impl Auth {
 }
 
 async fn fetched(key: &KeyCache) -> Result<Arc<ModelKey>, TransportError> {
-    key.get().await.map_err(|error| TransportError::Unavailable { message: error.to_string() })
+    key.get().await.map_err(|error| TransportError::NotSent { message: error.to_string() })
 }
 
 impl Signer {
     async fn headers(&self, url: &str, body: &[u8]) -> Result<Vec<SecretHeader>, TransportError> {
         let unavailable =
-            |what: &str| TransportError::Unavailable { message: format!("the request was not signed: {what}") };
+            |what: &str| TransportError::NotSent { message: format!("the request was not signed: {what}") };
         let credentials = self.credentials.provide_credentials().await;
         let identity = credentials.map_err(|error| unavailable(&error.to_string()))?.into();
         let millis = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);

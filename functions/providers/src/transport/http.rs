@@ -12,8 +12,8 @@ use windlass::clock::Clock;
 
 use super::{Exchange, Received, Transport, TransportError, auth::Auth, retry_after::retry_after};
 
-/// The most bytes of an answer: sixteen times what a plan may hold.
-pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// The most bytes of an answer that are read, and so the most that are parsed: four times what a plan may hold.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ impl Http {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = client(url).map_err(|message| TransportError::Unavailable { message })?;
+        let client = client(url).map_err(|message| TransportError::NotSent { message })?;
         Ok(self.client.get_or_init(|| client))
     }
 
@@ -54,11 +54,11 @@ impl Http {
         }
         for (name, value) in self.auth.headers(&exchange.url, body).await? {
             let value = reqwest::header::HeaderValue::from_str(value.expose_secret());
-            let mut value = value.map_err(|_| unavailable("a credential does not fit into a header"))?;
+            let mut value = value.map_err(|_| not_sent("a credential does not fit into a header"))?;
             value.set_sensitive(true);
             request = request.header(name, value);
         }
-        let response = request.body(body.to_vec()).send().await.map_err(broken)?;
+        let response = request.body(body.to_vec()).send().await.map_err(|error| failed(error, Sent::Perhaps))?;
         self.receive(response).await
     }
 
@@ -66,11 +66,15 @@ impl Http {
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let (status, retry_after) = (response.status().as_u16(), retry_after(header, self.clock.now()));
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(TransportError::TooLarge);
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_BYTES_MAX => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                // The status of an error says enough.
+                Ok(Some(_)) | Err(_) if !(200..300).contains(&status) => break,
+                Ok(Some(_)) => return Err(TransportError::TooLarge),
+                Err(error) => return Err(failed(error, Sent::Yes)),
             }
-            body.extend_from_slice(&chunk);
         }
         Ok(Received { status, retry_after, body })
     }
@@ -91,12 +95,20 @@ impl Transport for Http {
     }
 }
 
-fn unavailable(message: &str) -> TransportError {
-    TransportError::Unavailable { message: message.to_owned() }
+fn not_sent(message: &str) -> TransportError {
+    TransportError::NotSent { message: message.to_owned() }
+}
+
+/// Whether a request has left when something goes wrong.
+enum Sent {
+    /// Unless there was no connection.
+    Perhaps,
+    Yes,
 }
 
 /// What was seen, down to its cause. Addresses stay out of it: they may hold more than they should.
-fn broken(error: reqwest::Error) -> TransportError {
+fn failed(error: reqwest::Error, sent: Sent) -> TransportError {
+    let is_sent = matches!(sent, Sent::Yes) || !(error.is_connect() || error.is_builder());
     let error = error.without_url();
     let mut message = error.to_string();
     let mut source = error.source();
@@ -104,7 +116,7 @@ fn broken(error: reqwest::Error) -> TransportError {
         message = format!("{message}: {cause}");
         source = cause.source();
     }
-    TransportError::Unavailable { message }
+    if is_sent { TransportError::Broken { message } } else { TransportError::NotSent { message } }
 }
 
 /// A client that speaks TLS through ring, trusts what the platform trusts, and follows nobody elsewhere: a redirect would carry the

@@ -2,25 +2,30 @@
 
 use std::time::Duration;
 
-use windlass::clock::Timestamp;
+use windlass::{clock::Timestamp, retry::ASKED_WAIT_MAX};
 
-/// The longest that is believed: a run waits no longer at once, whatever a provider says.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
-
-/// The value of `retry-after-ms` (OpenAI and Azure send it), or of `retry-after`: seconds or a date
-/// (<https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>). Zero when there is none that can be read.
+/// The value of `retry-after-ms` (OpenAI and Azure send it), or of `retry-after`: seconds, fractions of
+/// one as some gateways send them, or a date (<https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>). Zero when there is none that
+/// can be read, an hour at most.
 pub fn retry_after(header: impl Fn(&str) -> Option<String>, now: Timestamp) -> Duration {
-    let millis = header("retry-after-ms").and_then(|text| text.trim().parse().ok()).map(Duration::from_millis);
+    let millis = header("retry-after-ms").and_then(|text| seconds(text.trim())).map(|span| span / 1_000);
     let wait = millis.or_else(|| header("retry-after").and_then(|text| seconds_or_date(text.trim(), now)));
-    wait.unwrap_or_default().min(RETRY_AFTER_MAX)
+    wait.unwrap_or_default().min(ASKED_WAIT_MAX)
 }
 
 fn seconds_or_date(text: &str, now: Timestamp) -> Option<Duration> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    if let Some(span) = seconds(text) {
+        return Some(span);
     }
     let date = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(Timestamp::from_millis(date.timestamp().as_millisecond()).since(now))
+}
+
+/// A number of seconds that is not below zero; more than a year is a year.
+fn seconds(text: &str) -> Option<Duration> {
+    const YEAR_SECONDS: f64 = 31_536_000.0;
+    let number: f64 = text.parse().ok()?;
+    (number >= 0.0).then(|| Duration::from_secs_f64(number.min(YEAR_SECONDS)))
 }
 
 #[cfg(test)]
@@ -39,7 +44,13 @@ mod tests {
         assert_eq!(of("retry-after", "Wed, 21 Oct 2015 07:00:00 GMT"), Duration::ZERO);
         assert_eq!(of("retry-after", "soon"), Duration::ZERO);
         assert_eq!(of("retry-after", "-1"), Duration::ZERO);
-        assert_eq!(of("retry-after", "999999999"), RETRY_AFTER_MAX);
+        assert_eq!(of("retry-after", "20.5"), Duration::from_millis(20_500));
+        assert_eq!(of("retry-after-ms", "250.5"), Duration::from_micros(250_500));
+        for endless in ["999999999", "1768000000000", "1e300", "inf", "Wed, 21 Oct 2115 07:28:00 GMT"] {
+            assert_eq!(of("retry-after", endless), ASKED_WAIT_MAX, "{endless}");
+        }
+        assert_eq!(of("retry-after-ms", "99999999999999999999"), ASKED_WAIT_MAX);
+        assert_eq!(of("retry-after", "NaN"), Duration::ZERO);
         assert_eq!(of("other", "7"), Duration::ZERO);
     }
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use windlass::{
-    agent::model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
-    budgets::{Spend, worst_case},
-    config::Price,
+    agent::model::{Answer, Lost, Model, ModelError, Proposal, ProposedCall, Question, Usage},
     ids::ToolName,
     retrieval::{SEARCH_SOURCES, shown_in},
     run::state::{Call, CallStatus},
@@ -25,9 +23,6 @@ const DRILL_STEPS_MAX: u64 = 10_000;
 #[derive(Debug, Default)]
 pub struct Script;
 
-/// More tokens than any of its answers is counted as.
-const OUTPUT_TOKENS_MAX: u32 = 4_096;
-
 #[async_trait]
 impl Model for Script {
     fn name(&self) -> &str {
@@ -38,8 +33,8 @@ impl Model for Script {
         TIMEOUT
     }
 
-    fn worst_case(&self, question_bytes: u64) -> Spend {
-        worst_case(Price::default(), question_bytes, OUTPUT_TOKENS_MAX)
+    fn worst_case(&self, question: &Question<'_>) -> Usage {
+        usage(question)
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
@@ -53,7 +48,7 @@ impl Model for Script {
             "drill/crash" => crash(payload, question.calls)?,
             task => return Err(ModelError::Refused { message: format!("no agent for the task `{task}`") }),
         };
-        Ok(Answer { proposal, usage: usage(&question), model: self.name().to_owned() })
+        Ok(Answer { proposal, usage: usage(&question), model: self.name().to_owned(), lost: Lost::default() })
     }
 }
 
@@ -173,7 +168,7 @@ fn propose(tool: &str, arguments: Value) -> Result<Proposal, ModelError> {
 
 fn proposed(tool: &str, arguments: Value) -> Result<ProposedCall, ModelError> {
     let tool: ToolName = tool.parse().map_err(|error| refused(&format!("{error}")))?;
-    Ok(ProposedCall { tool, arguments })
+    Ok(ProposedCall { tool, arguments, echo: None })
 }
 
 fn refused(message: &str) -> ModelError {

@@ -129,6 +129,7 @@ impl World {
             tool,
             arguments: json!({ "order": "A-1", "cents": 1_200 }),
             redaction: Default::default(),
+            echo: None,
         }];
         let decision = Decision::Allow { reason: "small".to_owned() };
         let answer = json!({ "text": "refunded" });

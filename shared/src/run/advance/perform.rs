@@ -1,6 +1,6 @@
 //! What a turn does in the world: ask the model, the policy, a tool, a person.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tracing::{error, info, warn};
@@ -13,16 +13,15 @@ use super::{
 };
 use crate::{
     agent::{
-        model::{ANSWER_BYTES_MAX, Answer, CALLS_PER_PLAN_MAX, ModelError, Proposal, Question, Usage},
+        model::{ANSWER_BYTES_MAX, Answer, CALLS_PER_PLAN_MAX, Lost, ModelError, Proposal, Question, Usage},
         policy::{PolicyQuestion, Ruling, judge},
         tool::{CallContext, ToolSpec},
     },
     approval::{Action, ApprovalRequest, Evidence, Subject, Verdict},
-    budgets::Spend,
     clock::{Timestamp, before},
-    ids::{ApprovalId, CallId, Role, ToolName},
+    ids::{ApprovalId, CallId, FlagName, Role, ToolName},
     json,
-    retry::{Backoff, Retry},
+    retry::Rests,
     run::{
         entry::{Decision, Event, Plan, PlannedCall, StopReason},
         next,
@@ -30,11 +29,29 @@ use crate::{
     },
 };
 
-/// How a model that is unavailable is asked again within a turn.
-const MODEL_RETRY: Backoff = Backoff { base: Duration::from_millis(250), cap: Duration::from_secs(4), attempts_max: 4 };
+/// How long a run rests whose model cannot answer now: the first rests are sat out in the invocation, and after a dozen failures there
+/// are ten minutes between two questions, so that a week of outage is a thousand entries and not more.
+const BUSY_RESTS: Rests = Rests { base: Duration::from_millis(250), cap: Duration::from_secs(600) };
 
-/// How long a run rests when its model stays unavailable.
-const MODEL_REST: Duration = Duration::from_secs(30);
+/// How long a run rests whose question was not answered: each of them is paid for.
+const SILENCE_RESTS: Rests = Rests { base: Duration::from_secs(1), cap: Duration::from_secs(600) };
+
+/// Answers in a row that may be unusable before a run rests: what was a slip is mended when the model is told of it.
+const UNUSABLE_WITHOUT_REST: u32 = 2;
+
+/// How long a run rests whose model goes on saying what cannot be used.
+const UNUSABLE_RESTS: Rests = Rests { base: Duration::from_secs(2), cap: Duration::from_secs(600) };
+
+/// How the reason begins why a run is held that its provider will not serve.
+const MISCONFIGURED: &str = "held until the provider answers again: ";
+
+/// What a question holds besides the run's own data.
+struct Asking<'q> {
+    instructions: &'q str,
+    tools: &'q [&'q ToolSpec],
+    model: Option<&'q str>,
+    flags: &'q BTreeSet<FlagName>,
+}
 
 impl Turn<'_> {
     pub(super) fn now(&self) -> Timestamp {
@@ -46,102 +63,138 @@ impl Turn<'_> {
         found.ok_or_else(|| self.illegal(format!("there is no call {id}")))
     }
 
-    /// Asks the model.
+    /// Asks the model, once. What it says is recorded, and so is that it says nothing, with how long the run rests then.
     pub(super) async fn plan(&mut self) -> Result<Option<Advanced>, Interrupted> {
         let model = Arc::clone(&self.engine.agent.model);
         if let Some(ended) = self.make_room_for(model.timeout()).await? {
             return Ok(ended);
         }
-        let mut attempt = 1;
+        if let May::Not(advanced) = self.may_ask().await? {
+            return Ok(advanced);
+        }
         let engine = self.engine;
         let tools: Vec<&ToolSpec> = engine.agent.tools.values().map(|tool| tool.spec()).collect();
-        let mut reservation = None;
-        let answer = loop {
-            if let May::Not(advanced) = self.may_ask().await? {
-                self.settle(reservation, Spend::default()).await;
-                return Ok(advanced);
+        let (prompt, routed, flags) = (Arc::clone(&self.prompt), self.routed_to(), self.flags());
+        let asking = Asking { instructions: &prompt.text, tools: &tools, model: routed.as_deref(), flags: &flags };
+        let worst = || model.worst_case(&self.question(&asking));
+        if self.asked_in_vain > 0 {
+            let lost = Lost { questions: self.asked_in_vain, usage: worst().times(self.asked_in_vain) };
+            self.asked_in_vain = 0;
+            self.record_lost(lost, "the worker died or ran out of time while it asked the model")?;
+            return Ok(None);
+        }
+        let reservation = if engine.live.allowance.is_bounded() {
+            match self.reserve(worst()).await? {
+                Funds::There(held_back) => Some(held_back),
+                Funds::Not(advanced) => return Ok(advanced),
             }
-            if reservation.is_none() {
-                match self.reserve(attempt).await? {
-                    Funds::There(held_back) => reservation = held_back,
-                    Funds::Not(advanced) => return Ok(advanced),
-                }
-            }
-            let (prompt, routed, flags) = (Arc::clone(&self.prompt), self.routed_to(), self.flags());
-            let question = Question {
-                run: self.run,
-                trace: self.state.trace,
-                instructions: &prompt.text,
-                tools: &tools,
-                model: routed.as_deref(),
-                flags: &flags,
-                request: &self.state.request,
-                calls: &self.state.calls,
-                steps: self.state.totals.steps,
-                problem: self.state.problem.as_deref(),
-                now: self.now(),
-            };
-            let until = self.now() + model.timeout();
-            let late = || ModelError::Unavailable { message: "no answer in time".into(), retry_after: Duration::ZERO };
-            let error = match before(self.engine.clock.as_ref(), until, model.answer(question)).await {
-                Some(Ok(answer)) => break Ok(answer),
-                Some(Err(error)) => error,
-                None => {
-                    // Nobody knows what it took.
-                    let worst = reservation.as_ref().map_or_else(Spend::default, |reservation| reservation.worst);
-                    self.settle(reservation.take(), worst).await;
-                    late()
-                }
-            };
-            let Retry::Transient { after } = error.retry() else { break Err(error) };
-            if matches!(error, ModelError::Malformed { .. }) {
-                break Err(error);
-            }
-            let wait = MODEL_RETRY.wait(attempt, after, self.engine.random.as_ref());
-            match wait.filter(|wait| self.has_time_for(*wait + model.timeout())) {
-                Some(wait) => {
-                    self.hold_for(wait + model.timeout()).await?;
-                    self.engine.clock.sleep_until(self.now() + wait).await;
-                }
-                None => break Err(error),
-            }
-            attempt += 1;
+        } else {
+            None
         };
-        let used = match &answer {
-            Ok(answer) => spend_of(answer.usage),
-            // Nothing was answered, and providers do not charge for that.
-            Err(ModelError::Unavailable { .. }) => Spend::default(),
-            Err(ModelError::Refused { .. } | ModelError::Malformed { .. }) => {
-                reservation.as_ref().map_or_else(Spend::default, |reservation| reservation.worst)
+        let question = self.question(&asking);
+        let until = self.now() + model.timeout();
+        let answered = before(engine.clock.as_ref(), until, model.answer(question)).await.unwrap_or_else(|| {
+            let lost = Lost::one(model.worst_case(&question));
+            Err(ModelError::Unanswered { message: "no answer in time".to_owned(), lost })
+        });
+        let paid = paid_for(&answered, || model.worst_case(&question));
+        self.settle(reservation, spend_of(paid)).await;
+        self.record_answer(answered, paid).await
+    }
+
+    fn question<'q>(&'q self, asking: &Asking<'q>) -> Question<'q> {
+        Question {
+            run: self.run,
+            trace: self.state.trace,
+            instructions: asking.instructions,
+            tools: asking.tools,
+            model: asking.model,
+            flags: asking.flags,
+            request: &self.state.request,
+            calls: &self.state.calls,
+            steps: self.state.totals.steps,
+            problem: self.state.problem.as_deref(),
+            failures: self.state.trouble.failures,
+            now: self.now(),
+        }
+    }
+
+    async fn record_answer(
+        &mut self,
+        answered: Result<Answer, ModelError>,
+        paid: Usage,
+    ) -> Result<Option<Advanced>, Interrupted> {
+        let error = match answered {
+            Ok(Answer { proposal: Proposal::Decline { message }, usage, model, lost }) => {
+                self.record_lost(lost, "another model answered")?;
+                self.record_plan(Plan::Malformed { problem: message.clone() }, usage, model)?;
+                ModelError::Refused { message }
             }
+            Ok(Answer { proposal, usage, model, lost }) => {
+                self.record_lost(lost, "another model answered")?;
+                let plan = self.plan_of(proposal);
+                return self.record_plan(plan, usage, model).map(|()| None);
+            }
+            Err(error) => error,
         };
-        self.settle(reservation, used).await;
-        self.record_answer(answer)?;
+        let words = error.to_string();
+        let failures = self.state.trouble.failures.saturating_add(1);
+        match error {
+            ModelError::Malformed { message } => {
+                let asked = self.engine.agent.model.name().to_owned();
+                self.record_plan(Plan::Malformed { problem: message }, paid, asked)?;
+            }
+            ModelError::Refused { .. } => {
+                self.record(Event::Abandoned { reason: StopReason::Failed { message: words } })?;
+            }
+            ModelError::Misconfigured { .. } => {
+                // One hold is one event, however the provider words it the next time.
+                let known = self.state.held.as_ref().filter(|held| held.reason.starts_with(MISCONFIGURED));
+                let reason = known.map_or_else(|| format!("{MISCONFIGURED}{words}"), |held| held.reason.clone());
+                return self.hold(reason).await.map(May::advanced);
+            }
+            ModelError::Unanswered { lost, .. } => {
+                self.record_lost(lost, &words)?;
+                self.rest(SILENCE_RESTS, failures, Duration::ZERO, words)?;
+            }
+            ModelError::Unavailable { retry_after, .. } => self.rest(BUSY_RESTS, failures, retry_after, words)?,
+            ModelError::Unreachable { .. } => self.rest(BUSY_RESTS, failures, Duration::ZERO, words)?,
+            ModelError::TurnedAway { retry_after, .. } => {
+                let until = self.now() + BUSY_RESTS.after(1, retry_after, self.engine.random.as_ref());
+                self.record(Event::Waited { until, reason: words, failures: self.state.trouble.failures })?;
+            }
+        }
         Ok(None)
     }
 
-    fn record_answer(&mut self, answer: Result<Answer, ModelError>) -> Result<(), Interrupted> {
-        let (plan, usage, model) = match answer {
-            Ok(Answer { proposal, usage, model }) => (self.plan_of(proposal), usage, model),
-            Err(ModelError::Malformed { message }) => {
-                let asked = self.engine.agent.model.name().to_owned();
-                (Plan::Malformed { problem: message }, Usage::default(), asked)
-            }
-            Err(error @ ModelError::Refused { .. }) => {
-                return self.record(Event::Abandoned { reason: StopReason::Failed { message: error.to_string() } });
-            }
-            Err(error @ ModelError::Unavailable { .. }) => {
-                warn!(%error, "the run rests");
-                let asked_to_wait = match error.retry() {
-                    Retry::Transient { after } => after,
-                    Retry::Terminal => Duration::ZERO,
-                };
-                let until = self.now() + MODEL_REST.max(asked_to_wait);
-                return self.record(Event::Waited { until, reason: error.to_string() });
-            }
-        };
+    fn record_plan(&mut self, plan: Plan, usage: Usage, model: String) -> Result<(), Interrupted> {
         let prompt_version = self.prompt.version.clone();
-        self.record(Event::Planned { plan, usage, model, prompt_version })
+        self.record(Event::Planned { plan, usage, model, prompt_version })?;
+        let unusable = self.state.trouble.unusable;
+        if unusable > UNUSABLE_WITHOUT_REST {
+            let reason = format!("{unusable} answers in a row could not be used");
+            let until = self.now()
+                + UNUSABLE_RESTS.after(unusable - UNUSABLE_WITHOUT_REST, Duration::ZERO, self.engine.random.as_ref());
+            self.record(Event::Waited { until, reason, failures: 0 })?;
+        }
+        Ok(())
+    }
+
+    fn record_lost(&mut self, lost: Lost, reason: &str) -> Result<(), Interrupted> {
+        let Lost { questions, usage } = lost;
+        if questions == 0 {
+            return Ok(());
+        }
+        warn!(questions, cost_micro_usd = usage.cost_micro_usd, %reason, "the model did not answer");
+        let model = self.engine.agent.model.name().to_owned();
+        self.record(Event::Unanswered { questions, usage, model, reason: reason.to_owned() })
+    }
+
+    /// Rests before the model is asked again: the longer the more failures are behind it.
+    fn rest(&mut self, rests: Rests, failures: u32, asked: Duration, reason: String) -> Result<(), Interrupted> {
+        let until = self.now() + rests.after(failures, asked, self.engine.random.as_ref());
+        warn!(%reason, failures, %until, "the run rests");
+        self.record(Event::Waited { until, reason, failures })
     }
 
     fn plan_of(&self, proposal: Proposal) -> Plan {
@@ -167,12 +220,13 @@ impl Turn<'_> {
                     redaction: rule(&call.tool).unwrap_or_default(),
                     tool: call.tool,
                     arguments: json::normalised(call.arguments),
+                    echo: call.echo,
                 });
                 Plan::Call { calls: numbered.collect() }
             }
             Proposal::Wait { until, reason } => Plan::Wait { until, reason },
             Proposal::Respond(response) => Plan::Answer { response },
-            Proposal::Unusable { problem } => Plan::Malformed { problem },
+            Proposal::Unusable { problem } | Proposal::Decline { message: problem } => Plan::Malformed { problem },
         }
     }
 
@@ -323,6 +377,22 @@ impl Turn<'_> {
             idempotency_key: format!("{}-{call}", self.run),
             flags: self.flags(),
         }
+    }
+}
+
+/// What is paid for of what came of a question: everything that was sent and did not say otherwise.
+fn paid_for(answered: &Result<Answer, ModelError>, worst: impl FnOnce() -> Usage) -> Usage {
+    match answered {
+        Ok(Answer { usage, lost, .. }) => usage.plus(lost.usage),
+        Err(ModelError::Unanswered { lost, .. }) => lost.usage,
+        Err(ModelError::Malformed { .. }) => worst(),
+        Err(
+            ModelError::TurnedAway { .. }
+            | ModelError::Unreachable { .. }
+            | ModelError::Unavailable { .. }
+            | ModelError::Misconfigured { .. }
+            | ModelError::Refused { .. },
+        ) => Usage::default(),
     }
 }
 

@@ -12,50 +12,44 @@ use crate::{
     agent::model::Usage,
     budgets::{Account, BudgetError, Reservation, Reserved, Spend},
     clock::CLOCK_SKEW_MAX,
-    retry::{Backoff, Retry},
-    run::{
-        entry::{Event, StopReason},
-        state::CallStatus,
-    },
+    retry::{Backoff, Rests, Retry},
+    run::entry::{Event, StopReason},
 };
 
 /// How a call to the accounts is repeated.
 const RETRY: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(1), attempts_max: 4 };
 
-/// How long a run rests whose budget is held by calls under way: about as long as one of them takes.
-const BUSY_REST: Duration = Duration::from_secs(5);
+/// How long a run rests whose budget is held by calls under way: at first about as long as one of them takes.
+const BUSY_RESTS: Rests = Rests { base: Duration::from_secs(8), cap: Duration::from_secs(300) };
 
 /// How long a run rests when the accounts do not answer.
-const UNAVAILABLE_REST: Duration = Duration::from_secs(30);
+const UNAVAILABLE_RESTS: Rests = Rests { base: Duration::from_secs(30), cap: Duration::from_secs(600) };
 
 /// What came of asking for money.
 pub(super) enum Funds {
-    /// There is enough; this is what is held back of it, if there is a bound.
-    There(Option<Reservation>),
+    /// There is enough; this is what is held back of it.
+    There(Reservation),
     /// The turn goes on with something else, or has ended.
     Not(Option<Advanced>),
 }
 
 impl Turn<'_> {
     /// Reserves what one question takes at most.
-    pub(super) async fn reserve(&mut self, attempt: u32) -> Result<Funds, Interrupted> {
+    pub(super) async fn reserve(&mut self, worst: Usage) -> Result<Funds, Interrupted> {
         let live = &self.engine.live;
-        if !live.allowance.is_bounded() {
-            return Ok(Funds::There(None));
-        }
+        let (steps, failures) = (self.state.totals.steps, self.state.trouble.failures);
         let now = self.engine.clock.now();
         let request = &self.state.request;
         let reservation = Reservation {
             account: Account::at(now, &request.tenant, &request.actor),
-            id: Reservation::id(self.run, self.state.totals.steps, self.lease.epoch, attempt),
-            worst: self.engine.agent.model.worst_case(self.question_bytes()),
+            id: Reservation::id(self.run, steps, self.lease.epoch, failures),
+            worst: spend_of(worst),
             deadline: self.deadline,
         };
         match self.reserved(&reservation).await {
-            Ok(Reserved::Done) => Ok(Funds::There(Some(reservation))),
+            Ok(Reserved::Done) => Ok(Funds::There(reservation)),
             Ok(Reserved::Busy) => {
-                let jitter = Duration::from_millis(self.engine.random.below(BUSY_REST.as_millis() as u64));
-                self.rest_for_funds(BUSY_REST + jitter, "other calls hold what is left of the day's budget".to_owned())
+                self.rest_for_funds(BUSY_RESTS, "other calls hold what is left of the day's budget".to_owned())
             }
             Ok(Reserved::Exhausted) => {
                 let Account { actor, .. } = &reservation.account;
@@ -67,14 +61,15 @@ impl Turn<'_> {
                 self.record(Event::Abandoned { reason })?;
                 Ok(Funds::Not(None))
             }
-            Err(error) => self.rest_for_funds(UNAVAILABLE_REST, error.to_string()),
+            Err(error) => self.rest_for_funds(UNAVAILABLE_RESTS, error.to_string()),
         }
     }
 
-    fn rest_for_funds(&mut self, span: Duration, reason: String) -> Result<Funds, Interrupted> {
+    fn rest_for_funds(&mut self, rests: Rests, reason: String) -> Result<Funds, Interrupted> {
         info!(%reason, "the run rests");
-        let until = self.engine.clock.now() + span;
-        self.record(Event::Waited { until, reason })?;
+        let failures = self.state.trouble.failures.saturating_add(1);
+        let until = self.engine.clock.now() + rests.after(failures, Duration::ZERO, self.engine.random.as_ref());
+        self.record(Event::Waited { until, reason, failures })?;
         Ok(Funds::Not(None))
     }
 
@@ -118,24 +113,6 @@ impl Turn<'_> {
         *attempt += 1;
         self.engine.clock.sleep_until(self.engine.clock.now() + wait).await;
         Ok(())
-    }
-
-    /// How large a question about the run is: what was asked, the prompt, the tools, and every call with what came of it.
-    fn question_bytes(&self) -> u64 {
-        let calls = self.state.calls.iter().map(|call| {
-            let outcome = match &call.status {
-                CallStatus::Succeeded { value } => value.to_string().len(),
-                CallStatus::Failed { message }
-                | CallStatus::Doubtful { message }
-                | CallStatus::Standing { message } => message.len(),
-                _ => 0,
-            };
-            call.tool.as_str().len() + call.arguments.to_string().len() + outcome
-        });
-        let tools = self.engine.agent.tools.values().map(|tool| tool.spec());
-        let tools = tools.map(|spec| spec.name.as_str().len() + spec.description.len() + spec.schema.to_string().len());
-        let own = self.state.request.payload.to_string().len() + self.prompt.text.len();
-        (own + tools.sum::<usize>() + calls.sum::<usize>()) as u64
     }
 }
 

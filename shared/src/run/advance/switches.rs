@@ -184,7 +184,8 @@ impl Turn<'_> {
             Ask::Person(_, answer) => {
                 let arguments = json!({ "task": self.state.request.task, "answer": answer });
                 let id = CallId(self.state.calls.len() as u32 + 1);
-                let call = PlannedCall { id, tool: stand_in::name(), arguments, redaction: Default::default() };
+                let call =
+                    PlannedCall { id, tool: stand_in::name(), arguments, redaction: Default::default(), echo: None };
                 self.planned_instead(Plan::Call { calls: vec![call] })
             }
         }

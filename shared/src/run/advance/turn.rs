@@ -80,12 +80,26 @@ pub(super) struct Turn<'e> {
     /// Entries written in this turn.
     written: u32,
     leaves: u32,
+    /// Claims that died before this one when the model was to be asked: each may have asked it.
+    pub(super) asked_in_vain: u32,
+}
+
+/// Claims since the last that moved the run on, this one apart, if what each of them did first was to ask the model.
+fn asked_in_vain(state: &RunState, lease: &Lease, strikes: u32) -> u32 {
+    match state.phase {
+        Phase::Planning | Phase::Waiting { .. } => {
+            let claims = lease.epoch.saturating_sub(state.progress_epoch);
+            strikes.min(u32::try_from(claims).unwrap_or(u32::MAX)).saturating_sub(1)
+        }
+        _ => 0,
+    }
 }
 
 impl<'e> Turn<'e> {
     pub(super) fn new(engine: &'e Engine, head: &Head, lease: Lease, state: RunState, deadline: Timestamp) -> Self {
         let (run, expires, strikes) = (head.run, head.expires, head.strikes);
         let prompt = Arc::new(engine.agent.prompt.clone());
+        let asked_in_vain = asked_in_vain(&state, &lease, strikes);
         let known = that_let_in(&engine.live, head, engine.clock.now());
         let (controls, read_at) = known.map_or((None, Timestamp::from_millis(0)), |(known, at)| (Some(known), at));
         Self {
@@ -103,6 +117,7 @@ impl<'e> Turn<'e> {
             pending: Vec::new(),
             written: 0,
             leaves: 0,
+            asked_in_vain,
         }
     }
 

@@ -54,6 +54,7 @@ impl Journal {
             tool: "t".parse().expect("a tool"),
             arguments: json!({}),
             redaction: Default::default(),
+            echo: None,
         };
         let plan = Plan::Call { calls: (1..=calls).map(call).collect() };
         self.held(1, planned(plan))
@@ -285,6 +286,7 @@ fn what_does_not_follow_is_refused() {
                 tool: "t".parse().expect("a tool"),
                 arguments: json!({}),
                 redaction: Default::default(),
+                echo: None,
             };
             fresh().held(1, planned(Plan::Call { calls: vec![call] }))
         }),

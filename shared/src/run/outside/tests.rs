@@ -81,7 +81,7 @@ fn accepted() -> Entry {
 }
 
 fn waited() -> Entry {
-    entry(Writer::Holder(1), Event::Waited { until: NOW, reason: "x".to_owned() })
+    entry(Writer::Holder(1), Event::Waited { until: NOW, reason: "x".to_owned(), failures: 1 })
 }
 
 fn cancelled(writer: Writer) -> Entry {

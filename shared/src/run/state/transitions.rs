@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Abandonment, Call, CallStatus, Denial, Failing, Phase, RunState};
+use super::{Abandonment, Call, CallStatus, Denial, Failing, Phase, RunState, Trouble};
 use crate::{
     agent::tool::Effect,
     approval::{ApprovalRequest, CallResult, Subject, Verdict},
@@ -49,6 +49,13 @@ impl RunState {
             return Err("a plan in an abandoned run".to_owned());
         }
         self.problem = None;
+        self.trouble = match plan {
+            Plan::Malformed { problem } => {
+                let unusable = self.trouble.unusable.saturating_add(1);
+                Trouble { unusable, reason: problem.clone(), ..Trouble::default() }
+            }
+            _ => Trouble::default(),
+        };
         self.phase = match plan {
             Plan::Call { calls } => {
                 for planned in calls {
@@ -62,6 +69,7 @@ impl RunState {
                         tool: planned.tool.clone(),
                         arguments: planned.arguments.clone(),
                         redaction: planned.redaction.clone(),
+                        echo: planned.echo.clone(),
                         status: CallStatus::Proposed,
                         effect: Effect::Read,
                         compensable: false,

@@ -236,6 +236,7 @@ fn asking(world: &World) -> ApprovalId {
         tool: action.tool,
         arguments: action.arguments,
         redaction: Default::default(),
+        echo: None,
     }];
     let events = vec![
         Happened::Planned {

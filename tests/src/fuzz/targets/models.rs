@@ -40,6 +40,7 @@ fn ask(dialect: Dialect, status: u16, body: &[u8]) -> Said {
         timeout: Duration::from_secs(20),
         output_tokens_max: 1_000,
         price: windlass::config::Price::default(),
+        renamed: Default::default(),
     };
     let request = RunRequest {
         tenant: "acme".parse().expect("a tenant"),
@@ -58,6 +59,7 @@ fn ask(dialect: Dialect, status: u16, body: &[u8]) -> Said {
         calls: &[],
         steps: 0,
         problem: None,
+        failures: 0,
         now: Timestamp::from_millis(1_768_000_000_000),
     };
     let answer = provider.answer(question).now_or_never().expect("nothing waits");
