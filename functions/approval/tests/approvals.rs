@@ -2,7 +2,7 @@
 
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{World, request};
 use windlass::{
     approval::{Subject, Verdict},
@@ -81,6 +81,35 @@ async fn a_doubt_is_settled_by_whether_it_happened() {
     assert_eq!(world.decide(id, "happened", &token).await.status, 200);
     let state = History::load(world.runs.as_ref(), id.run).await.expect("it can be read").state;
     assert!(matches!(state.calls[0].status, CallStatus::Succeeded { .. }));
+}
+
+#[tokio::test]
+async fn a_doubt_takes_the_calls_outcome_as_its_answer() {
+    let world = World::new();
+    let answered = async |decision: Value| {
+        let id = world.asking("acme", "ada", Subject::Doubt).await;
+        let mut body = decision;
+        body["token"] = json!(world.token(id).await);
+        let answer = world.send(request("POST", &format!("/approvals/{id}")).json(&body.to_string())).await;
+        let state = History::load(world.runs.as_ref(), id.run).await.expect("it can be read").state;
+        (answer.status, state.calls[0].status.clone())
+    };
+    let (status, call) = answered(json!({ "decision": "happened", "result": { "refund": "re_1" } })).await;
+    assert_eq!((status, call), (200, CallStatus::Succeeded { value: json!({ "refund": "re_1" }) }));
+    let failed = json!({ "decision": "happened_and_failed", "message": "the account is closed" });
+    let (status, call) = answered(failed).await;
+    let message = "it failed, says a person: the account is closed".to_owned();
+    assert_eq!((status, call), (200, CallStatus::Failed { message }));
+    for misfit in [
+        json!({ "decision": "not_happened", "result": {} }),
+        json!({ "decision": "happened", "message": "it failed" }),
+        json!({ "decision": "happened_and_failed", "result": {} }),
+        json!({ "decision": "happened", "result": {}, "message": "both" }),
+        json!({ "decision": "happened", "result": "x".repeat(8 * 1024) }),
+    ] {
+        let (status, call) = answered(misfit.clone()).await;
+        assert!(status == 400 && matches!(call, CallStatus::InDoubt(_)), "{status} {misfit}");
+    }
 }
 
 #[tokio::test]

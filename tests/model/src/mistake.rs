@@ -55,11 +55,17 @@ pub enum Mistake {
     LostRaceIsWritten,
     /// Claims are not counted.
     NoStrikes,
+    /// An answered error of a call counts as if nothing had happened.
+    AnsweredErrorIsNotDone,
+    /// A tool that does not say whether its call took effect is asked for ever.
+    QueriedForEver,
+    /// What cannot be undone is undone for ever.
+    UndoneForEver,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 26] = [
+    pub const ALL: [Mistake; 29] = [
         Mistake::NoLeaseMargin,
         Mistake::NoRenewal,
         Mistake::RenewWithoutEpoch,
@@ -86,6 +92,9 @@ impl Mistake {
         Mistake::FinishBeforeLastEntry,
         Mistake::LostRaceIsWritten,
         Mistake::NoStrikes,
+        Mistake::AnsweredErrorIsNotDone,
+        Mistake::QueriedForEver,
+        Mistake::UndoneForEver,
     ];
 
     /// Where it shows: the scene's place in [`crate::scenes::scenes`], and the faults that it takes.
@@ -99,6 +108,9 @@ impl Mistake {
             Mistake::IrreversibleRepeated | Mistake::NoWaitForDeadline | Mistake::NoSkewAfterDeadline => (2, 1),
             Mistake::LeaveWithoutInterjections | Mistake::AnswerBeforeWrite | Mistake::DueDroppedAtPark => (3, 0),
             Mistake::KeyPerAttempt | Mistake::NoStrikes => (5, 0),
+            Mistake::AnsweredErrorIsNotDone => (2, 1),
+            Mistake::QueriedForEver => (6, 1),
+            Mistake::UndoneForEver => (6, 0),
             _ => (0, 0),
         }
     }

@@ -87,7 +87,7 @@ fn leaves_nothing_unsaid(world: &World) -> bool {
 pub type Sight = (&'static str, fn(&Protocol, &World) -> bool);
 
 /// Things that happen in some run of the model.
-pub const SIGHTS: [Sight; 8] = [
+pub const SIGHTS: [Sight; 9] = [
     ("a run completes", |_, world| world.truth.phase == Phase::Finished(End::Completed)),
     ("a run is cancelled", |_, world| world.truth.phase == Phase::Finished(End::Cancelled)),
     ("an effect is undone", |_, world| world.truth.call == Call::Compensated),
@@ -97,5 +97,6 @@ pub const SIGHTS: [Sight; 8] = [
     ("a holder loses its lease", |_, world| {
         world.workers.iter().any(|worker| worker.epoch > 0 && worker.epoch < world.head.epoch)
     }),
+    ("an effect cannot be undone", |_, world| world.truth.call == Call::Standing),
     ("a run dies", |_, world| world.truth.phase == Phase::Finished(End::Dead)),
 ];

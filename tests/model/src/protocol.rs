@@ -66,6 +66,8 @@ pub enum Action {
     Refuse(usize),
     /// Fault: a call takes effect, and its caller does not know.
     LandUnheard(usize),
+    /// Fault: a call takes effect, and its caller is answered an error. A key that has had its effect is answered as it was.
+    LandWithError(usize),
 }
 
 impl Action {
@@ -81,6 +83,7 @@ impl Action {
                 | Action::GiveBack(_)
                 | Action::Refuse(_)
                 | Action::LandUnheard(_)
+                | Action::LandWithError(_)
         )
     }
 }
@@ -126,7 +129,12 @@ impl Protocol {
         for (index, flight) in world.flights.iter().enumerate() {
             actions.push(Action::Land(index));
             match flight.worker {
-                Some(_) => actions.extend([Action::Refuse(index), Action::LandUnheard(index)]),
+                Some(_) => {
+                    actions.extend([Action::Refuse(index), Action::LandUnheard(index)]);
+                    if !flight.undo && world.keys & (1 << flight.key) == 0 {
+                        actions.push(Action::LandWithError(index));
+                    }
+                }
                 None => actions.push(Action::Vanish(index)),
             }
         }
@@ -188,6 +196,7 @@ impl Protocol {
             Action::GiveBack(index) => turn::give_back(&mut next, index, terms),
             Action::Land(index) => land(&mut next, index, None, terms),
             Action::LandUnheard(index) => land(&mut next, index, Some(Outcome::Unknown), terms),
+            Action::LandWithError(index) => land(&mut next, index, Some(Outcome::Failed), terms),
             Action::Refuse(index) => {
                 let flight = next.flights.remove(index);
                 answer(&mut next, flight.worker, Outcome::Unavailable);

@@ -83,11 +83,19 @@ pub enum Call {
     Compensating,
     /// It was undone.
     Compensated,
+    /// It could not be undone.
+    Standing,
 }
+
+/// Failing questions to a tool after which a person is asked: `FIND_OUT_FOR`, counted.
+pub const QUERIES_MAX: u8 = 2;
+
+/// Failing attempts to undo after which that is given up: `UNDO_FOR`, counted.
+pub const UNDOS_MAX: u8 = 2;
 
 impl Call {
     const fn is_settled(self) -> bool {
-        matches!(self, Call::Succeeded | Call::Failed | Call::Doubtful | Call::Compensated)
+        matches!(self, Call::Succeeded | Call::Failed | Call::Doubtful | Call::Compensated | Call::Standing)
     }
 }
 
@@ -117,6 +125,10 @@ pub enum Outcome {
     Unknown,
     /// It was not made, or was found not to have taken effect.
     Absent,
+    /// It was answered with an error, and may have taken effect.
+    Failed,
+    /// The tool does not say whether it took effect.
+    NotAsked,
 }
 
 /// What an entry holds.
@@ -161,6 +173,8 @@ pub enum Event {
         /// What it was.
         outcome: Outcome,
     },
+    /// Undoing is given up.
+    GivenUp,
     /// A person ended the run.
     Cancelled,
     /// It is over.
@@ -209,6 +223,8 @@ pub struct Run {
     pub attempts: u8,
     /// Attempts to undo so far.
     pub undos: u8,
+    /// Questions to the tool that it did not answer.
+    pub queries: u8,
     /// A person permitted the call, or the policy did.
     pub permitted: bool,
     /// The call was listed as standing or in doubt at the end.
@@ -232,6 +248,8 @@ pub enum Next {
     Doubt,
     /// Undo it.
     Compensate,
+    /// Record that it cannot be undone.
+    GiveUp,
     /// Record that nobody answered.
     Expire,
     /// Nothing before then.
@@ -255,6 +273,8 @@ pub struct Terms {
     pub compensable: bool,
     /// Whether the call kills whoever makes it.
     pub kills: bool,
+    /// Whether the tool makes calls, and answers neither questions about them nor attempts to undo them.
+    pub mute: bool,
     /// What the protocol does wrong.
     pub mistake: Option<Mistake>,
 }
@@ -277,6 +297,7 @@ impl Run {
         interjections: 0,
         attempts: 0,
         undos: 0,
+        queries: 0,
         permitted: false,
         listed: false,
         decided: 0,
@@ -339,7 +360,10 @@ impl Run {
             (Event::Returned { attempt, outcome }, _, Call::Attempted { .. })
                 if attempt == self.attempts || terms.has(Mistake::OutcomeOfAnyAttempt) =>
             {
-                self.call = returned(outcome, terms);
+                self.call = match outcome {
+                    Outcome::NotAsked => self.not_asked(terms),
+                    outcome => returned(outcome, terms),
+                };
             }
             (
                 Event::CompensationAttempted,
@@ -347,8 +371,9 @@ impl Run {
                 Call::Succeeded | Call::Attempted { .. } | Call::Uncertain | Call::Compensating,
             ) if self.abandoned.is_some() && terms.compensable => {
                 self.call = Call::Compensating;
-                self.undos += 1;
+                self.undos = self.undos.saturating_add(1);
             }
+            (Event::GivenUp, _, Call::Compensating) if self.abandoned.is_some() => self.call = Call::Standing,
             (Event::Compensated { attempt, outcome }, _, Call::Compensating) if attempt == self.undos => {
                 if outcome == Outcome::Succeeded {
                     self.call = Call::Compensated;
@@ -390,6 +415,14 @@ impl Run {
         Ok(())
     }
 
+    fn not_asked(&mut self, terms: &Terms) -> Call {
+        self.queries = (self.queries + 1).min(QUERIES_MAX);
+        match self.queries >= QUERIES_MAX && !terms.has(Mistake::QueriedForEver) {
+            true => Call::Uncertain,
+            false => Call::Attempted { deadline: 0, epoch: 0 },
+        }
+    }
+
     fn plan_again_when_settled(&mut self) {
         if self.phase == Phase::Acting && self.call.is_settled() {
             self.phase = Phase::Planning;
@@ -400,7 +433,12 @@ impl Run {
     const fn is_to_be_listed(&self) -> bool {
         matches!(
             self.call,
-            Call::Succeeded | Call::Attempted { .. } | Call::Uncertain | Call::InDoubt { .. } | Call::Doubtful
+            Call::Succeeded
+                | Call::Attempted { .. }
+                | Call::Uncertain
+                | Call::InDoubt { .. }
+                | Call::Doubtful
+                | Call::Standing
         )
     }
 
@@ -413,7 +451,9 @@ impl Run {
             return next;
         }
         if let Some(reason) = self.abandoned {
+            let patience_is_over = terms.mute && self.undos >= UNDOS_MAX && !terms.has(Mistake::UndoneForEver);
             return match self.call {
+                Call::Compensating if patience_is_over => Next::GiveUp,
                 Call::Succeeded | Call::Compensating if terms.compensable => Next::Compensate,
                 _ => Next::Stop(reason),
             };
@@ -472,7 +512,10 @@ fn returned(outcome: Outcome, terms: &Terms) -> Call {
         (Outcome::Succeeded, _) => Call::Succeeded,
         (Outcome::Unavailable | Outcome::Absent, _) => Call::Allowed,
         // Its backoff; a call has taken effect within its time or never will, and by now that time is over.
-        (Outcome::Unknown, Effect::Idempotent | Effect::Queryable) => Call::Attempted { deadline: 0, epoch: 0 },
-        (Outcome::Unknown, Effect::Irreversible) => Call::Uncertain,
+        (Outcome::Failed, _) if terms.has(Mistake::AnsweredErrorIsNotDone) => Call::Failed,
+        (Outcome::Unknown | Outcome::Failed, Effect::Idempotent | Effect::Queryable) => {
+            Call::Attempted { deadline: 0, epoch: 0 }
+        }
+        (Outcome::Unknown | Outcome::Failed | Outcome::NotAsked, _) => Call::Uncertain,
     }
 }

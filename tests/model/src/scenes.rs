@@ -25,9 +25,10 @@ pub struct Scene {
 /// Clocks that agree, and clocks that differ by as much as is allowed for.
 pub const CLOCKS: [[Ticks; 2]; 2] = [[0, 0], [0, SKEW]];
 
-/// Every kind of run, up to `bound`. The last but one has people on two sides of it, and one fault fewer.
+/// Every kind of run, up to `bound`. The fifth has people on two sides of it, and one fault fewer.
 pub fn scenes(bound: Bound) -> Vec<Scene> {
-    let calm = Terms { effect: Effect::Idempotent, asks: false, compensable: false, kills: false, mistake: None };
+    let calm =
+        Terms { effect: Effect::Idempotent, asks: false, compensable: false, kills: false, mute: false, mistake: None };
     let irreversible = Terms { effect: Effect::Irreversible, ..calm };
     let fewer = Bound { faults: bound.faults.saturating_sub(1), ..bound };
     let scene = |name, terms: Terms, cancels, bound| Scene {
@@ -46,6 +47,12 @@ pub fn scenes(bound: Bound) -> Vec<Scene> {
         scene("Irreversible, a person is asked", Terms { asks: true, ..irreversible }, false, bound),
         scene("Idempotent, a person is asked, may be cancelled", Terms { asks: true, ..calm }, true, fewer),
         scene("Idempotent, kills whoever calls it", Terms { kills: true, ..calm }, false, bound),
+        scene(
+            "Queryable, can be neither asked nor undone",
+            Terms { effect: Effect::Queryable, compensable: true, mute: true, ..calm },
+            true,
+            bound,
+        ),
     ]
 }
 

@@ -29,7 +29,11 @@ pub fn go_on(world: &mut World, index: usize, terms: &Terms) {
         Step::Begin { undo } => begin(world, index, undo, terms),
         Step::Calling { undo, answer: Some(outcome) } => returned(world, index, undo, outcome, terms),
         Step::Query => {
-            let outcome = if world.done > 0 { Outcome::Succeeded } else { Outcome::Absent };
+            let outcome = match world.done {
+                _ if terms.mute => Outcome::NotAsked,
+                0 => Outcome::Absent,
+                _ => Outcome::Succeeded,
+            };
             let worker = &mut world.workers[index];
             record(worker, came(worker, false, outcome), terms);
             think(worker, terms);
@@ -136,6 +140,7 @@ fn think(worker: &mut Worker, terms: &Terms) {
             Next::Judge => Event::Allowed,
             Next::Doubt => Event::Doubted { expires: now + QUESTION },
             Next::Expire => Event::Decided(Verdict::Expired),
+            Next::GiveUp => Event::GivenUp,
             Next::Respond => Event::Stopped(End::Completed),
             Next::Stop(end) => Event::Stopped(end),
             Next::Nothing => {
@@ -315,6 +320,9 @@ fn begin(world: &mut World, index: usize, undo: bool, terms: &Terms) {
 
 /// A call takes effect, unless its kind says that it has had its effect or will have none.
 pub fn land(world: &mut World, flight: Flight, terms: &Terms) -> Outcome {
+    if flight.undo && terms.mute {
+        return Outcome::Unavailable;
+    }
     if flight.undo {
         world.undone = true;
         return Outcome::Succeeded;

@@ -237,7 +237,12 @@ impl<P: Ledger + ?Sized> Ledger for Faulty<P> {
     }
     async fn send_letter(&self, tenant: &Tenant, order: &str, text: &str) -> Result<String, ToolError> {
         let fault = self.faults.before("ledger.send_letter").await;
-        self.faults.around_with(fault, tool(fault), self.inner.send_letter(tenant, order, text)).await
+        let says = || match fault {
+            // It took effect, and its answer is an error.
+            Fault::FailAfter => ToolError::Failed { message: "injected".to_owned() },
+            _ => tool(fault)(),
+        };
+        self.faults.around_with(fault, says, self.inner.send_letter(tenant, order, text)).await
     }
     async fn is_armed(&self, drill: &str) -> Result<bool, ToolError> {
         let fault = self.faults.before("ledger.is_armed").await;

@@ -60,11 +60,13 @@ pub enum Flaw {
     ClocksFarApart,
     /// The provider forgets that a refund was taken back, and makes it again.
     UndoForgotten,
+    /// A tool's answered errors are said to mean that nothing happened, and do not.
+    AnsweredErrorIsNotDone,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Flaw; 15] = [
+    pub const ALL: [Flaw; 16] = [
         Flaw::AppendReplaces,
         Flaw::LostRaceIsWritten,
         Flaw::IntentNotFlushed,
@@ -80,6 +82,7 @@ impl Flaw {
         Flaw::KeyPerAttempt,
         Flaw::ClocksFarApart,
         Flaw::UndoForgotten,
+        Flaw::AnsweredErrorIsNotDone,
     ];
 
     /// A seed shortly before one that shows it; where the search begins, so that it is short.
@@ -278,7 +281,7 @@ impl Ledger for Books {
     }
 }
 
-/// A tool that says of itself that repeating it does no harm.
+/// A tool under another label than its own: mostly, that repeating it does no harm.
 pub struct Mislabelled {
     inner: Arc<dyn Tool>,
     spec: ToolSpec,
@@ -290,6 +293,12 @@ impl Mislabelled {
         let spec = ToolSpec { effect: Effect::Idempotent, ..inner.spec().clone() };
         Self { inner, spec }
     }
+
+    /// `inner` under another label.
+    pub fn labelled(inner: Arc<dyn Tool>, label: impl FnOnce(ToolSpec) -> ToolSpec) -> Self {
+        let spec = label(inner.spec().clone());
+        Self { inner, spec }
+    }
 }
 
 #[async_trait]
@@ -298,8 +307,16 @@ impl Tool for Mislabelled {
         &self.spec
     }
 
+    fn check(&self, arguments: &Value) -> Result<(), String> {
+        self.inner.check(arguments)
+    }
+
     async fn call(&self, context: &CallContext, arguments: &Value) -> Result<Value, ToolError> {
         self.inner.call(context, arguments).await
+    }
+
+    async fn compensate(&self, context: &CallContext, arguments: &Value) -> Result<Value, ToolError> {
+        self.inner.compensate(context, arguments).await
     }
 }
 

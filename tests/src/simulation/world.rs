@@ -20,6 +20,7 @@ use step::refund_desk::{
 use windlass::{
     agent::{
         Agent,
+        tool::{ErrorsMean, ToolSpec},
         tool_set::{ToolSet, tool_set},
     },
     approval::token::ApprovalKeys,
@@ -234,6 +235,12 @@ impl World {
     fn tools(&self, clock: Arc<dyn Clock>) -> ToolSet {
         let ledger: Arc<dyn Ledger> = Arc::new(self.faulty(Arc::clone(&self.books)));
         let mut all = all_tools(&ledger, clock);
+        if self.manner.flaw != Some(Flaw::AnsweredErrorIsNotDone) {
+            // Here a letter may be sent and answered with an error.
+            let letter = "write_to_customer".parse().expect("a tool");
+            let label = |spec| ToolSpec { errors_mean: ErrorsMean::Unknown, ..spec };
+            all.entry(letter).and_modify(|tool| *tool = Arc::new(Mislabelled::labelled(tool.clone(), label)));
+        }
         if self.manner.flaw == Some(Flaw::IrreversibleRepeated) {
             let letter = "write_to_customer".parse().expect("a tool");
             all.entry(letter).and_modify(|tool| *tool = Arc::new(Mislabelled::new(tool.clone())));

@@ -184,6 +184,38 @@ fn an_intent_of_an_abandoned_run_is_never_repeated() {
 }
 
 #[test]
+fn a_call_that_cannot_be_resolved_does_not_keep_its_run_from_its_limits() {
+    let limits = Limits { wall_time_max_seconds: 100, ..Limits::default() };
+    let unknown =
+        ToolOutcome::Unknown { message: String::new(), retry_at: Some(at(5_000)), cause: UnknownCause::NotAsked };
+    for effect in [Effect::Queryable, Effect::Idempotent] {
+        let resting = Journal::accepted(limits).attempted(effect, false).returned(unknown.clone());
+        let limit = "wall time of 100 s".to_owned();
+        let over = Next::Abandon(StopReason::LimitReached { limit, renews_at: None });
+        resting.decides(10, 2, Next::Await { until: at(100) }).decides(100, 2, over);
+    }
+}
+
+#[test]
+fn undoing_and_asking_about_an_abandoned_run_are_given_up_after_their_time() {
+    let end = at(5) + UNDO_FOR;
+    let seconds = UNDO_FOR.as_secs() + 5;
+    let queryable = fresh().attempted(Effect::Queryable, true).cancelled();
+    queryable.decides(seconds - 1, 2, Next::Query(CALL)).decides(seconds, 2, Next::GiveUp(CALL));
+    let done = || ToolOutcome::Succeeded { value: json!(1) };
+    let undone = fresh().attempted(Effect::Idempotent, true).returned(done()).cancelled();
+    undone.decides(seconds - 1, 2, Next::Compensate(CALL)).decides(seconds, 2, Next::GiveUp(CALL));
+    let attempt = Event::CompensationAttempted { call: CALL, attempt: 1, deadline: at(60) };
+    let later = ToolOutcome::Unavailable { message: String::new(), retry_at: Some(end + Duration::from_secs(3600)) };
+    let resting = undone.held(6, attempt).held(7, Event::Compensated { call: CALL, attempt: 1, outcome: later });
+    resting.decides(8, 2, Next::Await { until: end }).decides(seconds, 2, Next::GiveUp(CALL));
+    let given_up = Event::CompensationGivenUp { call: CALL, cause: "gone".to_owned() };
+    let over = resting.held(seconds, given_up);
+    over.decides(seconds, 2, Next::Stop(StopReason::Cancelled));
+    assert_eq!(standing(&RunState::fold(&over.0).expect("the journal is sound")), [CALL]);
+}
+
+#[test]
 fn what_an_abandoned_run_leaves_behind_is_listed() {
     let of = |journal: Journal| RunState::fold(&journal.0).expect("the journal is sound");
     let done = || ToolOutcome::Succeeded { value: json!(1) };
