@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::ids::Random;
 
+pub mod after;
+
 /// What an error says about trying again. Every error of a port answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {

@@ -16,7 +16,7 @@ use windlass::{
         model::{Answer, Lost, Model, ModelError, Proposal, ProposedCall, Question, Usage},
         redaction::Redaction,
         schema::ArgumentSchema,
-        tool::{CacheRule, CallContext, Effect, ErrorsMean, Tool, ToolError, ToolSpec},
+        tool::{CacheRule, CacheScope, CallContext, Effect, ErrorsMean, Tool, ToolError, ToolSpec},
         tool_set::tool_set,
     },
     clock::Clock,
@@ -242,7 +242,7 @@ fn more_readings_than_may_be_made_at_once_are_made_in_turns() {
 fn a_second_question_makes_no_call_while_the_answer_is_good_and_the_journal_says_so() {
     let world = world();
     let kept_for = Duration::from_secs(60);
-    let rule = Some(CacheRule { kept_for });
+    let rule = Some(CacheRule { kept_for, scope: CacheScope::Tenant });
     let read = Slow::new(world.clock.clone(), "read", Effect::Read, rule);
     let given = world.clock.now() + SLOW;
     let ask = |key: &str| run(&world, key, plan(&[("read", "a")]), std::slice::from_ref(&read)).1;
@@ -291,7 +291,7 @@ fn switch(world: &World, setting: &'static [&'static str]) {
 fn while_memory_writes_are_off_no_answer_is_kept_and_what_was_kept_is_still_good() {
     let world = world();
     let read =
-        Slow::new(world.clock.clone(), "read", Effect::Read, Some(CacheRule { kept_for: Duration::from_secs(60) }));
+        Slow::new(world.clock.clone(), "read", Effect::Read, Some(CacheRule { kept_for: Duration::from_secs(60), scope: CacheScope::Tenant }));
     let ask = |key: &str, of: &str| run(&world, key, plan(&[("read", of)]), std::slice::from_ref(&read)).1;
     ask("1", "a");
     switch(&world, &["memory-writes=off"]);

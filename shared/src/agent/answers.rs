@@ -1,11 +1,11 @@
 //! Answers of `Read` tools that say for how long theirs stay good: a second call with the same arguments makes none.
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     clock::Timestamp,
-    ids::{Tenant, ToolName},
+    ids::{Actor, Tenant, ToolName},
     json,
 };
 
@@ -16,14 +16,20 @@ pub struct AnswerKey {
     pub tenant: Tenant,
     /// The tool.
     pub tool: ToolName,
-    /// [`json::digest`] of the arguments.
+    /// [`json::digest`] of the arguments; of the arguments and the actor when the answer is good for one only.
     pub arguments: String,
 }
 
 impl AnswerKey {
-    /// The key of one question.
+    /// The key of one question that the tool answers alike for everybody of the tenant.
     pub fn of(tenant: &Tenant, tool: &ToolName, arguments: &Value) -> AnswerKey {
         AnswerKey { tenant: tenant.clone(), tool: tool.clone(), arguments: json::digest(arguments) }
+    }
+
+    /// The key of one question whose answer depends on who asks.
+    pub fn of_actor(tenant: &Tenant, actor: &Actor, tool: &ToolName, arguments: &Value) -> AnswerKey {
+        // Arguments are an object, so that none are equal to this list.
+        AnswerKey::of(tenant, tool, &json!([arguments, actor]))
     }
 }
 
@@ -57,8 +63,6 @@ pub trait KeptAnswers: Send + Sync {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -73,5 +77,15 @@ mod tests {
         assert_ne!(one, key("acme", "look_up", json!({ "a": 2, "b": [true] })));
         let record = |id: u64| key("acme", "get", json!({ "id": id }));
         assert_ne!(record(9_007_199_254_740_992), record(9_007_199_254_740_993));
+    }
+
+    #[test]
+    fn actors_share_an_answer_unless_it_is_good_for_one_only() {
+        let (tenant, tool) = ("acme".parse().expect("a tenant"), "look_up".parse().expect("a tool"));
+        let arguments = json!({ "a": 1 });
+        let of_actor = |actor: &str| AnswerKey::of_actor(&tenant, &actor.parse().expect("an actor"), &tool, &arguments);
+        assert_eq!(of_actor("ada"), of_actor("ada"));
+        assert_ne!(of_actor("ada"), of_actor("ops"));
+        assert_ne!(of_actor("ada"), AnswerKey::of(&tenant, &tool, &arguments));
     }
 }

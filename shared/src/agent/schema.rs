@@ -15,7 +15,15 @@ const PROBLEM_CHARS_MAX: usize = 200;
 #[derive(Clone)]
 pub struct ArgumentSchema {
     json: Value,
-    validator: Arc<Validator>,
+    holds: Holds,
+}
+
+/// What arguments are held to.
+#[derive(Clone)]
+enum Holds {
+    To(Arc<Validator>),
+    /// Nobody knows yet.
+    Unknown,
 }
 
 /// A schema cannot be used.
@@ -44,7 +52,18 @@ impl ArgumentSchema {
         }
         let built = jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&json);
         let validator = built.map_err(|error| InvalidSchema::DoesNotCompile { problem: cut(&error.to_string()) })?;
-        Ok(ArgumentSchema { json, validator: Arc::new(validator) })
+        Ok(ArgumentSchema { json, holds: Holds::To(Arc::new(validator)) })
+    }
+
+    /// The schema of a tool whose server has not said it yet: an object, and nothing is known of its fields. No call of such a tool is
+    /// judged or made.
+    pub fn unknown() -> ArgumentSchema {
+        ArgumentSchema { json: json!({ "type": "object", "properties": {} }), holds: Holds::Unknown }
+    }
+
+    /// Whether it is known what arguments must fit.
+    pub const fn is_known(&self) -> bool {
+        matches!(self.holds, Holds::To(_))
     }
 
     /// Has the validator of schemas themselves built, which every schema needs and is built once in a process. Meant for a thread of its
@@ -59,7 +78,10 @@ impl ArgumentSchema {
     /// # Errors
     /// What is wrong with them and where, without quoting them.
     pub fn check(&self, arguments: &Value) -> Result<(), String> {
-        let mut problems = self.validator.iter_errors(arguments).map(|error| {
+        let Holds::To(validator) = &self.holds else {
+            return Err("nobody knows yet what they must be".to_owned());
+        };
+        let mut problems = validator.iter_errors(arguments).map(|error| {
             let place = error.instance_path().to_string();
             let place = if place.is_empty() { "the arguments".to_owned() } else { format!("`{place}`") };
             cut(&format!("{place}: {}", error.masked()))
@@ -82,7 +104,7 @@ impl Deref for ArgumentSchema {
 
 impl PartialEq for ArgumentSchema {
     fn eq(&self, other: &Self) -> bool {
-        self.json == other.json
+        self.json == other.json && self.is_known() == other.is_known()
     }
 }
 

@@ -74,11 +74,23 @@ pub enum ErrorsMean {
     Unknown,
 }
 
-/// For how long a tool's answers stay good.
+/// For how long a tool's answers stay good, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheRule {
     /// From the moment an answer was given; at most [`CACHED_FOR_MAX`](super::tool_set::CACHED_FOR_MAX).
     pub kept_for: Duration,
+    /// Whom an answer is good for.
+    pub scope: CacheScope,
+}
+
+/// Whom a kept answer is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheScope {
+    /// Everybody of the tenant: the tool answers all of them alike.
+    Tenant,
+    /// The actor who asked: the tool's answer depends on who asks.
+    Actor,
 }
 
 /// What goes with every call.
@@ -141,6 +153,14 @@ impl ToolError {
     }
 }
 
+/// A call cannot be tried now, for a reason that is not the run's: its server is away, or is not the one that was judged any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NotNow {
+    /// What is in the way, in words for an operator.
+    pub reason: String,
+}
+
 /// What an agent can do.
 #[async_trait]
 pub trait Tool: Send + Sync {
@@ -153,6 +173,23 @@ pub trait Tool: Send + Sync {
     /// What is wrong with them, in words for the model.
     fn check(&self, arguments: &Value) -> Result<(), String> {
         self.spec().schema.check(arguments)
+    }
+
+    /// Whether `arguments` fit this run: [`Tool::check`], and whatever of them depends on who asks.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words for the model.
+    fn check_for(&self, _context: &CallContext, arguments: &Value) -> Result<(), String> {
+        self.check(arguments)
+    }
+
+    /// Whether a call may be tried now. Asked right before an attempt is recorded, so that what is in the way costs neither an attempt
+    /// nor a strike: the run is held with the reason and goes on later. What it does must be harmless to repeat.
+    ///
+    /// # Errors
+    /// What is in the way.
+    async fn ready(&self, _context: &CallContext) -> Result<(), NotNow> {
+        Ok(())
     }
 
     /// Makes the call.

@@ -10,7 +10,7 @@ use crate::{
     agent::{
         Agent,
         model::{Answer, Model, ModelError, Question, Usage},
-        tool::{CallContext, Tool, ToolError, ToolSpec},
+        tool::{CallContext, NotNow, Tool, ToolError, ToolSpec},
     },
     clock::{Clock, Timestamp},
 };
@@ -82,6 +82,14 @@ impl Tool for Watched<dyn Tool> {
 
     fn check(&self, arguments: &Value) -> Result<(), String> {
         self.inner.check(arguments)
+    }
+
+    fn check_for(&self, context: &CallContext, arguments: &Value) -> Result<(), String> {
+        self.inner.check_for(context, arguments)
+    }
+
+    async fn ready(&self, context: &CallContext) -> Result<(), NotNow> {
+        self.inner.ready(context).await
     }
 
     async fn call(&self, context: &CallContext, arguments: &Value) -> Result<Value, ToolError> {

@@ -27,11 +27,17 @@ impl Turn<'_> {
         let call = self.call_of(id)?;
         let Some(tool) = self.tool_of(&call.tool) else { return self.rest_for_tool(&call.tool).await };
         let spec = tool.spec();
+        if let May::Not(advanced) = self.is_known(id, tool.as_ref()).await? {
+            return Ok(advanced);
+        }
         if let May::Not(advanced) = self.may_call(&call, spec.effect).await? {
             return Ok(advanced);
         }
         if spec.effect == Effect::Read {
             return self.read(id).await;
+        }
+        if let May::Not(advanced) = self.is_ready(id, tool.as_ref()).await? {
+            return Ok(advanced);
         }
         if let Some(ended) = self.make_room_for(spec.timeout).await? {
             return Ok(ended);

@@ -15,7 +15,7 @@ use crate::{
     agent::{
         model::{ANSWER_BYTES_MAX, Answer, CALLS_PER_PLAN_MAX, Lost, ModelError, Proposal, Question, Usage},
         policy::{PolicyQuestion, Ruling, judge},
-        tool::{CallContext, ToolSpec},
+        tool::{CallContext, NotNow, Tool, ToolSpec},
     },
     approval::{Action, ApprovalRequest, Evidence, Subject, Verdict},
     clock::{Timestamp, before},
@@ -52,6 +52,9 @@ struct Asking<'q> {
     model: Option<&'q str>,
     flags: &'q BTreeSet<FlagName>,
 }
+
+/// How long a tool is asked whether it may be called now: a list of tools and a token, or an answer that there are none.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Turn<'_> {
     pub(super) fn now(&self) -> Timestamp {
@@ -232,19 +235,26 @@ impl Turn<'_> {
 
     /// Asks the policy, and a person when the policy says so.
     pub(super) async fn judge(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
-        match self.may_judge(id).await? {
-            May::Go => self.judge_by_policy(id).map(|()| None),
-            May::Not(advanced) => Ok(advanced),
+        if let May::Not(advanced) = self.may_judge(id).await? {
+            return Ok(advanced);
         }
+        let call = self.call_of(id)?;
+        if let Some(tool) = self.engine.agent.tool(&call.tool).cloned()
+            && let May::Not(advanced) = self.is_known(id, tool.as_ref()).await?
+        {
+            return Ok(advanced);
+        }
+        self.judge_by_policy(id).map(|()| None)
     }
 
     fn judge_by_policy(&mut self, id: CallId) -> Result<(), Interrupted> {
         let call = self.call_of(id)?;
+        let context = self.context(id);
         let policy = Arc::clone(&self.engine.agent.policy);
         let denied = |reason| Ruling { decision: Decision::Deny { reason }, policies: Vec::new() };
         let Ruling { decision, policies } = match self.engine.agent.tool(&call.tool) {
             None => denied(format!("there is no tool `{}`", call.tool)),
-            Some(tool) => match tool.check(&call.arguments) {
+            Some(tool) => match tool.check_for(&context, &call.arguments) {
                 Err(problem) => denied(format!("the arguments do not fit: {problem}")),
                 Ok(()) => {
                     let question = PolicyQuestion {
@@ -352,6 +362,39 @@ impl Turn<'_> {
         self.record(Event::Stopped { reason, standing, in_doubt })
     }
 
+    /// Whether a tool's arguments are known. What is not known is neither judged nor called: the run is held with the reason.
+    pub(super) async fn is_known(&mut self, id: CallId, tool: &dyn Tool) -> Result<May, Interrupted> {
+        if tool.spec().schema.is_known() {
+            return Ok(May::Go);
+        }
+        let reason = match self.in_the_way(id, tool).await {
+            Some(reason) => reason,
+            None => format!("`{}` is known again and about to be taken on", tool.spec().name),
+        };
+        self.hold(reason).await
+    }
+
+    /// Whether a call may be tried now; otherwise the run is held with the reason, without an attempt.
+    pub(super) async fn is_ready(&mut self, id: CallId, tool: &dyn Tool) -> Result<May, Interrupted> {
+        if let Some(ended) = self.make_room_for(looking_takes(tool.spec())).await? {
+            return Ok(May::Not(ended));
+        }
+        match self.in_the_way(id, tool).await {
+            Some(reason) => self.hold(reason).await,
+            None => Ok(May::Go),
+        }
+    }
+
+    /// What is in the way of a call, if anything is.
+    pub(super) async fn in_the_way(&self, id: CallId, tool: &dyn Tool) -> Option<String> {
+        let (context, spec) = (self.context(id), tool.spec());
+        let until = self.now() + looking_takes(spec);
+        match before(self.engine.clock.as_ref(), until, tool.ready(&context)).await {
+            Some(asked) => asked.err().map(|NotNow { reason }| reason),
+            None => Some(format!("`{}` did not say within {:?} that it may be called", spec.name, looking_takes(spec))),
+        }
+    }
+
     /// Makes sure that something which may take `needed` fits into the invocation and the lease. `Some` when it does not:
     /// then the run was handed over, or somebody interjected and the turn decides anew.
     pub(super) async fn make_room_for(&mut self, needed: Duration) -> Result<Option<Option<Advanced>>, Interrupted> {
@@ -394,6 +437,11 @@ fn paid_for(answered: &Result<Answer, ModelError>, worst: impl FnOnce() -> Usage
             | ModelError::Refused { .. },
         ) => Usage::default(),
     }
+}
+
+/// How long asking a tool whether it may be called now may take.
+pub(super) fn looking_takes(spec: &ToolSpec) -> Duration {
+    spec.timeout.min(READY_TIMEOUT)
 }
 
 /// The policy's decision, or what the tool itself asks for when the policy would ask nobody.

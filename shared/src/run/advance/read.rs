@@ -10,12 +10,13 @@ use tracing::{debug, warn};
 use super::{
     Advanced,
     outcomes::{outcome_word, ran_out_of_time, returned},
+    perform::looking_takes,
     turn::{Flushed, Interrupted, Turn},
 };
 use crate::{
     agent::{
         answers::{AnswerKey, KeptAnswer},
-        tool::{CacheRule, Effect, TOOL_ANSWER_BYTES_MAX, Tool},
+        tool::{CacheRule, CacheScope, Effect, TOOL_ANSWER_BYTES_MAX, Tool},
     },
     clock::before,
     ids::CallId,
@@ -56,6 +57,14 @@ impl Turn<'_> {
         let readings: Vec<Reading> =
             ready.into_iter().map_while(|id| self.reading(id)).take(READS_AT_ONCE_MAX).collect();
         let readings = self.answer_from_cache(readings).await?;
+        let looking = readings.iter().map(|reading| looking_takes(reading.tool.spec())).max();
+        if let Some(ended) = self.make_room_for(looking.unwrap_or_default()).await? {
+            return Ok(ended);
+        }
+        let (readings, in_the_way) = self.ready(readings).await;
+        if let Some(reason) = in_the_way.filter(|_| readings.is_empty()) {
+            return Ok(self.hold(reason).await?.advanced());
+        }
         let Some(needed) = readings.iter().map(Reading::takes).max() else { return Ok(None) };
         if let Some(ended) = self.make_room_for(needed).await? {
             return Ok(ended);
@@ -85,10 +94,24 @@ impl Turn<'_> {
         Ok(None)
     }
 
+    /// Those that may be tried now, and what is in the way of the first that may not.
+    async fn ready(&self, readings: Vec<Reading>) -> (Vec<Reading>, Option<String>) {
+        let asked = readings.iter().map(|Reading { call, tool }| self.in_the_way(call.id, tool.as_ref()));
+        let asked = join_all(asked).await;
+        let (mut ready, mut first) = (Vec::with_capacity(readings.len()), None);
+        for (reading, in_the_way) in readings.into_iter().zip(asked) {
+            match in_the_way {
+                None => ready.push(reading),
+                Some(reason) => first = first.or(Some(reason)),
+            }
+        }
+        (ready, first)
+    }
+
     fn reading(&self, id: CallId) -> Option<Reading> {
         let call = self.state.call(id)?.clone();
         let tool = self.tool_of(&call.tool)?;
-        (tool.spec().effect == Effect::Read && self.may_read(&call)).then_some(Reading { call, tool })
+        (tool.spec().effect == Effect::Read && tool.spec().schema.is_known() && self.may_read(&call)).then_some(Reading { call, tool })
     }
 
     async fn outcome(&self, Reading { call, tool }: &Reading) -> ToolOutcome {
@@ -121,10 +144,10 @@ impl Turn<'_> {
     }
 
     async fn kept(&self, Reading { call, tool }: &Reading) -> Option<KeptAnswer> {
-        if tool.spec().cache.is_none() || !matches!(call.status, CallStatus::Allowed { .. }) {
+        if !matches!(call.status, CallStatus::Allowed { .. }) {
             return None;
         }
-        let key = self.answer_key(call);
+        let key = self.answer_key(call, tool.spec().cache?);
         let clock = self.engine.clock.as_ref();
         let until = self.now() + ANSWERS_TIMEOUT;
         let found = before(clock, until, self.engine.answers.get(&key, self.now())).await?;
@@ -140,7 +163,7 @@ impl Turn<'_> {
         if value.to_string().len() > TOOL_ANSWER_BYTES_MAX {
             return;
         }
-        let key = self.answer_key(call);
+        let key = self.answer_key(call, rule);
         let now = self.now();
         let answer = KeptAnswer { value: value.clone(), given_at: now, expires_at: now + rule.kept_for };
         let keeping = self.engine.answers.keep(&key, &answer);
@@ -151,7 +174,11 @@ impl Turn<'_> {
         }
     }
 
-    fn answer_key(&self, call: &Call) -> AnswerKey {
-        AnswerKey::of(&self.state.request.tenant, &call.tool, &call.arguments)
+    fn answer_key(&self, call: &Call, rule: CacheRule) -> AnswerKey {
+        let (request, tool) = (&self.state.request, &call.tool);
+        match rule.scope {
+            CacheScope::Tenant => AnswerKey::of(&request.tenant, tool, &call.arguments),
+            CacheScope::Actor => AnswerKey::of_actor(&request.tenant, &request.actor, tool, &call.arguments),
+        }
     }
 }
