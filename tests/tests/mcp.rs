@@ -9,6 +9,7 @@ use windlass::{
     config::Config,
     ids::{CallId, RunId, SystemRandom, TraceId},
     memory::SecretValues,
+    telemetry::SpanId,
 };
 use windlass_mcp::{
     catalogue::{Catalogue, Ports},
@@ -25,12 +26,12 @@ fn ports() -> Ports {
 
 async fn of(configuration: &Value) -> Result<Catalogue, String> {
     let servers = parse(&configuration.to_string()).map_err(|error| error.to_string())?;
-    Catalogue::of(&servers, &ports()).await.map_err(|error| error.to_string())
+    Catalogue::of(&servers, None, &ports()).await.map_err(|error| error.to_string())
 }
 
 fn tool(catalogue: &Catalogue, name: &str) -> Arc<dyn Tool> {
-    let found = catalogue.tools.iter().find(|tool| tool.spec().name.as_str() == name);
-    Arc::clone(found.unwrap_or_else(|| panic!("there is no {name}")))
+    let found = catalogue.tools().into_iter().find(|tool| tool.spec().name.as_str() == name);
+    found.unwrap_or_else(|| panic!("there is no {name}"))
 }
 
 fn context() -> CallContext {
@@ -62,7 +63,8 @@ async fn annotations_decide_the_effect_unless_the_configuration_does() {
     let mut configuration = server.configuration();
     configuration[0]["tools"] = json!({ "mystery": { "effect": "read", "approval": "finance", "timeout_seconds": 7 } });
     let catalogue = of(&configuration).await.expect("it is there");
-    let [mystery] = catalogue.tools.as_slice() else { panic!("only what is listed may be used") };
+    let tools = catalogue.tools();
+    let [mystery] = tools.as_slice() else { panic!("only what is listed may be used") };
     let spec = mystery.spec();
     assert_eq!((spec.effect, spec.timeout), (Effect::Read, Duration::from_secs(7)));
     assert_eq!(spec.approval.as_ref().map(ToString::to_string).as_deref(), Some("finance"));
@@ -82,7 +84,8 @@ async fn the_key_the_trace_and_the_token_go_along() {
     assert_eq!((first, again), (json!({ "of": "a", "again": false }), json!({ "of": "a", "again": true })));
     for did in server.shop.did() {
         assert_eq!((&did.key, &did.header), (&context.idempotency_key, &context.idempotency_key));
-        assert_eq!(TraceId::from_traceparent(&did.trace), Some(context.trace), "{}", did.trace);
+        let span = SpanId::of_call(context.run, context.call);
+        assert_eq!(did.trace, format!("00-{}-{span}-01", context.trace), "the span is the one that telemetry emits");
     }
     let tokens = server.shop.tokens_seen();
     assert!(!tokens.is_empty() && tokens.iter().all(|token| token == "Bearer opensesame"), "{tokens:?}");
@@ -108,7 +111,8 @@ async fn each_failure_says_whether_the_call_may_have_taken_effect() {
         (Fault::Status(400), "failed", 0),
         (Fault::Status(401), "unavailable", 0),
         (Fault::Status(403), "unavailable", 0),
-        (Fault::Status(404), "unavailable", 0),
+        // The session is opened anew, and the call made in the new one.
+        (Fault::Status(404), "done", 1),
     ] {
         let of = format!("{says}-{times}-{}", server.shop.did().len());
         let shown = match &fault {
@@ -148,32 +152,47 @@ async fn a_server_that_changes_its_tools_is_not_called_until_it_takes_that_back(
     let catalogue = of(&server.configuration()).await.expect("it is there");
     assert!(call(&catalogue, "drill/ship", "a").await.is_ok());
     server.shop.rename(true);
-    for name in ["drill/ship", "drill/pay", "drill/look"] {
-        let refused = call(&catalogue, name, "b").await.expect_err("the list has changed");
-        assert!(
-            matches!(&refused, ToolError::Refused { message } if message.contains("has changed its tools")),
-            "{refused}"
-        );
+    for name in ["drill/ship", "drill/pay"] {
+        let not_now = tool(&catalogue, name).ready(&context()).await.expect_err("the list has changed");
+        assert!(not_now.reason.contains("has changed its tools"), "{not_now}");
+        let not_made = call(&catalogue, name, "b").await.expect_err("the list has changed");
+        assert!(matches!(not_made, ToolError::Unavailable { .. }), "it may be made later: {not_made}");
     }
     assert_eq!(server.shop.did_for("b"), []);
     server.shop.rename(false);
+    assert_eq!(tool(&catalogue, "drill/ship").ready(&context()).await, Ok(()));
     assert!(call(&catalogue, "drill/ship", "c").await.is_ok());
 }
 
+/// Why a tool cannot be called now.
+async fn reason(catalogue: &Catalogue, name: &str) -> String {
+    tool(catalogue, name).ready(&context()).await.expect_err("it is not available").reason
+}
+
 #[tokio::test]
-async fn what_cannot_be_used_stops_the_start() {
+async fn what_is_not_there_keeps_nothing_else_from_being_called_and_says_so() {
     let server = McpServer::start().await;
     let mut configuration = server.configuration();
     configuration[0]["tools"]["absent"] = json!({});
-    let problem = of(&configuration).await.err().expect("there is no such tool");
-    assert!(problem.contains("server `drill`: tool `absent`: there is no such tool"), "{problem}");
-    configuration[0]["url"] = json!("http://127.0.0.1:9/mcp");
-    let problem = of(&configuration).await.err().expect("nobody listens");
-    assert!(problem.contains("it does not list its tools: no connection"), "{problem}");
+    let mut gone = server.configuration()[0].clone();
+    (gone["name"], gone["url"]) = (json!("gone"), json!("http://127.0.0.1:9/mcp"));
+    configuration.as_array_mut().expect("a list").push(gone);
+    let catalogue = of(&configuration).await.expect("a server that is away stops no start");
+    let absent = reason(&catalogue, "drill/absent").await;
+    assert!(absent.contains("server `drill`: tool `absent`: there is no such tool"), "{absent}");
+    let away = reason(&catalogue, "gone/ship").await;
+    assert!(away.contains("the MCP server `gone` does not list its tools: no connection"), "{away}");
+    let spec = tool(&catalogue, "gone/ship").spec().clone();
+    assert!(!spec.schema.is_known() && spec.effect == Effect::Irreversible, "{spec:?}");
+    assert!(call(&catalogue, "drill/ship", "a").await.is_ok());
+}
 
-    let offered = of(&server.configuration()).await.expect("it is there").digest;
-    let config = |digest: &str| {
-        let (servers, digest) = (server.configuration().to_string(), digest.to_owned());
+#[tokio::test]
+async fn a_contradiction_to_what_was_judged_stops_the_start() {
+    let server = McpServer::start().await;
+    let offered = of(&server.configuration()).await.expect("it is there").digests().to_string();
+    let config = |configuration: Value, digest: &str| {
+        let (servers, digest) = (configuration.to_string(), digest.to_owned());
         Config::parse(move |name| match name {
             "MCP_SERVERS" => Some(servers.clone()),
             "MCP_TOOLS_DIGEST" => Some(digest.clone()),
@@ -185,9 +204,15 @@ async fn what_cannot_be_used_stops_the_start() {
         })
         .expect("it is whole")
     };
-    assert!(catalogue(&config(&offered), &ports()).await.is_ok());
+    assert!(catalogue(&config(server.configuration(), &offered), &ports()).await.is_ok());
+    let mut away = server.configuration();
+    away[0]["url"] = json!("http://127.0.0.1:9/mcp");
+    assert!(catalogue(&config(away, &offered), &ports()).await.is_ok(), "a server that is away contradicts nothing");
+    let unjudged = catalogue(&config(server.configuration(), "none"), &ports()).await;
+    assert!(unjudged.is_err(), "nobody has judged this server");
     server.shop.rename(true);
-    let problem = catalogue(&config(&offered), &ports()).await.err().expect("it offers something else");
+    let problem =
+        catalogue(&config(server.configuration(), &offered), &ports()).await.err().expect("it offers something else");
     assert!(problem.to_string().contains("`MCP_TOOLS_DIGEST` is not what the servers offer now"), "{problem}");
 }
 
@@ -206,5 +231,5 @@ async fn a_list_of_servers_may_be_in_a_secret() {
     });
     let ports = Ports { secrets: Arc::new(secrets), clock: Arc::new(SystemClock) };
     let catalogue = catalogue(&config.expect("it is whole"), &ports).await.expect("it is there");
-    assert_eq!(catalogue.tools.len(), 5);
+    assert_eq!(catalogue.tools().len(), 5);
 }

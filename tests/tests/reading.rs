@@ -290,8 +290,12 @@ fn switch(world: &World, setting: &'static [&'static str]) {
 #[test]
 fn while_memory_writes_are_off_no_answer_is_kept_and_what_was_kept_is_still_good() {
     let world = world();
-    let read =
-        Slow::new(world.clock.clone(), "read", Effect::Read, Some(CacheRule { kept_for: Duration::from_secs(60), scope: CacheScope::Tenant }));
+    let read = Slow::new(
+        world.clock.clone(),
+        "read",
+        Effect::Read,
+        Some(CacheRule { kept_for: Duration::from_secs(60), scope: CacheScope::Tenant }),
+    );
     let ask = |key: &str, of: &str| run(&world, key, plan(&[("read", of)]), std::slice::from_ref(&read)).1;
     ask("1", "a");
     switch(&world, &["memory-writes=off"]);

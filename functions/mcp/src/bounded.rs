@@ -7,6 +7,8 @@ use std::sync::{
 
 use futures::{Stream, stream::try_unfold};
 use serde_json::Value;
+use sse_stream::{Sse, SseStream};
+use windlass::json::read_as_text;
 
 /// The most bytes of one answer when nothing else is said: four times what is kept of a tool's answer.
 pub const ANSWER_BYTES: usize = 256 * 1024;
@@ -58,7 +60,7 @@ pub(crate) fn json(text: &[u8]) -> Result<Value, Unreadable> {
     if nodes(text) > NODES_MAX {
         return Err(Unreadable::TooMany);
     }
-    serde_json::from_slice(text).map_err(Unreadable::Malformed)
+    read_as_text(&String::from_utf8_lossy(text)).map_err(Unreadable::Malformed)
 }
 
 /// How many values a text holds, counted without parsing it: each follows a comma or opens a list or an object.
@@ -101,13 +103,13 @@ impl Allowance {
         json(data.as_bytes())
     }
 
-    /// The bytes of a response, as long as the allowance lasts.
-    pub(crate) fn stream(
+    /// The events of a response, as long as the allowance lasts.
+    pub(crate) fn events(
         &self,
         response: reqwest::Response,
-    ) -> impl Stream<Item = Result<impl bytes::Buf + use<>, Unreadable>> + Send + use<> {
+    ) -> impl Stream<Item = Result<Sse, sse_stream::Error>> + Send + use<> {
         let allowance = self.clone();
-        try_unfold(response, move |mut response| {
+        let bytes = try_unfold(response, move |mut response| {
             let allowance = allowance.clone();
             async move {
                 let chunk = response.chunk().await.map_err(|error| Unreadable::Broken(error.without_url()))?;
@@ -119,7 +121,8 @@ impl Allowance {
                 }
                 Ok(Some((chunk, response)))
             }
-        })
+        });
+        SseStream::from_bytes_stream(Box::pin(bytes))
     }
 }
 

@@ -3,7 +3,8 @@
 use windlass::config::{Config, McpSource};
 
 use crate::{
-    catalogue::{Catalogue, CatalogueErrors, Ports},
+    catalogue::{Catalogue, CatalogueError, Ports},
+    pins::InvalidDigests,
     servers::{self, InvalidServers},
 };
 
@@ -21,23 +22,18 @@ pub enum McpError {
     /// The secret with the list.
     #[error("`MCP_SERVERS_SECRET`: {0}")]
     Secret(windlass::secrets::SecretError),
+    /// What the release was judged with.
+    #[error("`MCP_TOOLS_DIGEST` is {0}")]
+    Digests(InvalidDigests),
     /// The servers.
-    #[error("{0}")]
-    Catalogue(CatalogueErrors),
-    /// The release was judged with other tools.
-    #[error(
-        "`MCP_TOOLS_DIGEST` is not what the servers offer now, which is `{found}`; hint: look at what has changed, then release anew"
-    )]
-    Digest {
-        /// What they offer.
-        found: String,
-    },
+    #[error(transparent)]
+    Catalogue(CatalogueError),
 }
 
 /// The tools of the configured servers; none when there are no servers.
 ///
 /// # Errors
-/// When one of them cannot be used: the function is not to start then.
+/// When the configuration is wrong, or a server contradicts it: the function is not to start then. A server that is away is no reason.
 pub async fn catalogue(config: &Config, ports: &Ports) -> Result<Catalogue, McpError> {
     use secrecy::ExposeSecret as _;
     let (variable, text) = match &config.tools.mcp_servers {
@@ -49,9 +45,6 @@ pub async fn catalogue(config: &Config, ports: &Ports) -> Result<Catalogue, McpE
         }
     };
     let servers = servers::parse(&text).map_err(|source| McpError::Servers { variable, source })?;
-    let catalogue = Catalogue::of(&servers, ports).await.map_err(McpError::Catalogue)?;
-    match &config.tools.mcp_tools_digest {
-        Some(wanted) if *wanted != catalogue.digest => Err(McpError::Digest { found: catalogue.digest }),
-        _ => Ok(catalogue),
-    }
+    let pinned = config.tools.mcp_tools_digest.as_deref().map(str::parse).transpose().map_err(McpError::Digests)?;
+    Catalogue::of(&servers, pinned, ports).await.map_err(McpError::Catalogue)
 }

@@ -91,7 +91,9 @@ impl From<RequestError> for Failed {
 impl From<Failed> for RequestError {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::Session(message) => RequestError::not_done(format!("the server has forgotten the session: {message}")),
+            Failed::Session(message) => {
+                RequestError::not_done(format!("the server has forgotten the session: {message}"))
+            }
             Failed::Token => RequestError::not_done("the server does not accept the token"),
             Failed::SessionPerhaps(error) | Failed::Request(error) => error,
         }
@@ -194,9 +196,16 @@ mod tests {
     #[test]
     fn a_forgotten_session_is_known_in_whatever_clothes_it_comes() {
         let of = |status: u16, body: &str, in_session| {
-            word(of_status(StatusCode::from_u16(status).expect("a status"), body.as_bytes(), Duration::ZERO, in_session))
+            word(of_status(
+                StatusCode::from_u16(status).expect("a status"),
+                body.as_bytes(),
+                Duration::ZERO,
+                in_session,
+            ))
         };
-        let rpc = |code: i64, message: &str| json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": message } }).to_string();
+        let rpc = |code: i64, message: &str| {
+            json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": message } }).to_string()
+        };
         assert_eq!(of(404, "", true), "session");
         assert_eq!(of(404, "", false), "rejected");
         assert_eq!(of(400, "Session not found", true), "session");

@@ -7,8 +7,8 @@ use std::{
 };
 
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName, EntityUid, ParseErrors,
-    Request, RestrictedExpression, Schema, ValidationMode, Validator,
+    ActionConstraint, Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName,
+    EntityUid, ParseErrors, Request, RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use sha2::{Digest as _, Sha256};
 use windlass::{
@@ -90,6 +90,17 @@ struct Asker {
 /// How many askers are remembered: more than the runs of some batches, and less than a megabyte.
 const ASKERS_MAX: usize = 256;
 
+/// Whether a rule names a tool whose arguments nobody knows yet, since its server is away. Then the rule cannot be held against them; no
+/// call of such a tool is judged, and a rule that cannot be evaluated for another one denies.
+fn is_about(rules: &Rules, id: &cedar_policy::PolicyId, unknown: &HashSet<&str>) -> bool {
+    let named = |action: &EntityUid| unknown.contains(action.id().unescaped());
+    match rules.set.policy(id).map(cedar_policy::Policy::action_constraint) {
+        Some(ActionConstraint::Eq(action)) => named(&action),
+        Some(ActionConstraint::In(actions)) => actions.iter().any(named),
+        Some(ActionConstraint::Any) | None => false,
+    }
+}
+
 /// Why Cedar was not asked, or could not say.
 type Unjudged = String;
 
@@ -104,6 +115,8 @@ impl CedarPolicy {
         terms: PolicyTerms,
     ) -> Result<CedarPolicy, PolicyErrors> {
         let rules = Rules::parse(texts)?;
+        let tools: Vec<&ToolSpec> = tools.into_iter().collect();
+        let unknown = tools.iter().filter(|tool| !tool.schema.is_known()).map(|tool| tool.name.as_str()).collect();
         let shapes = schema::shapes(tools);
         let of_tools = |error: &dyn std::fmt::Display| {
             let message = format!("the tools have no schema for policies: {error}");
@@ -114,24 +127,22 @@ impl CedarPolicy {
         let result = Validator::new(schema.clone()).validate(&rules.set, ValidationMode::Strict);
         let place = |id: &cedar_policy::PolicyId| rules.by_id.get(AsRef::<str>::as_ref(id));
         let at = |rule: Option<&Rule>| rule.map_or((0, None), |rule| (rule.text, rule.offset));
-        let mut problems: Vec<PolicyProblem> = result
-            .validation_errors()
-            .map(|error| {
-                let (text, offset) = at(place(error.policy_id()));
-                texts[text].said(error, offset)
-            })
-            .collect();
+        let said = |error: &cedar_policy::ValidationError| {
+            let (text, offset) = at(place(error.policy_id()));
+            texts[text].said(error, offset)
+        };
+        let (excused, errors): (Vec<_>, Vec<_>) =
+            result.validation_errors().partition(|error| is_about(&rules, error.policy_id(), &unknown));
+        let mut problems: Vec<PolicyProblem> = errors.into_iter().map(said).collect();
         if !problems.is_empty() {
             problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
             return Err(PolicyErrors { problems });
         }
-        let warnings = result
-            .validation_warnings()
-            .map(|warning| {
-                let (text, offset) = at(place(warning.policy_id()));
-                texts[text].said(warning, offset)
-            })
-            .collect();
+        let warned = result.validation_warnings().map(|warning| {
+            let (text, offset) = at(place(warning.policy_id()));
+            texts[text].said(warning, offset)
+        });
+        let warnings = warned.chain(excused.into_iter().map(said)).collect();
         Ok(CedarPolicy {
             version: version(texts),
             rules,

@@ -10,7 +10,7 @@ use windlass::{
     run::state::{Call, CallStatus},
 };
 
-use crate::tool_names::wire_name;
+use crate::tool_names::WireNames;
 
 /// The most bytes of one tool answer that a model is shown.
 pub const RESULT_BYTES_MAX: usize = 32 * 1024;
@@ -87,13 +87,14 @@ impl Conversation {
         let request = question.request;
         let payload = data("request", &request.payload);
         let mut turns = vec![Turn::Said(format!("The task is `{}`.\n{payload}", request.task))];
-        turns.extend(history(question.calls, model));
+        let names = WireNames::of(question.tools);
+        turns.extend(history(question.calls, &names, model));
         if let Some(problem) = question.problem {
             let problem = excerpt(problem, PROBLEM_BYTES_MAX);
             turns.push(Turn::Said(format!("Your last answer could not be used: {problem}\nAnswer again.")));
         }
         let tools = question.tools.iter().map(|tool| Offer {
-            name: wire_name(&tool.name),
+            name: names.wire(&tool.name),
             description: format!("{} (effect: {})", tool.description, effect_word(tool.effect)),
             schema: Value::clone(&tool.schema),
         });
@@ -112,11 +113,11 @@ const fn effect_word(effect: windlass::agent::tool::Effect) -> &'static str {
 }
 
 /// The calls so far, those of one plan together; what does not fit is left out from the oldest on.
-fn history(calls: &[Call], model: &str) -> Vec<Turn> {
+fn history(calls: &[Call], names: &WireNames<'_>, model: &str) -> Vec<Turn> {
     let mut left = HISTORY_BYTES_MAX;
     let mut turns: Vec<(u32, Vec<Past>)> = Vec::new();
     for call in calls.iter().rev() {
-        let past = past(call, model, &mut left);
+        let past = past(call, names, model, &mut left);
         match turns.last_mut() {
             Some((step, together)) if *step == call.step => together.push(past),
             _ => turns.push((call.step, vec![past])),
@@ -129,7 +130,7 @@ fn history(calls: &[Call], model: &str) -> Vec<Turn> {
     turns.into_iter().rev().map(in_order).collect()
 }
 
-fn past(call: &Call, model: &str, left: &mut usize) -> Past {
+fn past(call: &Call, names: &WireNames<'_>, model: &str, left: &mut usize) -> Past {
     let (succeeded, outcome) = outcome(&call.status);
     let arguments = take(left, call.arguments.clone()).unwrap_or_else(|| json!({ "left_out": "for length" }));
     let shortened = json!({ "status": outcome["status"], "left_out": "older answers are left out for length" });
@@ -137,7 +138,7 @@ fn past(call: &Call, model: &str, left: &mut usize) -> Past {
     let echo = call.echo.as_ref().filter(|echo| echo.model == model);
     Past {
         id: wire_id(call.id),
-        name: wire_name(&call.tool),
+        name: names.wire(&call.tool),
         arguments,
         result: data(&format!("tool {}", call.tool), &outcome),
         succeeded,

@@ -16,6 +16,7 @@ pub mod cassette;
 pub mod conversation;
 pub mod dialect;
 pub mod fault;
+pub mod offer;
 pub mod provider;
 pub mod reply;
 pub mod routed;

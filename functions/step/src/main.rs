@@ -5,6 +5,7 @@ use std::{convert::Infallible, process::ExitCode, sync::Arc};
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
 use step::{
+    current::Current,
     handler::Handler,
     ready::{Ready, ready},
 };
@@ -23,7 +24,7 @@ async fn main() -> ExitCode {
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(aws::SecretsManager::new(clients.secrets_manager()));
     let lookup = |name: &str| std::env::var(name).ok();
-    let Ready { config, agent, teller } = match ready(lookup, &clients, secrets, random.clone()).await {
+    let Ready { config, agent, agents, teller } = match ready(lookup, &clients, secrets, random.clone()).await {
         Ok(ready) => ready,
         Err(problems) => return startup::refuse(&problems),
     };
@@ -50,10 +51,10 @@ async fn main() -> ExitCode {
         release: config.runtime.release.clone(),
         strikes_max: config.limits.strikes_max,
     };
-    let handler = Handler { engine, terms: config.terms() };
+    let current = Current::new(Handler { engine, terms: config.terms() }, agents);
     let work = async |event: LambdaEvent<SqsEvent>| {
         let deadline = Timestamp::from_millis(event.context.deadline.try_into().unwrap_or(i64::MAX));
-        Ok::<_, Infallible>(handler.handle(event.payload, deadline).await)
+        Ok::<_, Infallible>(current.handler().await.handle(event.payload, deadline).await)
     };
     startup::exit_code(lambda_runtime::run(service_fn(work)).await)
 }

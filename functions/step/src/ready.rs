@@ -3,8 +3,10 @@
 use std::{sync::Arc, thread};
 
 use futures::future::join;
+use tokio::sync::Mutex;
+use tracing::error;
 use windlass::{
-    agent::{Agent, schema::ArgumentSchema},
+    agent::{Agent, model::Model, schema::ArgumentSchema},
     aws::clients::Clients,
     clock::{Clock, SystemClock},
     config::{self, Config},
@@ -13,10 +15,13 @@ use windlass::{
     startup::{self, NotReady, demand},
     telemetry::{StandardOutput, Teller},
 };
-use windlass_mcp::{catalogue::Ports, configured::catalogue};
+use windlass_mcp::{
+    catalogue::{Asked, Catalogue, Ports},
+    configured::catalogue,
+};
 use windlass_providers::transport::auth::key_cache;
 
-use crate::{desk, models};
+use crate::{InvalidAgent, desk, models};
 
 /// What the step function starts with.
 pub struct Ready {
@@ -24,6 +29,8 @@ pub struct Ready {
     pub config: Config,
     /// What it decides and acts with, watched.
     pub agent: Agent,
+    /// Puts that together anew when a tool server comes back that was away.
+    pub agents: Agents,
     /// Tells what it does.
     pub teller: Arc<Teller>,
 }
@@ -65,12 +72,44 @@ pub async fn ready(
     let ports = Ports { secrets, clock: clock.clone() };
     let (models, tools) = join(models, catalogue(&config, &ports)).await;
     let tools = tools.map_err(|problem| NotReady::of(format!("MCP: {problem}")));
-    let (model, tools) = match (models, tools) {
-        (Ok(model), Ok(mcp)) => (model, mcp.tools),
+    let (model, catalogue) = match (models, tools) {
+        (Ok(model), Ok(catalogue)) => (model, catalogue),
         (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(problems),
         (Err(keys), Err(tools)) => return Err(keys.and(tools)),
     };
-    let agent = desk(&config, model, clients.dynamodb(), random, tools);
+    let (catalogue, dynamodb) = (Mutex::new(catalogue), clients.dynamodb());
+    let agents = Agents { config: config.clone(), model, dynamodb, random, clock, teller: teller.clone(), catalogue };
+    let agent = agents.agent(&*agents.catalogue.lock().await);
     let agent = agent.map_err(|mistake| NotReady::of(format!("the agent: {mistake}")))?;
-    Ok(Ready { agent: teller.watch(agent, &clock), config, teller })
+    Ok(Ready { agent, agents, config, teller })
+}
+
+/// Puts the agent together from what does not change in a process, and from what tool servers offer.
+pub struct Agents {
+    config: Config,
+    model: Arc<dyn Model>,
+    dynamodb: aws_sdk_dynamodb::Client,
+    random: Arc<dyn Random>,
+    clock: Arc<dyn Clock>,
+    teller: Arc<Teller>,
+    catalogue: Mutex<Catalogue>,
+}
+
+impl Agents {
+    fn agent(&self, catalogue: &Catalogue) -> Result<Agent, InvalidAgent> {
+        let (model, random) = (Arc::clone(&self.model), Arc::clone(&self.random));
+        let agent = desk(&self.config, model, self.dynamodb.clone(), random, catalogue.tools())?;
+        Ok(self.teller.watch(agent, &self.clock))
+    }
+
+    /// The agent with the tools of a server that came back since this was last asked; `None` when nothing has changed. Then, and while
+    /// servers are away, the agent goes on as it is.
+    pub async fn renewed(&self) -> Option<Agent> {
+        let mut catalogue = self.catalogue.lock().await;
+        if catalogue.ask_again().await == Asked::Unchanged {
+            return None;
+        }
+        let agent = self.agent(&catalogue);
+        agent.inspect_err(|mistake| error!(%mistake, "the tools of a server that is back cannot be used")).ok()
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    agent::{model::Question, tool::CallContext},
+    agent::tool::CallContext,
     ids::{CallId, RunId, TraceId},
 };
 
@@ -63,12 +63,5 @@ impl CallContext {
     /// What to tell whoever the tool calls.
     pub fn trace_context(&self) -> TraceContext {
         TraceContext { trace: self.trace, span: SpanId::of_call(self.run, self.call) }
-    }
-}
-
-impl Question<'_> {
-    /// What to tell the model's provider.
-    pub fn trace_context(&self) -> TraceContext {
-        TraceContext { trace: self.trace, span: SpanId::of_step(self.run, self.steps) }
     }
 }

@@ -2,7 +2,6 @@ use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use windlass_operator::{scenario::SeedOrder, stack::Options};
-use windlass_providers::tool_names::wire_name;
 use windlass_tests::{
     local_kit::{Answer, Kit},
     mcp::McpServer,
@@ -118,7 +117,8 @@ fn refund(order: &str) -> Value {
 }
 
 fn calls(tool: &str, arguments: Value) -> Fault {
-    let name = tool.parse().map_or_else(|_| tool.to_owned(), |name| wire_name(&name));
+    // A tool of a server goes by the server's own name for it.
+    let name = tool.split_once('/').map_or(tool, |(_, own)| own).to_owned();
     Fault::Says(Said::Call(vec![(name, arguments)]))
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::UnknownShape;
 use crate::{
     conversation::{Conversation, Past, Turn},
+    offer::{OTHERS, fit},
     reply::{End, Reply, ReplyCall, Tokens},
 };
 
@@ -41,6 +42,7 @@ pub(super) fn body(model: &str, conversation: &Conversation, output_tokens_max: 
         let tools = conversation
             .tools
             .iter()
+            .map(|tool| fit(tool, OTHERS))
             .map(|tool| json!({ "name": tool.name, "description": tool.description, "input_schema": tool.schema }));
         body["tools"] = tools.collect();
     }

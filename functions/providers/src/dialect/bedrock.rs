@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::UnknownShape;
 use crate::{
     conversation::{Conversation, Past, Turn},
+    offer::{OTHERS, fit},
     reply::{End, Reply, ReplyCall, Tokens},
 };
 
@@ -51,6 +52,7 @@ pub(super) fn body(conversation: &Conversation, output_tokens_max: u32) -> Value
     });
     if !conversation.tools.is_empty() {
         let tools = conversation.tools.iter().map(|tool| {
+            let tool = fit(tool, OTHERS);
             let schema = json!({ "json": tool.schema });
             json!({ "toolSpec": { "name": tool.name, "description": tool.description, "inputSchema": schema } })
         });

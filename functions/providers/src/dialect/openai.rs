@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{UnknownShape, has_path};
 use crate::{
     conversation::{Conversation, Past, Turn},
+    offer::{OPENAI, fit},
     reply::{End, Reply, ReplyCall, Tokens, parsed_arguments},
 };
 
@@ -75,6 +76,7 @@ pub(super) fn body(model: &str, conversation: &Conversation, output_tokens_max: 
     body[limit.name()] = json!(output_tokens_max);
     if !conversation.tools.is_empty() {
         let tools = conversation.tools.iter().map(|tool| {
+            let tool = fit(tool, OPENAI);
             let function = json!({ "name": tool.name, "description": tool.description, "parameters": tool.schema });
             json!({ "type": "function", "function": function })
         });

@@ -111,7 +111,8 @@ impl Turn<'_> {
     fn reading(&self, id: CallId) -> Option<Reading> {
         let call = self.state.call(id)?.clone();
         let tool = self.tool_of(&call.tool)?;
-        (tool.spec().effect == Effect::Read && tool.spec().schema.is_known() && self.may_read(&call)).then_some(Reading { call, tool })
+        (tool.spec().effect == Effect::Read && tool.spec().schema.is_known() && self.may_read(&call))
+            .then_some(Reading { call, tool })
     }
 
     async fn outcome(&self, Reading { call, tool }: &Reading) -> ToolOutcome {

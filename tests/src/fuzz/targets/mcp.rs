@@ -57,7 +57,7 @@ impl Server {
         let list = json!([{ "name": "desk", "url": url, "tools": { "look": { "effect": "read" } } }]).to_string();
         let servers = servers::parse(&list).expect("a list of servers");
         let mut server = Server { runtime, answers, servers, tool: None };
-        server.tool = server.catalogue().ok().and_then(|catalogue| catalogue.tools.into_iter().next());
+        server.tool = server.catalogue().ok().and_then(|catalogue| catalogue.tools().into_iter().next());
         assert!(server.tool.is_some(), "the server has a tool");
         server
     }
@@ -68,7 +68,7 @@ impl Server {
 
     fn catalogue(&self) -> Result<Catalogue, String> {
         let ports = Ports { secrets: Arc::new(SecretValues::new()), clock: Arc::new(SystemClock) };
-        self.runtime.block_on(Catalogue::of(&self.servers, &ports)).map_err(|error| error.to_string())
+        self.runtime.block_on(Catalogue::of(&self.servers, None, &ports)).map_err(|error| error.to_string())
     }
 }
 
@@ -122,7 +122,10 @@ pub fn list(input: &[u8]) -> Said {
     SERVER.with_borrow(|server| {
         server.set(Answers { list: Some(input.to_vec()), call: None });
         match server.catalogue() {
-            Ok(catalogue) => Said::Taken(format!("{} tools", catalogue.tools.len())),
+            Ok(catalogue) => match catalogue.away().next() {
+                None => Said::Taken(format!("{} tools", catalogue.tools().len())),
+                Some((_, reason)) => Said::refused(reason),
+            },
             Err(problem) => Said::refused(problem),
         }
     })

@@ -166,7 +166,8 @@ impl Wanted {
         match self {
             Wanted::Secret(name) => [*name].into_iter().filter(is_set).collect(),
             Wanted::McpSecrets => {
-                let names_secrets = set["MCP_SERVERS"].as_str().is_some_and(|list| list.contains("auth_secret"));
+                // `auth_secret`, `list_secret` and `identity_secret`.
+                let names_secrets = set["MCP_SERVERS"].as_str().is_some_and(|list| list.contains("_secret"));
                 let inline = names_secrets.then_some("MCP_SERVERS");
                 ["MCP_SERVERS_SECRET"].into_iter().filter(is_set).chain(inline).collect()
             }
