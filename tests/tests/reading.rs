@@ -16,11 +16,12 @@ use windlass::{
         model::{Answer, Lost, Model, ModelError, Proposal, ProposedCall, Question, Usage},
         redaction::Redaction,
         schema::ArgumentSchema,
-        tool::{CacheRule, CacheScope, CallContext, Effect, ErrorsMean, Tool, ToolError, ToolSpec},
+        tool::{CacheRule, CacheScope, CallContext, Effect, ErrorsMean, NotNow, Tool, ToolError, ToolSpec},
         tool_set::tool_set,
     },
     clock::Clock,
     ids::RunId,
+    journal::HeadStatus,
     memory::ManualClock,
     retry::RetryPolicy,
     run::{
@@ -45,6 +46,8 @@ struct Slow {
     at_once: AtomicUsize,
     at_once_max: AtomicUsize,
     calls: Mutex<Vec<String>>,
+    /// What keeps it from being called, if anything does.
+    in_the_way: Mutex<Option<String>>,
 }
 
 impl Slow {
@@ -69,7 +72,7 @@ impl Slow {
             cache,
         };
         let (at_once, at_once_max) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { spec, clock, at_once, at_once_max, calls: Mutex::new(Vec::new()) })
+        Arc::new(Self { spec, clock, at_once, at_once_max, calls: Mutex::default(), in_the_way: Mutex::default() })
     }
 
     fn calls(&self) -> Vec<String> {
@@ -81,6 +84,11 @@ impl Slow {
 impl Tool for Slow {
     fn spec(&self) -> &ToolSpec {
         &self.spec
+    }
+
+    async fn ready(&self, _: &CallContext) -> Result<(), NotNow> {
+        let in_the_way = self.in_the_way.lock().expect("nobody panics").clone();
+        in_the_way.map_or(Ok(()), |reason| Err(NotNow { reason }))
     }
 
     async fn call(&self, _: &CallContext, arguments: &Value) -> Result<Value, ToolError> {
@@ -150,9 +158,20 @@ fn world() -> World {
 
 /// Runs the plan with these tools; how long it took, and the run.
 fn run(world: &World, key: &str, plan: Vec<ProposedCall>, tools: &[Arc<Slow>]) -> (Duration, RunId) {
+    let (run, began) = (accepted(world, key), world.clock.now());
+    advance(world, run, plan, tools);
+    assert!(world.is_over(run), "the run is not over");
+    (world.clock.now().since(began), run)
+}
+
+fn accepted(world: &World, key: &str) -> RunId {
     let told = std::rc::Rc::new(std::cell::Cell::new(None));
     run_to_end(&world.clock, world.client(key, &scenarios()[0], told.clone()), deadline(&world.clock));
-    let run = told.get().expect("it was taken on");
+    told.get().expect("it was taken on")
+}
+
+/// One turn.
+fn advance(world: &World, run: RunId, plan: Vec<ProposedCall>, tools: &[Arc<Slow>]) {
     let mut engine = world.engine();
     engine.agent = Agent {
         model: Arc::new(Once(plan)),
@@ -160,13 +179,11 @@ fn run(world: &World, key: &str, plan: Vec<ProposedCall>, tools: &[Arc<Slow>]) -
         policy: Arc::new(AllowAll),
         prompt: windlass::prompts::Prompt::built_in("1", ""),
     };
-    let (began, until) = (world.clock.now(), deadline(&world.clock));
+    let until = deadline(&world.clock);
     let process: Process = Box::pin(async move {
         engine.advance(run, until).await.expect("it advances");
     });
     run_to_end(&world.clock, process, until);
-    assert!(world.is_over(run), "the run is not over");
-    (world.clock.now().since(began), run)
 }
 
 fn events(world: &World, run: RunId) -> Vec<Event> {
@@ -308,4 +325,63 @@ fn while_memory_writes_are_off_no_answer_is_kept_and_what_was_kept_is_still_good
     ask("5", "b");
     ask("6", "b");
     assert_eq!(read.calls().len(), 4);
+}
+
+/// Why a run is held.
+fn held_for(world: &World, run: RunId) -> Option<String> {
+    let heads = world.runs.all_heads();
+    match &heads.iter().find(|head| head.run == run).expect("it has a head").status {
+        HeadStatus::Held { reason } => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_tool_that_cannot_be_called_now_holds_its_run_without_an_attempt_and_others_go_on() {
+    for effect in [Effect::Read, Effect::Idempotent, Effect::Irreversible] {
+        let world = world();
+        let (away, other) = (
+            Slow::new(world.clock.clone(), "away", effect, None),
+            Slow::new(world.clock.clone(), "other", Effect::Irreversible, None),
+        );
+        let reason = "the MCP server `shop` is away".to_owned();
+        *away.in_the_way.lock().expect("nobody panics") = Some(reason.clone());
+        let (tools, planned) = ([away.clone(), other.clone()], plan(&[("away", "a")]));
+        let held = accepted(&world, "held");
+        for _ in 0..3 {
+            advance(&world, held, planned.clone(), &tools);
+            assert_eq!(held_for(&world, held), Some(reason.clone()), "{effect:?}");
+            world.clock.advance(Duration::from_secs(600));
+        }
+        let (_, done) = run(&world, "other", plan(&[("other", "b")]), &tools);
+        assert!(world.is_over(done) && away.calls().is_empty());
+        let attempts =
+            |run| events(&world, run).iter().filter(|event| matches!(event, Event::ToolAttempted { .. })).count();
+        assert_eq!(attempts(held), 0, "{effect:?}: nothing was tried");
+        *away.in_the_way.lock().expect("nobody panics") = None;
+        advance(&world, held, planned, &tools);
+        assert!(world.is_over(held), "{effect:?}");
+        assert_eq!((attempts(held), away.calls().len()), (1, 1), "{effect:?}");
+    }
+}
+
+#[test]
+fn a_call_of_which_nobody_knows_what_its_arguments_must_be_is_not_judged() {
+    let world = world();
+    let unknown = |schema| {
+        let mut tool = Slow::new(world.clock.clone(), "away", Effect::Read, None);
+        Arc::get_mut(&mut tool).expect("it is ours").spec.schema = schema;
+        tool
+    };
+    let away = unknown(ArgumentSchema::unknown());
+    let run = accepted(&world, "1");
+    let planned = plan(&[("away", "a")]);
+    advance(&world, run, planned.clone(), std::slice::from_ref(&away));
+    assert!(held_for(&world, run).is_some());
+    let judged = |event: &Event| matches!(event, Event::PolicyDecided { .. } | Event::ToolAttempted { .. });
+    assert!(!events(&world, run).iter().any(judged));
+    let back = Slow::new(world.clock.clone(), "away", Effect::Read, None);
+    world.clock.advance(Duration::from_secs(60));
+    advance(&world, run, planned, std::slice::from_ref(&back));
+    assert!(world.is_over(run) && back.calls().len() == 1);
 }
