@@ -233,11 +233,11 @@ impl Connection {
     async fn of_events(&self, response: Response, id: i64, with: &With<'_>) -> Result<Value, Failed> {
         let mut stream = Stream::of(self.answer_bytes_max);
         let mut response = response;
-        for _ in 0..=RESUMES_MAX {
+        for resumed in 0..=RESUMES_MAX {
             if let Some(answer) = self.read_events(response, id, with, &mut stream).await? {
                 return Ok(answer);
             }
-            let Some(last) = stream.last_event.clone() else { break };
+            let Some(last) = stream.last_event.clone().filter(|_| resumed < RESUMES_MAX) else { break };
             self.clock.sleep_until(self.clock.now() + stream.resume_after).await;
             let resumed = self.send(self.http.request(Method::GET, &*self.url).header("last-event-id", last), with);
             response = match resumed.await {
