@@ -28,6 +28,7 @@ impl AwayTool {
             owner: server.owner.clone(),
             timeout: rules.timeout,
             retry: server.retry,
+            errors_mean: server.errors_mean,
             compensable: false,
             approval: rules.approval.clone(),
             redaction: rules.redaction.clone(),

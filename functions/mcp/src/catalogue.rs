@@ -277,6 +277,7 @@ fn spec(server: &McpServer, name: &str, rules: &ToolRules, listed: &Listed) -> R
         owner: server.owner.clone(),
         timeout: rules.timeout,
         retry: server.retry,
+        errors_mean: server.errors_mean,
         compensable: false,
         approval: rules.approval.clone(),
         redaction: rules.redaction.clone(),

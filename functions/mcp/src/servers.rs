@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Deserialize;
 use windlass::{
-    agent::{redaction::Redaction, tool::CacheRule, tool::Effect},
+    agent::{
+        redaction::Redaction,
+        tool::{CacheRule, Effect, ErrorsMean},
+    },
     ids::Role,
-    retry::Backoff,
+    retry::RetryPolicy,
 };
 
 use crate::tokens::TokenSource;
@@ -35,22 +38,11 @@ pub struct McpServer {
     /// The most bytes of one of its answers.
     pub answer_bytes_max: usize,
     /// When a call is tried again that was not worked on, or may be repeated.
-    pub retry: Backoff,
+    pub retry: RetryPolicy,
     /// What its errors say of a call with an effect.
     pub errors_mean: ErrorsMean,
     /// What may be used, by the server's own names. Nothing else is.
     pub tools: BTreeMap<String, ToolRules>,
-}
-
-/// What an error that a server answers says of a call with an effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorsMean {
-    /// It did not take effect: the server checks everything before it does anything.
-    NotDone,
-    /// It may have taken effect: the server may fail in the middle.
-    #[default]
-    Unknown,
 }
 
 /// What holds for one tool, whatever its server says of it.

@@ -181,7 +181,8 @@ impl McpTool {
     fn tool_error(&self, error: RequestError) -> ToolError {
         match error {
             RequestError::NotDone { message, retry_after } => ToolError::Unavailable { message, retry_after },
-            RequestError::Rejected { message } => ToolError::Refused { message },
+            // It was answered: by the server, or by what stands before it.
+            RequestError::Rejected { message } => ToolError::Failed { message },
             // Nothing can have happened.
             RequestError::Unknown { message, retry_after } if self.spec.effect == Effect::Read => {
                 ToolError::Unavailable { message, retry_after }
@@ -203,10 +204,10 @@ fn outcome(mut result: Value) -> Result<Value, ToolError> {
     if result["isError"] == json!(true) {
         let said: Vec<&str> = content.iter().filter_map(text_of).collect();
         let message = cut(&said.join("\n"), REFUSAL_CHARS_MAX).to_owned();
-        return Err(ToolError::Refused { message });
+        return Err(ToolError::Failed { message });
     }
     if result["resultType"] == "input_required" {
-        return Err(ToolError::Refused { message: "the tool asks for input that nobody can give".to_owned() });
+        return Err(ToolError::Failed { message: "the tool asks for input that nobody can give".to_owned() });
     }
     let structured = result["structuredContent"].take();
     if content.is_empty() && structured.is_null() && !result.is_object() {

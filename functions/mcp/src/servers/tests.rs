@@ -28,8 +28,14 @@ fn everything_that_is_wrong_is_said_without_quoting_it() {
         (r#"[{"name":"a","url":"https://h/","auth_secrets":{"a#b":"s"},"tools":{"t":{}}}]"#, "not a tenant"),
         (r#"[{"name":"a","url":"https://h/","auth_secret":"s","list_secret":"l","tools":{"t":{}}}]"#, "by tenant only"),
         (r#"[{"name":"a","url":"https://h/","answer_bytes_max":16777216,"tools":{"t":{}}}]"#, "out of range"),
-        (r#"[{"name":"a","url":"https://h/","retry":{"attempts_max":0},"tools":{"t":{}}}]"#, "`attempts_max`"),
-        (r#"[{"name":"a","url":"https://h/","retry":{"cap_seconds":86400},"tools":{"t":{}}}]"#, "`cap_seconds`"),
+        (
+            r#"[{"name":"a","url":"https://h/","retry":{"rest_first_millis":0},"tools":{"t":{}}}]"#,
+            "`rest_first_millis`",
+        ),
+        (
+            r#"[{"name":"a","url":"https://h/","retry":{"rest_max_seconds":86400},"tools":{"t":{}}}]"#,
+            "`rest_max_seconds`",
+        ),
         (r#"[{"name":"a","url":"https://h/","tools":{"t":{"cache_scope":"actor"}}}]"#, "goes with `cache_seconds`"),
         (r#"[{"name":"a","url":"https://h/","tools":{"t":{"bind":{"tenant":"tenant"}}}}]"#, "not a JSON pointer"),
         (r#"[{"name":"a","url":"https://h/","tools":{}}]"#, "`tools` is empty"),
@@ -50,12 +56,12 @@ fn everything_that_is_wrong_is_said_without_quoting_it() {
 #[test]
 fn tokens_may_be_by_tenant_and_answers_by_actor() {
     let text = r#"[{"name":"shop","url":"https://mcp.example.com/mcp","auth_secret":"shop/{tenant}","list_secret":"shop/lists",
-        "identity_secret":"shop/key","answer_bytes_max":4096,"retry":{"attempts_max":9},"errors_mean":"not_done",
+        "identity_secret":"shop/key","answer_bytes_max":4096,"retry":{"give_up_after_seconds":9},"errors_mean":"not_done",
         "tools":{"look_up":{"cache_seconds":60,"cache_scope":"actor","bind":{"/customer":"tenant"}}}}]"#;
     let server = parse(text).expect("it is sound").remove(0);
     let names = TenantSecrets::Template("shop/{tenant}".to_owned());
     assert_eq!(server.token, TokenSource::ByTenant { names, lists: Some("shop/lists".to_owned()) });
-    assert_eq!((server.answer_bytes_max, server.retry.attempts_max), (4096, 9));
+    assert_eq!((server.answer_bytes_max, server.retry.give_up_after), (4096, Some(Duration::from_secs(9))));
     assert_eq!(server.errors_mean, ErrorsMean::NotDone);
     let rules = &server.tools["look_up"];
     assert_eq!(rules.bind["/customer"], Bound::Tenant);

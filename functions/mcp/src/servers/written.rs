@@ -6,13 +6,13 @@ use serde::Deserialize;
 use windlass::{
     agent::{
         redaction::Redaction,
-        tool::{CacheRule, CacheScope, Effect},
+        tool::{CacheRule, CacheScope, Effect, ErrorsMean},
     },
     ids::{Role, Tenant, ToolName},
-    retry::Backoff,
+    retry::RetryPolicy,
 };
 
-use super::{Bound, ErrorsMean, InvalidServers, McpServer, SERVERS_MAX, ToolRules};
+use super::{Bound, InvalidServers, McpServer, SERVERS_MAX, ToolRules};
 use crate::{
     bounded::{ANSWER_BYTES, ANSWER_BYTES_MAX},
     tokens::{TENANT, TenantSecrets, TokenSource},
@@ -21,14 +21,8 @@ use crate::{
 /// How long one call may take when nothing else is said.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// When a call is tried again when nothing else is said.
-const RETRY: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(20), attempts_max: 5 };
-
-/// The longest between two attempts that may be configured.
-const RETRY_CAP_MAX: Duration = Duration::from_secs(3600);
-
-/// The most attempts that may be configured.
-const ATTEMPTS_MAX: u32 = 100;
+/// The longest rest between two attempts that may be configured.
+const REST_MAX: Duration = Duration::from_secs(3600);
 
 const FIELDS: &str = "`name`, `url`, `auth_secret`, `auth_secrets`, `list_secret`, `identity_secret`, `owner`, `answer_bytes_max`, \
      `retry`, `errors_mean` and `tools`, whose fields are `effect`, `approval`, `timeout_seconds`, `cache_seconds`, `cache_scope`, \
@@ -54,9 +48,9 @@ struct WrittenServer {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenRetry {
-    base_millis: Option<u64>,
-    cap_seconds: Option<u64>,
-    attempts_max: Option<u32>,
+    rest_first_millis: Option<u64>,
+    rest_max_seconds: Option<u64>,
+    give_up_after_seconds: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -124,7 +118,7 @@ fn read(written: WrittenServer, problems: &mut Vec<String>) -> McpServer {
     if !(1024..=ANSWER_BYTES_MAX).contains(&answer_bytes_max) {
         refuse(&format!("`answer_bytes_max` is out of range; use 1024 to {ANSWER_BYTES_MAX}"));
     }
-    let retry = retry.map_or(RETRY, |retry| read_retry(&retry, &mut refuse));
+    let retry = retry.map_or(RetryPolicy::PATIENT, |retry| read_retry(&retry, &mut refuse));
     let read = tools.into_iter().map(|(tool, rules)| {
         if format!("{name}/{tool}").parse::<ToolName>().is_err() {
             refuse("a tool has a name that cannot be used here");
@@ -167,17 +161,15 @@ fn read_token(
     TokenSource::ByTenant { names, lists }
 }
 
-fn read_retry(written: &WrittenRetry, refuse: &mut dyn FnMut(&str)) -> Backoff {
-    let retry = Backoff {
-        base: written.base_millis.map_or(RETRY.base, Duration::from_millis),
-        cap: written.cap_seconds.map_or(RETRY.cap, Duration::from_secs),
-        attempts_max: written.attempts_max.unwrap_or(RETRY.attempts_max),
+fn read_retry(written: &WrittenRetry, refuse: &mut dyn FnMut(&str)) -> RetryPolicy {
+    let patient = RetryPolicy::PATIENT;
+    let retry = RetryPolicy {
+        rest_first: written.rest_first_millis.map_or(patient.rest_first, Duration::from_millis),
+        rest_max: written.rest_max_seconds.map_or(patient.rest_max, Duration::from_secs),
+        give_up_after: written.give_up_after_seconds.map(Duration::from_secs),
     };
-    if retry.base.is_zero() || retry.base > retry.cap || retry.cap > RETRY_CAP_MAX {
-        refuse("`retry`: use a `base_millis` of 1 or more, and a `cap_seconds` of no less and at most 3600");
-    }
-    if retry.attempts_max == 0 || retry.attempts_max > ATTEMPTS_MAX {
-        refuse(&format!("`retry`: `attempts_max` is out of range; use 1 to {ATTEMPTS_MAX}"));
+    if retry.rest_first.is_zero() || retry.rest_first > retry.rest_max || retry.rest_max > REST_MAX {
+        refuse("`retry`: use a `rest_first_millis` of 1 or more, and a `rest_max_seconds` of no less and at most 3600");
     }
     retry
 }
