@@ -354,7 +354,30 @@ pub struct Postponed {
     pub strikes: u32,
 }
 
-/// Into how many parts the due index is split, so that no one partition takes every write
+/// Which queue of the due index a run is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueQueue {
+    /// A worker has it or will have it soon: it is accepted, handed over, interjected into, renewed or woken. When it is due, a worker died
+    /// or a message was lost.
+    Repair,
+    /// It waits until then: for a time, a person or a switch.
+    Timer,
+}
+
+impl DueQueue {
+    /// In the order in which they are swept.
+    pub const ALL: [DueQueue; 2] = [DueQueue::Repair, DueQueue::Timer];
+
+    /// The queue of a run that its holder leaves as `status`.
+    pub(crate) const fn of(status: &HeadStatus) -> DueQueue {
+        match status {
+            HeadStatus::Ready => DueQueue::Repair,
+            _ => DueQueue::Timer,
+        }
+    }
+}
+
+/// Into how many parts each queue of the due index is split, so that no one partition takes every write
 /// (1,000 write units a second each, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>).
 pub const DUE_SHARDS: u8 = 4;
 
@@ -393,10 +416,18 @@ pub trait Heads: Send + Sync {
     /// One head, read consistently; `None` when there is no such run or it has expired.
     async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError>;
 
-    /// Runs of one shard due at or before `now`, the longest due first; at most `limit`.
-    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError>;
+    /// Runs of one shard of a queue due at or before `now`, the longest due first, those up to `after` left out; at most `limit`.
+    async fn due(
+        &self,
+        queue: DueQueue,
+        shard: u8,
+        now: Timestamp,
+        after: Option<Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, JournalError>;
 
-    /// Moves a run's due time from `seen` to `to`; `None` when it is not `seen` any more.
+    /// Moves a run's due time from `seen` to `to`, and the run to [`DueQueue::Repair`], since it is about to be woken; `None` when it is
+    /// not `seen` any more.
     ///
     /// ```text
     /// cleanup A: update head due = 10:05 IF due = 10:01 ── moved ──► wakes the run

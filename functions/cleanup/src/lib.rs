@@ -115,8 +115,8 @@ impl Cleanup {
     async fn start(&self, name: &str, scheduled_for: Timestamp, message: &Message) -> Result<JobRun, JobError> {
         let send = async {
             match self.wake_ups.send(message, &share(message), Duration::ZERO).await {
-                Ok(()) => Worked { handled: 1, error: None },
-                Err(error) => Worked { handled: 0, error: Some(error.to_string()) },
+                Ok(()) => Worked { handled: 1, ..Worked::default() },
+                Err(error) => Worked { error: Some(error.to_string()), ..Worked::default() },
             }
         };
         run_job(self.records.as_ref(), self.clock.as_ref(), self.random.as_ref(), name, scheduled_for, send).await
@@ -133,7 +133,11 @@ fn share(message: &Message) -> Share {
 
 fn report(job: &str, ran: &JobRun) {
     match ran {
-        JobRun::Ran(run) => tracing::info!(job, handled = run.handled, error = run.error, "ran"),
+        // The metrics of `infra/template.yaml` are read from this line.
+        JobRun::Ran(run) => {
+            let behind_seconds = run.behind_seconds.unwrap_or(0);
+            tracing::info!(job, handled = run.handled, behind_seconds, error = run.error, "ran");
+        }
         JobRun::Outlived(run) => tracing::warn!(job, handled = run.handled, "ran for longer than its lock"),
         JobRun::Locked { until } => tracing::info!(job, %until, "somebody else is at it"),
         JobRun::Done => tracing::info!(job, "done before"),

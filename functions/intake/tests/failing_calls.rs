@@ -12,8 +12,8 @@ use windlass::{
     clock::Timestamp,
     ids::RunId,
     journal::{
-        Appended, Due, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError, Listing, NewRun, Opened,
-        Postponed, Recorded,
+        Appended, Due, DueQueue, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError, Listing,
+        NewRun, Opened, Postponed, Recorded,
     },
     memory::ManualClock,
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
@@ -38,7 +38,14 @@ mock! {
     #[async_trait]
     impl Heads for Index {
         async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError>;
-        async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError>;
+        async fn due(
+            &self,
+            queue: DueQueue,
+            shard: u8,
+            now: Timestamp,
+            after: Option<Due>,
+            limit: usize,
+        ) -> Result<Vec<Due>, JournalError>;
         async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Postponed>, JournalError>;
         async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError>;
     }

@@ -87,6 +87,7 @@ fn words(standing: &Standing) -> (&'static str, String) {
         Standing::Running { until } => ("running", format!("until {until} at most")),
         Standing::OnTime => ("on time", String::new()),
         Standing::Failed { error } => ("failed", cut(&redacted::text(error), ERROR_CHARS_MAX)),
+        Standing::Behind { by } => ("behind", format!("{} s behind with what is left", by.as_secs())),
         Standing::Missed { late } => ("missed", format!("{} s late", late.as_secs())),
     }
 }

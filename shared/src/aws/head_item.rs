@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     controls::admit::Admitted,
     ids::{Actor, Release, RunId, Tenant},
-    journal::{Head, HeadStatus, Inbox, JournalError, Lease, due_shard},
+    journal::{DueQueue, Head, HeadStatus, Inbox, JournalError, Lease, due_shard},
     run::stored::{Body, Stored, Unreadable},
 };
 
@@ -86,9 +86,12 @@ pub(super) fn held_key(shard: u8) -> String {
     format!("held#{shard}")
 }
 
-/// A run's part of the due index.
-pub(super) fn due_key(shard: u8) -> String {
-    format!("due#{shard}")
+/// A part of a queue of the due index.
+pub(super) fn due_key(queue: DueQueue, shard: u8) -> String {
+    match queue {
+        DueQueue::Repair => format!("repair#{shard}"),
+        DueQueue::Timer => format!("timer#{shard}"),
+    }
 }
 
 /// Where an actor's runs are listed. Names cannot contain `#`.
@@ -146,7 +149,7 @@ pub(super) fn new_item(head: &Head) -> Result<Item, JournalError> {
             lease_holder: None,
             lease_until: None,
             ready_from: head.ready_from.map(Timestamp::as_millis),
-            due_shard: head.due.map(|_| due_key(due_shard(head.run))),
+            due_shard: head.due.map(|_| due_key(DueQueue::Repair, due_shard(head.run))),
             due_at: head.due.map(Timestamp::as_millis),
         },
     };

@@ -10,14 +10,14 @@ use super::{
     Runs,
     attributes::{expires, millis, text},
     errors::Fault,
-    head_item::{Item, TROUBLE, approval_inbox, due_key, held_key, is_in, owner_key, read_head},
+    head_item::{HEAD, Item, TROUBLE, approval_inbox, due_key, held_key, is_in, owner_key, read_head},
     lease::{Updated, update},
     tables::{DUE_INDEX, INBOX_INDEX, OWNER_INDEX},
 };
 use crate::{
     clock::Timestamp,
     ids::RunId,
-    journal::{Due, Head, Heads, Inbox, Journal as _, JournalError, Listing, Postponed},
+    journal::{Due, DueQueue, Head, Heads, Inbox, Journal as _, JournalError, Listing, Postponed, due_shard},
 };
 
 /// The due time is as the caller saw it.
@@ -40,16 +40,29 @@ impl Heads for Runs {
         Ok(head.filter(|head| !head.expires.has_expired(self.clock.now())))
     }
 
-    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
+    async fn due(
+        &self,
+        queue: DueQueue,
+        shard: u8,
+        now: Timestamp,
+        after: Option<Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, JournalError> {
+        let key = due_key(queue, shard);
         let query = self
             .client
             .query()
             .table_name(&self.table)
             .index_name(DUE_INDEX)
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
-            .expression_attribute_values(":shard", text(due_key(shard)))
+            .expression_attribute_values(":shard", text(&key))
             .expression_attribute_values(":now", millis(now));
-        let keys = self.live(query, limit, now).await?;
+        let start = after.map(|after| {
+            let at =
+                [("pk", text(after.run)), ("sk", text(HEAD)), ("due_shard", text(&key)), ("due_at", millis(after.due))];
+            at.map(|(name, value)| (name.to_owned(), value)).into()
+        });
+        let keys = self.live(query, limit, now, start).await?;
         Ok(keys.iter().filter_map(read_due).collect())
     }
 
@@ -61,10 +74,11 @@ impl Heads for Runs {
     ) -> Result<Option<Postponed>, JournalError> {
         let request = self
             .update_head(run)
-            .update_expression("SET due_at = :to")
+            .update_expression("SET due_at = :to, due_shard = :shard")
             .condition_expression(DUE_AS_SEEN)
             .expression_attribute_values(":seen", millis(seen))
             .expression_attribute_values(":to", millis(to))
+            .expression_attribute_values(":shard", text(due_key(DueQueue::Repair, due_shard(run))))
             .return_values(ReturnValue::AllNew);
         match update(request).await? {
             Updated::Yes(head) => {
@@ -94,7 +108,7 @@ impl Heads for Runs {
             .expression_attribute_values(":value", text(value))
             .scan_index_forward(forward);
         let now = self.clock.now();
-        let keys = self.live(query, limit, now).await?;
+        let keys = self.live(query, limit, now, None).await?;
         let mut heads = Vec::with_capacity(keys.len());
         for some in keys.chunks(BATCH_ITEMS_MAX) {
             heads.extend(self.heads(some).await?);
@@ -107,9 +121,14 @@ impl Heads for Runs {
 
 impl Runs {
     /// The first `limit` items of a query that have not expired.
-    async fn live(&self, query: QueryFluentBuilder, limit: usize, now: Timestamp) -> Result<Vec<Item>, Fault> {
+    async fn live(
+        &self,
+        query: QueryFluentBuilder,
+        limit: usize,
+        now: Timestamp,
+        mut start: Option<Item>,
+    ) -> Result<Vec<Item>, Fault> {
         let mut found = Vec::new();
-        let mut start = None;
         for _ in 0..PAGES_MAX {
             let missing = limit.saturating_sub(found.len()).max(PAGE_ITEMS_MIN);
             let request = query.clone().limit(i32::try_from(missing).unwrap_or(i32::MAX));

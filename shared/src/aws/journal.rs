@@ -20,8 +20,8 @@ use crate::{
     clock::{Clock, Timestamp},
     ids::RunId,
     journal::{
-        Appended, ENTRIES_MAX, Expected, Head, Heads as _, Interjected, Journal, JournalError, NewRun, Opened,
-        RESCUE_AFTER, Recorded, due_shard,
+        Appended, DueQueue, ENTRIES_MAX, Expected, Head, Heads as _, Interjected, Journal, JournalError, NewRun,
+        Opened, RESCUE_AFTER, Recorded, due_shard,
     },
     run::{
         entry::{Entry, Seq},
@@ -110,7 +110,7 @@ impl Runs {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":ready", text("ready"))
             .expression_attribute_values(":at", millis(at))
-            .expression_attribute_values(":shard", text(due_key(due_shard(run))))
+            .expression_attribute_values(":shard", text(due_key(DueQueue::Repair, due_shard(run))))
             .expression_attribute_values(":due", millis(at + RESCUE_AFTER))
             .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":one", number(1));

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::{CLOCK_SKEW_MAX, Timestamp},
     ids::RunId,
-    journal::{Head, Inbox, JournalError, Lease, due_shard},
+    journal::{DueQueue, Head, Inbox, JournalError, Lease, due_shard},
     lease::{Claim, Leases, Leave, Left},
 };
 
@@ -90,7 +90,7 @@ impl Leases for Runs {
             .expression_attribute_values(":epoch", number(lease.epoch))
             .expression_attribute_values(":holder", text(&lease.holder))
             .expression_attribute_values(":until", millis(until))
-            .expression_attribute_values(":shard", text(due_key(due_shard(run))));
+            .expression_attribute_values(":shard", text(due_key(DueQueue::Repair, due_shard(run))));
         match update(request).await? {
             Updated::Yes(_) => Ok(Some(Lease { until, ..lease.clone() })),
             Updated::No(_) => Ok(None),
@@ -140,7 +140,7 @@ fn set_standing(mut request: UpdateItemFluentBuilder, run: RunId, leave: &Leave)
         Some(due) => {
             set.push("due_shard = :shard, due_at = :due".to_owned());
             request = request
-                .expression_attribute_values(":shard", text(due_key(due_shard(run))))
+                .expression_attribute_values(":shard", text(due_key(DueQueue::of(&leave.status), due_shard(run))))
                 .expression_attribute_values(":due", millis(due));
         }
         None => remove.extend(["due_shard", "due_at"]),

@@ -54,6 +54,7 @@ struct JobItem {
     ended: Option<i64>,
     handled: Option<u64>,
     error: Option<String>,
+    behind: Option<u64>,
 }
 
 impl JobItem {
@@ -71,6 +72,7 @@ impl JobItem {
             ended,
             handled: self.handled.unwrap_or(0),
             error: self.error,
+            behind_seconds: self.behind,
         });
         JobRecord { job: self.sk, lock, last }
     }
@@ -112,12 +114,21 @@ impl JobRecords for Jobs {
             .expression_attribute_values(":ended", millis(run.ended))
             .expression_attribute_values(":handled", number(run.handled));
         let times = "SET started = :started, ended = :ended, handled = :handled";
+        let (times, behind, request) = match run.behind_seconds {
+            Some(seconds) => {
+                let request = request.expression_attribute_values(":behind", number(seconds));
+                (format!("{times}, behind = :behind"), "", request)
+            }
+            None => (times.to_owned(), ", behind", request),
+        };
         let request = match &run.error {
             None => request
-                .update_expression(format!("{times}, scheduled_for = :scheduled REMOVE lock_owner, lock_until, #error"))
+                .update_expression(format!(
+                    "{times}, scheduled_for = :scheduled REMOVE lock_owner, lock_until, #error{behind}"
+                ))
                 .expression_attribute_values(":scheduled", millis(run.scheduled_for)),
             Some(error) => request
-                .update_expression(format!("{times}, #error = :error REMOVE lock_owner, lock_until"))
+                .update_expression(format!("{times}, #error = :error REMOVE lock_owner, lock_until{behind}"))
                 .expression_attribute_values(":error", text(error)),
         };
         Ok(matches!(update(request).await?, Updated::Yes(_)))

@@ -8,7 +8,7 @@ use super::{Runs, locked, runs::Row};
 use crate::{
     clock::Timestamp,
     ids::RunId,
-    journal::{Due, Head, Heads, Inbox, JournalError, Listing, Postponed, due_shard},
+    journal::{Due, DueQueue, Head, Heads, Inbox, JournalError, Listing, Postponed, due_shard},
 };
 
 #[async_trait]
@@ -17,14 +17,23 @@ impl Heads for Runs {
         Ok(locked(&self.tables).live(run, self.clock.now()).map(|row| row.head.clone()))
     }
 
-    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
+    async fn due(
+        &self,
+        queue: DueQueue,
+        shard: u8,
+        now: Timestamp,
+        after: Option<Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, JournalError> {
         let tables = locked(&self.tables);
         let live = tables.heads.values().filter(|row| !row.head.expires.has_expired(now));
         let mut due: Vec<Due> = live
-            .filter(|row| due_shard(row.head.run) == shard)
+            .filter(|row| due_shard(row.head.run) == shard && row.due_queue == queue)
             .filter_map(|row| Some(Due { run: row.head.run, due: row.head.due.filter(|due| *due <= now)? }))
             .collect();
-        due.sort_by_key(|due| due.due);
+        let key = |due: &Due| (due.due, due.run);
+        due.retain(|due| after.is_none_or(|after| key(&after) < key(due)));
+        due.sort_by_key(key);
         due.truncate(limit);
         Ok(due)
     }
@@ -38,6 +47,7 @@ impl Heads for Runs {
         let mut tables = locked(&self.tables);
         let Some(row) = tables.heads.get_mut(&run).filter(|row| row.head.due == Some(seen)) else { return Ok(None) };
         row.head.due = Some(to);
+        row.due_queue = DueQueue::Repair;
         Ok(Some(Postponed { tenant: row.head.tenant.clone(), strikes: row.head.strikes }))
     }
 

@@ -6,7 +6,7 @@ use super::{Runs, locked, runs::Row};
 use crate::{
     clock::Timestamp,
     ids::RunId,
-    journal::{JournalError, Lease},
+    journal::{DueQueue, JournalError, Lease},
     lease::{Claim, Leases, Leave, Left},
 };
 
@@ -39,6 +39,7 @@ impl Leases for Runs {
         let mut tables = locked(&self.tables);
         let Some(row) = tables.heads.get_mut(&run).filter(|row| row.is_held_under(lease)) else { return Ok(None) };
         row.head.due = Some(until);
+        row.due_queue = DueQueue::Repair;
         row.head.lease = Some(Lease { until, ..lease.clone() });
         Ok(row.head.lease.clone())
     }
@@ -53,6 +54,7 @@ impl Leases for Runs {
         row.head.status = leave.status.clone();
         row.head.ready_from = leave.ready_from;
         row.head.due = leave.due;
+        row.due_queue = DueQueue::of(&leave.status);
         row.head.strikes = leave.strikes;
         row.head.lease = None;
         Ok(Left::Done)

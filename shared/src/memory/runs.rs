@@ -14,8 +14,8 @@ use crate::{
     idempotency::{Key, PayloadHash},
     ids::RunId,
     journal::{
-        Appended, ENTRIES_MAX, Expected, Head, HeadStatus, Inbox, Interjected, Journal, JournalError, NewRun, Opened,
-        RESCUE_AFTER, Recorded,
+        Appended, DueQueue, ENTRIES_MAX, Expected, Head, HeadStatus, Inbox, Interjected, Journal, JournalError, NewRun,
+        Opened, RESCUE_AFTER, Recorded,
     },
     run::{
         entry::{Entry, Seq},
@@ -40,6 +40,7 @@ pub(super) struct Tables {
 pub(super) struct Row {
     pub(super) head: Head,
     pub(super) inbox: Option<(Inbox, Timestamp)>,
+    pub(super) due_queue: DueQueue,
 }
 
 pub(super) struct Item {
@@ -126,7 +127,7 @@ impl Journal for Runs {
         match locked(&self.tables).heads.entry(head.run) {
             MapEntry::Occupied(there) => Ok(Opened::Taken(Box::new(there.get().head.clone()))),
             MapEntry::Vacant(free) => {
-                free.insert(Row { head: head.clone(), inbox: None });
+                free.insert(Row { head: head.clone(), inbox: None, due_queue: DueQueue::Repair });
                 Ok(Opened::Written)
             }
         }
@@ -171,6 +172,7 @@ impl Journal for Runs {
             row.head.status = HeadStatus::Ready;
             row.head.ready_from = Some(entry.at);
             row.head.due = Some(entry.at + RESCUE_AFTER);
+            row.due_queue = DueQueue::Repair;
             row.head.strikes = 0;
             row.head.interjections += 1;
         }

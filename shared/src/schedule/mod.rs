@@ -94,6 +94,9 @@ pub struct LastRun {
     pub handled: u64,
     /// What went wrong, if anything.
     pub error: Option<String>,
+    /// For how many seconds the first thing that it left undone had been waiting; `None` when nothing was left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_seconds: Option<u64>,
 }
 
 /// What came of beginning a job.

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::{
+    future::join_all,
+    stream::{self, StreamExt as _},
+};
 
 use crate::{
-    clock::{CLOCK_SKEW_MAX, Timestamp},
+    clock::{CLOCK_SKEW_MAX, Clock, Timestamp},
     ids::{Random, RunId},
-    journal::{DUE_SHARDS, Due, Heads, Postponed},
+    journal::{DUE_SHARDS, Due, DueQueue, Heads, Postponed},
     queue::{BATCH_MESSAGES_MAX, Sleeper, WakeUps},
 };
 
@@ -30,9 +33,13 @@ pub const APART_SECONDS_MAX: u64 = 10;
 /// Due runs asked for at once.
 pub const PAGE_RUNS: usize = 100;
 
-/// Pages of one shard in one sweep. Four shards of five pages make 2,000 runs a minute; what is left keeps its due time and is
-/// the first of the next sweep.
-pub const PAGES_MAX: usize = 5;
+/// How many batches of a page are postponed and woken at once. With the shards side by side some 160 writes are under way.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// How long a sweep goes on while more runs are due: well within the lock of the job
+/// ([`LOCK_FOR`](super::run_job::LOCK_FOR)) and the function's timeout (29 s). What is left keeps its due time, is told as
+/// [`Sweep::behind`], and is the first of the next sweep.
+pub const SWEEP_FOR: Duration = Duration::from_secs(20);
 
 /// Errors that a sweep keeps; the rest are counted.
 pub const ERRORS_MAX: usize = 5;
@@ -50,11 +57,22 @@ pub struct Sweep {
     pub errors: u64,
     /// The first [`ERRORS_MAX`] of them.
     pub first_errors: Vec<String>,
-    /// Whether more runs were due than one sweep wakes.
-    pub more: bool,
+    /// For how long the first run that is left has been due, if time ran out before all were woken.
+    pub behind: Option<Duration>,
 }
 
 impl Sweep {
+    /// Counts what another part of the same sweep did.
+    fn add(&mut self, other: Sweep) {
+        self.woken += other.woken;
+        self.moved_on += other.moved_on;
+        self.unsent.extend(other.unsent);
+        self.errors += other.errors;
+        let room = ERRORS_MAX.saturating_sub(self.first_errors.len());
+        self.first_errors.extend(other.first_errors.into_iter().take(room));
+        self.behind = self.behind.max(other.behind);
+    }
+
     fn note(&mut self, error: impl std::fmt::Display) {
         self.errors += 1;
         if self.first_errors.len() < ERRORS_MAX {
@@ -72,91 +90,111 @@ impl Sweep {
     }
 }
 
-/// Wakes every run that is due before the next sweep, each when it is due, within the bounds above. An error with one run or one
-/// shard does not keep the others from being woken.
-///
-/// A run that is held is due when its lease is over, so its wake-up arrives when a dead holder can be taken over; a living one has
-/// renewed its lease by then, and the wake-up comes to nothing. Runs that were claimed in vain time and again are woken apart from each
-/// other: one of them may be what kills the worker.
-///
-/// ```text
-/// A: 10:00:00, due index ── run 1 due 10:00:20 ── postpone IF due = 10:00:20 to 10:01:21 ── done ── send, delayed by 21 s
-/// B: 10:00:00, due index ── run 1 due 10:00:20 ── postpone IF due = 10:00:20 to 10:01:21 ── refused ── (nothing)
-/// A: …dies before it sends…
-/// C: 10:01:00, due index ── run 1 due 10:01:21 ── …
-/// ```
-pub async fn sweep(heads: &dyn Heads, wake_ups: &dyn WakeUps, random: &dyn Random, now: Timestamp) -> Sweep {
-    let mut sweep = Sweep::default();
-    for shard in 0..DUE_SHARDS {
-        sweep_shard(heads, wake_ups, random, now, shard, &mut sweep).await;
-    }
-    sweep
+/// What a sweep works with.
+#[derive(Clone, Copy)]
+pub struct Sweeper<'a> {
+    /// Where due runs are found.
+    pub heads: &'a dyn Heads,
+    /// How they are woken.
+    pub wake_ups: &'a dyn WakeUps,
+    /// For spans that keep runs apart.
+    pub random: &'a dyn Random,
+    /// The time.
+    pub clock: &'a dyn Clock,
 }
 
-async fn sweep_shard(
-    heads: &dyn Heads,
-    wake_ups: &dyn WakeUps,
-    random: &dyn Random,
-    now: Timestamp,
-    shard: u8,
-    sweep: &mut Sweep,
-) {
-    for _page in 0..PAGES_MAX {
-        let due = match heads.due(shard, now + LOOK_AHEAD, PAGE_RUNS).await {
-            Ok(due) => due,
-            Err(error) => return sweep.note(error),
-        };
-        let full = due.len() >= PAGE_RUNS;
-        let mut postponed_any = false;
-        for batch in due.chunks(BATCH_MESSAGES_MAX) {
-            let postponed = postpone(heads, random, batch, now, sweep).await;
-            postponed_any |= !postponed.is_empty();
-            wake(wake_ups, &postponed, sweep).await;
-        }
-        // The index lags behind the table: a page of which nothing could be postponed would only come again.
-        if !full || !postponed_any {
-            return;
-        }
-    }
-    sweep.more = true;
-}
-
-async fn postpone(
-    heads: &dyn Heads,
-    random: &dyn Random,
-    batch: &[Due],
-    now: Timestamp,
-    sweep: &mut Sweep,
-) -> Vec<Sleeper> {
-    let again = |due: &Due| due.due.max(now) + DUE_AGAIN_AFTER;
-    let results = join_all(batch.iter().map(|due| heads.postpone_due(due.run, due.due, again(due)))).await;
-    let mut postponed = Vec::with_capacity(batch.len());
-    for (due, result) in batch.iter().zip(results) {
-        match result {
-            Ok(Some(Postponed { tenant, strikes })) => {
-                // Whoever is woken may have a slower clock, by which the run would still be parked or held.
-                let delay = (due.due + CLOCK_SKEW_MAX).since(now);
-                let apart = if strikes >= APART_FROM_STRIKES { random.below(APART_SECONDS_MAX + 1) } else { 0 };
-                postponed.push(Sleeper { run: due.run, tenant, delay: delay + Duration::from_secs(apart) });
+impl Sweeper<'_> {
+    /// Wakes every run that is due before the next sweep, each when it is due: first those whose worker died or whose message was lost,
+    /// then those whose time has come, as many as [`SWEEP_FOR`] allows. An error with one run or one shard does not keep the others
+    /// from being woken.
+    ///
+    /// A run that is held is due when its lease is over, so its wake-up arrives when a dead holder can be taken over; a living one has
+    /// renewed its lease by then, and the wake-up comes to nothing. Runs that were claimed in vain time and again are woken apart from
+    /// each other: one of them may be what kills the worker.
+    ///
+    /// ```text
+    /// A: 10:00:00, due index ── run 1 due 10:00:20 ── postpone IF due = 10:00:20 to 10:01:21 ── done ── send, delayed by 21 s
+    /// B: 10:00:00, due index ── run 1 due 10:00:20 ── postpone IF due = 10:00:20 to 10:01:21 ── refused ── (nothing)
+    /// A: …dies before it sends…
+    /// C: 10:01:00, due index ── run 1 due 10:01:21 ── …
+    /// ```
+    pub async fn sweep(&self) -> Sweep {
+        let started = self.clock.now();
+        let mut sweep = Sweep::default();
+        for queue in DueQueue::ALL {
+            let shards = (0..DUE_SHARDS).map(|shard| self.sweep_shard(queue, shard, started));
+            for shard in join_all(shards).await {
+                sweep.add(shard);
             }
-            Ok(None) => sweep.moved_on += 1,
-            Err(error) => sweep.note(error),
         }
+        sweep
     }
-    postponed
-}
 
-async fn wake(wake_ups: &dyn WakeUps, sleepers: &[Sleeper], sweep: &mut Sweep) {
-    if sleepers.is_empty() {
-        return;
-    }
-    let unsent = match wake_ups.send_batch(sleepers).await {
-        Ok(unsent) => unsent,
-        Err(error) => {
-            sweep.note(error);
-            sleepers.iter().map(|sleeper| sleeper.run).collect()
+    async fn sweep_shard(&self, queue: DueQueue, shard: u8, started: Timestamp) -> Sweep {
+        let mut sweep = Sweep::default();
+        let mut after = None;
+        loop {
+            let page = match self.heads.due(queue, shard, started + LOOK_AHEAD, after, PAGE_RUNS).await {
+                Ok(page) => page,
+                Err(error) => {
+                    sweep.note(error);
+                    return sweep;
+                }
+            };
+            let now = self.clock.now();
+            if let Some(first) = page.first()
+                && started + SWEEP_FOR <= now
+            {
+                sweep.behind = Some(now.since(first.due));
+                return sweep;
+            }
+            let batches = stream::iter(page.chunks(BATCH_MESSAGES_MAX)).map(|batch| self.wake(batch));
+            let woken: Vec<Sweep> = batches.buffer_unordered(BATCHES_AT_ONCE).collect().await;
+            woken.into_iter().for_each(|batch| sweep.add(batch));
+            // The index lags behind the table, so that the first rows may be runs that have moved on: the next page is behind them.
+            after = page.last().copied().filter(|_| page.len() >= PAGE_RUNS);
+            if after.is_none() {
+                return sweep;
+            }
         }
-    };
-    sweep.woken += (sleepers.len() - unsent.len().min(sleepers.len())) as u64;
-    sweep.unsent.extend(unsent);
+    }
+
+    async fn wake(&self, batch: &[Due]) -> Sweep {
+        let mut sweep = Sweep::default();
+        let sleepers = self.postpone(batch, &mut sweep).await;
+        if sleepers.is_empty() {
+            return sweep;
+        }
+        let unsent = match self.wake_ups.send_batch(&sleepers).await {
+            Ok(unsent) => unsent,
+            Err(error) => {
+                sweep.note(error);
+                sleepers.iter().map(|sleeper| sleeper.run).collect()
+            }
+        };
+        sweep.woken += (sleepers.len() - unsent.len().min(sleepers.len())) as u64;
+        sweep.unsent.extend(unsent);
+        sweep
+    }
+
+    async fn postpone(&self, batch: &[Due], sweep: &mut Sweep) -> Vec<Sleeper> {
+        let now = self.clock.now();
+        let again = |due: &Due| due.due.max(now) + DUE_AGAIN_AFTER;
+        let results = join_all(batch.iter().map(|due| self.heads.postpone_due(due.run, due.due, again(due)))).await;
+        let mut postponed = Vec::with_capacity(batch.len());
+        for (due, result) in batch.iter().zip(results) {
+            match result {
+                Ok(Some(Postponed { tenant, strikes })) => {
+                    // The woken worker may have a slower clock, by which the run would still be parked or held.
+                    let delay = (due.due + CLOCK_SKEW_MAX).since(now);
+                    let apart =
+                        if strikes >= APART_FROM_STRIKES { self.random.below(APART_SECONDS_MAX + 1) } else { 0 };
+                    postponed.push(Sleeper { run: due.run, tenant, delay: delay + Duration::from_secs(apart) });
+                }
+                Ok(None) => sweep.moved_on += 1,
+                Err(error) => sweep.note(error),
+            }
+        }
+        postponed
+    }
 }

@@ -23,6 +23,8 @@ pub struct Worked {
     pub handled: u64,
     /// What went wrong, if anything.
     pub error: Option<String>,
+    /// For how long what is left has been waiting, if anything is left.
+    pub behind: Option<Duration>,
 }
 
 /// What came of asking for a job's run.
@@ -81,13 +83,14 @@ impl Jobs<'_> {
         let work = async {
             match job {
                 Job::RescueRuns => {
-                    let sweep = rescue::sweep(self.heads, self.wake_ups, self.random, self.clock.now()).await;
-                    Worked { handled: sweep.woken, error: sweep.problem() }
+                    let Jobs { heads, wake_ups, random, clock, .. } = *self;
+                    let sweep = rescue::Sweeper { heads, wake_ups, random, clock }.sweep().await;
+                    Worked { handled: sweep.woken, error: sweep.problem(), behind: sweep.behind }
                 }
                 Job::EnforceRetention => {
                     match retention::enforce(self.retention, scheduled_for, self.clock.now()).await {
-                        Ok(purged) => Worked { handled: purged.deleted, error: None },
-                        Err(error) => Worked { handled: 0, error: Some(error.to_string()) },
+                        Ok(purged) => Worked { handled: purged.deleted, ..Worked::default() },
+                        Err(error) => Worked { error: Some(error.to_string()), ..Worked::default() },
                     }
                 }
             }
@@ -118,11 +121,13 @@ pub async fn run_job(
         JobBegun::Locked { until } => return Ok(JobRun::Locked { until }),
         JobBegun::Done => return Ok(JobRun::Done),
     }
-    let worked = clock::before(clock, lock.until, work)
-        .await
-        .unwrap_or_else(|| Worked { handled: 0, error: Some(format!("not done within {} s", LOCK_FOR.as_secs())) });
-    let Worked { handled, error } = worked;
-    let run = LastRun { scheduled_for, started, ended: clock.now(), handled, error };
+    let worked = clock::before(clock, lock.until, work).await.unwrap_or_else(|| Worked {
+        error: Some(format!("not done within {} s", LOCK_FOR.as_secs())),
+        ..Worked::default()
+    });
+    let Worked { handled, error, behind } = worked;
+    let behind_seconds = behind.map(|span| span.as_secs());
+    let run = LastRun { scheduled_for, started, ended: clock.now(), handled, error, behind_seconds };
     Ok(match records.finish(job, &lock.owner, &run).await? {
         true => JobRun::Ran(run),
         false => JobRun::Outlived(run),

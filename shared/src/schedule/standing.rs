@@ -25,6 +25,11 @@ pub enum Standing {
         /// Why.
         error: String,
     },
+    /// Its last run ended before everything was done.
+    Behind {
+        /// For how long the first thing that is left had been waiting.
+        by: Duration,
+    },
     /// It should have run again by now.
     Missed {
         /// For how long.
@@ -43,7 +48,10 @@ impl Standing {
             (_, Some(last)) if last.ended + every * 2 < now => Standing::Missed { late: now.since(last.ended + every) },
             (_, Some(last)) => match &last.error {
                 Some(error) => Standing::Failed { error: error.clone() },
-                None => Standing::OnTime,
+                None => match last.behind_seconds {
+                    Some(seconds) => Standing::Behind { by: Duration::from_secs(seconds) },
+                    None => Standing::OnTime,
+                },
             },
         }
     }
@@ -60,7 +68,7 @@ mod tests {
     fn ended(ago: Duration, error: Option<&str>) -> JobRecord {
         let ended = NOW - ago;
         let error = error.map(str::to_owned);
-        let last = LastRun { scheduled_for: ended, started: ended, ended, handled: 1, error };
+        let last = LastRun { scheduled_for: ended, started: ended, ended, handled: 1, error, behind_seconds: None };
         JobRecord { job: "j".to_owned(), lock: None, last: Some(last) }
     }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     Job, JobRecords as _, LastRun,
-    rescue::{APART_SECONDS_MAX, DUE_AGAIN_AFTER, LOOK_AHEAD, PAGE_RUNS, PAGES_MAX, sweep},
+    rescue::{APART_SECONDS_MAX, DUE_AGAIN_AFTER, LOOK_AHEAD, PAGE_RUNS, SWEEP_FOR, Sweep, Sweeper},
     retention::{GRACE, PARTS, Part, Retention as _, part_at},
     run_job::{JobError, JobRun, Jobs, LOCK_FOR, Worked, run_job},
 };
@@ -22,7 +22,10 @@ use crate::{
     clock::{CLOCK_SKEW_MAX, Clock as _, Timestamp},
     idempotency::{Key, PayloadHash},
     ids::{RunId, TraceId},
-    journal::{DUE_SHARDS, HeadStatus, Heads as _, Journal as _, NewRun, RESCUE_AFTER},
+    journal::{
+        DUE_SHARDS, Due, DueQueue, Head, HeadStatus, Heads, Journal as _, JournalError, Listing, NewRun, Postponed,
+        RESCUE_AFTER,
+    },
     lease::{Claim, Leases as _, Leave},
     memory::{self, ManualClock, Queue, SeededRandom},
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
@@ -111,6 +114,14 @@ impl World {
         self.runs.leave(run, &lease, &leave).await.expect("memory");
     }
 
+    fn sweeper(&self) -> Sweeper<'_> {
+        Sweeper { heads: &self.runs, wake_ups: &self.queue, random: &self.random, clock: &*self.clock }
+    }
+
+    async fn sweep(&self) -> Sweep {
+        self.sweeper().sweep().await
+    }
+
     fn woken(&self) -> Vec<RunId> {
         let woken = self.queue.receive(usize::MAX).into_iter().map(|received| match Message::parse(&received.body) {
             Ok(Message::WakeUp { run }) => run,
@@ -163,8 +174,8 @@ async fn a_sweep_wakes_exactly_the_runs_that_are_due_before_the_next_one_each_at
     let later = world.accept().await;
     world.park(later, HeadStatus::Waiting, Some(START + LOOK_AHEAD + Duration::from_millis(1))).await;
 
-    let swept = sweep(&world.runs, &world.queue, &world.random, START).await;
-    assert_eq!((swept.woken, swept.problem(), swept.more), (2, None, false));
+    let swept = world.sweep().await;
+    assert_eq!((swept.woken, swept.problem(), swept.behind), (2, None, None));
     let mut woken = Vec::new();
     for _ in 0..2 {
         let visible = world.queue.next_visible().expect("a wake-up");
@@ -175,7 +186,7 @@ async fn a_sweep_wakes_exactly_the_runs_that_are_due_before_the_next_one_each_at
     // Of the next sweep's three, only one is due already; the others were woken and are due again later.
     let now = START + LOOK_AHEAD + Duration::from_secs(2);
     world.clock.set(now);
-    assert_eq!((sweep(&world.runs, &world.queue, &world.random, now).await.woken, world.woken()), (3, vec![later]));
+    assert_eq!((world.sweep().await.woken, world.woken()), (3, vec![later]));
 }
 
 #[tokio::test]
@@ -186,7 +197,7 @@ async fn a_run_that_is_held_is_woken_when_its_lease_is_over_and_not_before() {
     let Ok(Claim::Won(_, held)) = world.runs.claim(run, "h", START, lease).await else { panic!("it can be claimed") };
     let renewed = START + Duration::from_secs(50);
     world.runs.renew(run, &held, renewed).await.expect("memory").expect("it is held");
-    assert_eq!(sweep(&world.runs, &world.queue, &world.random, START).await.woken, 1);
+    assert_eq!(world.sweep().await.woken, 1);
     let woken = world.queue.next_visible().expect("a wake-up");
     assert_eq!(woken, renewed + CLOCK_SKEW_MAX);
     let before = woken - Duration::from_millis(1);
@@ -210,7 +221,7 @@ async fn runs_whose_worker_died_twice_are_woken_apart_and_others_together() {
             assert!(matches!(claim, Ok(Claim::Won(..))), "{claim:?}");
         }
     }
-    assert_eq!(sweep(&world.runs, &world.queue, &world.random, START).await.woken, 22);
+    assert_eq!(world.sweep().await.woken, 22);
     let mut moments = BTreeMap::<Duration, usize>::new();
     while moments.values().sum::<usize>() < 22 {
         let visible = world.queue.next_visible().expect("a wake-up");
@@ -232,9 +243,10 @@ async fn a_run_whose_approval_has_expired_is_due_and_woken_by_the_same_sweep() {
     let expiry = START + Duration::from_secs(3600);
     world.park(run, HeadStatus::AwaitingApproval, Some(expiry)).await;
     let early = expiry - LOOK_AHEAD - Duration::from_millis(1);
-    assert_eq!(sweep(&world.runs, &world.queue, &world.random, early).await.woken, 0);
+    world.clock.set(early);
+    assert_eq!(world.sweep().await.woken, 0);
     world.clock.set(expiry + CLOCK_SKEW_MAX);
-    assert_eq!(sweep(&world.runs, &world.queue, &world.random, expiry + CLOCK_SKEW_MAX).await.woken, 1);
+    assert_eq!(world.sweep().await.woken, 1);
     assert_eq!(world.woken(), [run]);
 }
 
@@ -245,11 +257,7 @@ async fn two_sweeps_at_once_wake_each_run_once() {
         world.accept().await;
     }
     world.clock.advance(WOKEN_AFTER);
-    let now = world.clock.now();
-    let (a, b) = futures::join!(
-        sweep(&world.runs, &world.queue, &world.random, now),
-        sweep(&world.runs, &world.queue, &world.random, now)
-    );
+    let (a, b) = futures::join!(world.sweep(), world.sweep());
     assert_eq!(a.woken + b.woken, 45);
     let woken = world.woken();
     assert_eq!((woken.len(), BTreeSet::from_iter(woken).len()), (45, 45));
@@ -262,31 +270,125 @@ async fn a_run_whose_wake_up_could_not_be_sent_is_reported_and_woken_by_a_later_
         let runs: BTreeSet<RunId> = [world.accept().await, world.accept().await, world.accept().await].into();
         let queue = Refusing { queue: &world.queue, down: AtomicBool::new(true), every_second };
         world.clock.advance(WOKEN_AFTER);
-        let failed = sweep(&world.runs, &queue, &world.random, world.clock.now()).await;
+        let failed = Sweeper { wake_ups: &queue, ..world.sweeper() }.sweep().await;
         assert_eq!(failed.woken + failed.unsent.len() as u64, 3);
         assert!(!failed.unsent.is_empty() || every_second, "{failed:?}");
         assert_eq!(failed.problem().is_some(), !failed.unsent.is_empty());
 
         queue.down.store(false, Ordering::Relaxed);
         world.clock.advance(DUE_AGAIN_AFTER + CLOCK_SKEW_MAX);
-        let mended = sweep(&world.runs, &queue, &world.random, world.clock.now()).await;
+        let mended = Sweeper { wake_ups: &queue, ..world.sweeper() }.sweep().await;
         assert_eq!((mended.woken, mended.problem()), (3, None));
         assert_eq!(BTreeSet::from_iter(world.woken()), runs);
     }
 }
 
+/// An index that takes its time for a page, and is late: some of its rows are runs that have moved on.
+struct Late<'a> {
+    world: &'a World,
+    page_takes: Duration,
+    moved_on: BTreeSet<RunId>,
+}
+
+#[async_trait]
+impl Heads for Late<'_> {
+    async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        self.world.runs.head(run).await
+    }
+
+    async fn due(
+        &self,
+        queue: DueQueue,
+        shard: u8,
+        now: Timestamp,
+        after: Option<Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, JournalError> {
+        self.world.clock.advance(self.page_takes);
+        self.world.runs.due(queue, shard, now, after, limit).await
+    }
+
+    async fn postpone_due(
+        &self,
+        run: RunId,
+        seen: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<Postponed>, JournalError> {
+        if self.moved_on.contains(&run) {
+            return Ok(None);
+        }
+        self.world.runs.postpone_due(run, seen, to).await
+    }
+
+    async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
+        self.world.runs.list(listing, limit).await
+    }
+}
+
 #[tokio::test]
-async fn a_sweep_is_bounded_and_the_next_one_goes_on_where_it_ended() {
+async fn a_sweep_wakes_as_many_as_are_due() {
     let world = World::new();
-    let bound = PAGE_RUNS * PAGES_MAX * usize::from(DUE_SHARDS);
-    for _ in 0..bound + 400 {
+    for _ in 0..2_500 {
         world.accept().await;
     }
     world.clock.advance(WOKEN_AFTER);
-    let first = sweep(&world.runs, &world.queue, &world.random, world.clock.now()).await;
-    assert!(first.more && first.woken <= bound as u64, "{} of {bound}", first.woken);
-    let second = sweep(&world.runs, &world.queue, &world.random, world.clock.now()).await;
-    assert_eq!((first.woken + second.woken, second.more), (bound as u64 + 400, false));
+    let swept = world.sweep().await;
+    assert_eq!((swept.woken, swept.behind, swept.problem()), (2_500, None, None));
+}
+
+#[tokio::test]
+async fn a_sweep_ends_in_time_says_how_late_it_is_and_the_next_one_goes_on() {
+    let world = World::new();
+    for _ in 0..2_000 {
+        world.accept().await;
+    }
+    world.clock.advance(WOKEN_AFTER);
+    let began = world.clock.now();
+    let heads = Late { world: &world, page_takes: SWEEP_FOR / 16, moved_on: BTreeSet::new() };
+    let first = Sweeper { heads: &heads, ..world.sweeper() }.sweep().await;
+    // Sixteen pages fit, of four shards together.
+    assert!((1_000..1_700).contains(&first.woken), "{first:?}");
+    let took = world.clock.now().since(began);
+    assert!(took < LOCK_FOR, "{took:?}");
+    assert!(first.behind.is_some_and(|behind| behind >= CLOCK_SKEW_MAX + SWEEP_FOR), "{:?}", first.behind);
+    let second = world.sweep().await;
+    assert_eq!(second.behind, None);
+    world.clock.advance(LOOK_AHEAD);
+    assert_eq!(BTreeSet::from_iter(world.woken()).len(), 2_000, "somebody was left out");
+}
+
+#[tokio::test]
+async fn runs_whose_worker_died_are_woken_before_those_whose_time_has_come() {
+    let world = World::new();
+    for _ in 0..1_200 {
+        let timed = world.accept().await;
+        world.park(timed, HeadStatus::Waiting, Some(START)).await;
+    }
+    let mut forgotten = BTreeSet::new();
+    for _ in 0..20 {
+        forgotten.insert(world.accept().await);
+    }
+    world.clock.advance(WOKEN_AFTER);
+    let heads = Late { world: &world, page_takes: SWEEP_FOR / 8, moved_on: BTreeSet::new() };
+    let swept = Sweeper { heads: &heads, ..world.sweeper() }.sweep().await;
+    assert!(swept.behind >= Some(WOKEN_AFTER) && swept.woken < 1_220, "{swept:?}");
+    assert!(forgotten.is_subset(&BTreeSet::from_iter(world.woken())), "timers came first");
+}
+
+#[tokio::test]
+async fn rows_of_runs_that_have_moved_on_hide_nobody_behind_them() {
+    let world = World::new();
+    let mut moved_on = BTreeSet::new();
+    for _ in 0..3 * PAGE_RUNS * usize::from(DUE_SHARDS) {
+        moved_on.insert(world.accept().await);
+    }
+    world.clock.advance(Duration::from_millis(1));
+    let last = [world.accept().await, world.accept().await];
+    world.clock.advance(WOKEN_AFTER);
+    let heads = Late { world: &world, page_takes: Duration::ZERO, moved_on };
+    let swept = Sweeper { heads: &heads, ..world.sweeper() }.sweep().await;
+    assert_eq!((swept.woken, swept.behind), (2, None));
+    assert_eq!(BTreeSet::from_iter(world.woken()), BTreeSet::from(last));
 }
 
 #[tokio::test]
@@ -334,10 +436,10 @@ async fn a_second_run_is_refused_while_the_first_is_at_it_and_takes_over_when_it
 #[tokio::test]
 async fn a_job_that_failed_is_recorded_and_can_be_tried_again_for_the_same_time() {
     let world = World::new();
-    let fail = async { Worked { handled: 2, error: Some("half of it".to_owned()) } };
+    let fail = async { Worked { handled: 2, error: Some("half of it".to_owned()), behind: None } };
     let failed = run_job(&world.records, &*world.clock, &world.random, "j", START, fail).await.expect("it ran");
     assert!(matches!(failed, JobRun::Ran(LastRun { error: Some(_), handled: 2, .. })), "{failed:?}");
-    let again = async { Worked { handled: 1, error: None } };
+    let again = async { Worked { handled: 1, ..Worked::default() } };
     let again = run_job(&world.records, &*world.clock, &world.random, "j", START, again).await.expect("it ran");
     assert!(matches!(again, JobRun::Ran(LastRun { error: None, .. })), "{again:?}");
 }
@@ -403,7 +505,7 @@ async fn a_head_that_was_postponed_keeps_its_run_claimable() {
     let world = World::new();
     let run = world.accept().await;
     world.clock.advance(WOKEN_AFTER);
-    sweep(&world.runs, &world.queue, &world.random, world.clock.now()).await;
+    world.sweep().await;
     let head = world.runs.head(run).await.expect("memory").expect("it is there");
     assert_eq!((head.due, head.ready_from), (Some(world.clock.now() + DUE_AGAIN_AFTER), Some(START)));
 }

@@ -107,6 +107,7 @@ macro_rules! store_cases {
                 each_run_is_due_in_its_shard_only
                 a_run_that_is_over_is_never_due
                 a_run_that_waits_is_due_when_it_said
+                a_run_is_in_the_queue_of_what_it_is_due_for
                 a_postponed_run_is_due_later
                 whoever_postpones_a_run_is_told_how_often_it_was_claimed_in_vain
                 of_two_that_postpone_one_due_time_one_moves_it

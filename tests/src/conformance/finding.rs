@@ -3,7 +3,7 @@
 use windlass::{
     clock::Timestamp,
     ids::{RunId, Tenant},
-    journal::{DUE_SHARDS, Due, HeadStatus, Postponed, RESCUE_AFTER, due_shard},
+    journal::{DUE_SHARDS, Due, DueQueue, HeadStatus, Postponed, RESCUE_AFTER, due_shard},
 };
 
 use super::{BEGINNING, KEPT_FOR, SECOND, Stores, finished};
@@ -21,8 +21,16 @@ fn acme() -> Tenant {
 impl Stores {
     async fn due(&self, now: Timestamp) -> Vec<Due> {
         let mut due = Vec::new();
+        for queue in DueQueue::ALL {
+            due.extend(self.due_in(queue, now).await);
+        }
+        due
+    }
+
+    async fn due_in(&self, queue: DueQueue, now: Timestamp) -> Vec<Due> {
+        let mut due = Vec::new();
         for shard in 0..DUE_SHARDS {
-            due.extend(self.heads.due(shard, now, 100).await.expect("the store answers"));
+            due.extend(self.heads.due(queue, shard, now, None, 100).await.expect("the store answers"));
         }
         due
     }
@@ -46,15 +54,18 @@ pub async fn the_longest_due_come_first_and_not_more_than_asked(stores: &Stores)
         runs.push(stores.run_in_shard(1, key).await);
         stores.clock.advance(SECOND);
     }
-    let due = stores.heads.due(1, stores.now() + RESCUE_AFTER, 2).await.expect("the store answers");
-    assert_eq!(due.into_iter().map(|due| due.run).collect::<Vec<_>>(), runs[..2]);
+    let due =
+        stores.heads.due(DueQueue::Repair, 1, stores.now() + RESCUE_AFTER, None, 2).await.expect("the store answers");
+    assert_eq!(due.iter().map(|due| due.run).collect::<Vec<_>>(), runs[..2]);
+    let rest = stores.heads.due(DueQueue::Repair, 1, stores.now() + RESCUE_AFTER, due.last().copied(), 2).await;
+    assert_eq!(rest.expect("the store answers").into_iter().map(|due| due.run).collect::<Vec<_>>(), runs[2..]);
 }
 
 pub async fn each_run_is_due_in_its_shard_only(stores: &Stores) {
     let run = stores.run_in_shard(2, "k").await;
     let now = stores.now() + RESCUE_AFTER;
     for shard in 0..DUE_SHARDS {
-        let due = stores.heads.due(shard, now, 10).await.expect("the store answers");
+        let due = stores.heads.due(DueQueue::Repair, shard, now, None, 10).await.expect("the store answers");
         assert_eq!(due.iter().any(|due| due.run == run), shard == 2);
     }
 }
@@ -118,7 +129,8 @@ pub async fn an_expired_run_hides_no_other_that_is_due(stores: &Stores) {
     let old = stores.run_in_shard(0, "old").await;
     stores.clock.advance(SECOND);
     let young = stores.run_in_shard(0, "young").await;
-    let due = stores.heads.due(0, BEGINNING + KEPT_FOR + SECOND, 1).await.expect("the store answers");
+    let due =
+        stores.heads.due(DueQueue::Repair, 0, BEGINNING + KEPT_FOR + SECOND, None, 1).await.expect("the store answers");
     assert_ne!(old, young);
     assert_eq!(due.into_iter().map(|due| due.run).collect::<Vec<_>>(), [young]);
 }
@@ -129,4 +141,19 @@ pub async fn an_expired_head_is_never_read(stores: &Stores) {
     assert!(stores.heads.head(run).await.expect("the store answers").is_some());
     stores.clock.advance(SECOND);
     assert_eq!(stores.heads.head(run).await, Ok(None));
+}
+
+pub async fn a_run_is_in_the_queue_of_what_it_is_due_for(stores: &Stores) {
+    let far = BEGINNING + KEPT_FOR;
+    let queue = async || {
+        let [repair, timer] = [stores.due_in(DueQueue::Repair, far).await, stores.due_in(DueQueue::Timer, far).await];
+        (repair.len(), timer.len())
+    };
+    let run = stores.run("k").await;
+    assert_eq!(queue().await, (1, 0), "nobody has claimed it yet");
+    stores.left(run, HeadStatus::Waiting).await;
+    assert_eq!(queue().await, (0, 1), "it waits");
+    let seen = stores.due(far).await[0].due;
+    stores.heads.postpone_due(run, seen, seen + SECOND).await.expect("the store answers").expect("it is as seen");
+    assert_eq!(queue().await, (1, 0), "it is about to be woken");
 }

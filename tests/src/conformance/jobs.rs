@@ -23,7 +23,14 @@ impl Stores {
     }
 
     fn done(&self, scheduled_for: Timestamp) -> LastRun {
-        LastRun { scheduled_for, started: self.now(), ended: self.now() + SECOND, handled: 3, error: None }
+        LastRun {
+            scheduled_for,
+            started: self.now(),
+            ended: self.now() + SECOND,
+            handled: 3,
+            error: None,
+            behind_seconds: None,
+        }
     }
 
     async fn finish_job(&self, owner: &str, run: &LastRun) -> bool {

@@ -17,8 +17,8 @@ use windlass::{
     controls::{Changed, Controls, ControlsError, Document, Initialised},
     ids::{RunId, Tenant},
     journal::{
-        Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun, Opened,
-        Postponed, Recorded,
+        Appended, Due, DueQueue, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
+        Opened, Postponed, Recorded,
     },
     lease::{Claim, Leases, Leave, Left},
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
@@ -115,8 +115,15 @@ impl<P: Heads + ?Sized> Heads for Faulty<P> {
     async fn head(&self, run: RunId) -> Result<Option<Head>, JournalError> {
         self.faults.around("heads.head", store, self.inner.head(run)).await
     }
-    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
-        self.faults.around("heads.due", store, self.inner.due(shard, now, limit)).await
+    async fn due(
+        &self,
+        queue: DueQueue,
+        shard: u8,
+        now: Timestamp,
+        after: Option<Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, JournalError> {
+        self.faults.around("heads.due", store, self.inner.due(queue, shard, now, after, limit)).await
     }
     async fn postpone_due(
         &self,

@@ -16,8 +16,8 @@ use windlass::{
     clock::{Clock, Timestamp},
     ids::{RunId, Tenant},
     journal::{
-        Appended, Due, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun, Opened,
-        Postponed, Recorded,
+        Appended, Due, DueQueue, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
+        Opened, Postponed, Recorded,
     },
     lease::{Claim, Leases, Leave, Left},
     memory::Runs,
@@ -219,8 +219,15 @@ impl Heads for Store {
         self.runs.head(run).await
     }
 
-    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, JournalError> {
-        self.runs.due(shard, now, limit).await
+    async fn due(
+        &self,
+        queue: DueQueue,
+        shard: u8,
+        now: Timestamp,
+        after: Option<Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, JournalError> {
+        self.runs.due(queue, shard, now, after, limit).await
     }
 
     async fn postpone_due(

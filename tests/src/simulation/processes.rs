@@ -27,7 +27,7 @@ use windlass::{
         outside::{History, Outside},
         request::{RunRequest, Source},
     },
-    schedule::rescue::sweep,
+    schedule::rescue::Sweeper,
 };
 use windlass_operator::scenario::{Scenario, ScenarioDecision};
 
@@ -166,7 +166,8 @@ impl World {
         let queue = self.faulty(Arc::clone(&self.queue));
         let (clock, random) = (self.process_clock(), self.random.clone());
         Box::pin(async move {
-            sweep(&heads, &queue, random.as_ref(), clock.now()).await;
+            let sweeper = Sweeper { heads: &heads, wake_ups: &queue, random: random.as_ref(), clock: clock.as_ref() };
+            sweeper.sweep().await;
         })
     }
 

@@ -3,11 +3,7 @@
 use std::time::Instant;
 
 use futures::{TryStreamExt as _, stream};
-use windlass::{
-    clock::{Clock as _, SystemClock},
-    journal::Heads as _,
-    schedule::rescue::sweep,
-};
+use windlass::{clock::SystemClock, journal::Heads as _, schedule::rescue::Sweeper};
 
 use super::{
     BenchError, Size,
@@ -84,8 +80,8 @@ async fn tables(size: Size) -> Result<Vec<Figure>, BenchError> {
             take_on(&engine, &format!("due-{parked}-{number}"), 1).await?;
         }
         let (meter, began) = (stack.meter(), Instant::now());
-        let due_by = SystemClock.now() + std::time::Duration::from_secs(120);
-        let swept = sweep(&runs, engine.wake_ups.as_ref(), engine.random.as_ref(), due_by).await;
+        let (wake_ups, random) = (engine.wake_ups.as_ref(), engine.random.as_ref());
+        let swept = Sweeper { heads: &runs, wake_ups, random, clock: &SystemClock }.sweep().await;
         let (millis, cost) = (began.elapsed().as_secs_f64() * 1e3, Cost::of(&stack.meter().since(&meter), DESK_TABLE));
         let workload = format!("a sweep with {} due of {there} parked runs", swept.woken);
         figures.extend([

@@ -16,7 +16,7 @@ use crate::{
     },
     ids::RunId,
     journal::HeadStatus,
-    schedule::rescue::sweep,
+    schedule::rescue::Sweeper,
 };
 
 #[tokio::test]
@@ -115,7 +115,8 @@ async fn an_operator_who_dies_anywhere_leaves_nothing_to_be_replayed_twice() {
         points += 1;
         world.clock.advance(Duration::from_secs(61));
         // A run that was revived and not woken is due.
-        sweep(&world.runs, &world.queue, &world.random, world.clock.now()).await;
+        let (random, clock) = (&world.random, &*world.clock);
+        Sweeper { heads: &world.runs, wake_ups: &world.queue, random, clock }.sweep().await;
         let report = world.replayed(&plan.id, quick()).await.expect("it runs");
         assert_eq!((report.pending, report.undecided), (0, 0), "died after {polls} polls");
         assert!(report.failed <= 1, "at most the one it had in hand: {report:?}");
