@@ -23,9 +23,6 @@ use sha2::{Digest as _, Sha256};
 /// The most digits of an integer that 64 bits hold.
 const INTEGER_DIGITS_MAX: usize = 20;
 
-/// Below this every integral double is one integer and no other: 2^53.
-const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
-
 /// A number that no value holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the number `{number}` at byte {at} has more digits than can be kept; send it as a string")]
@@ -217,9 +214,11 @@ pub fn normalised(value: Value) -> Value {
     }
 }
 
+/// The integer that a double is written as.
 fn integral(number: &Number) -> Option<Number> {
-    let float = number.as_f64().filter(|_| number.is_f64())?;
-    (float.fract() == 0.0 && float.abs() <= EXACT_BELOW).then(|| Number::from(float as i64))
+    let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0)?;
+    let integer = Decimal::of(&format!("{float:e}"))?.integer()?;
+    integer.parse::<i64>().map(Number::from).or_else(|_| integer.parse::<u64>().map(Number::from)).ok()
 }
 
 /// The one text of a value: fields by name, integers in full, no blanks. Equal for values that are equal as numbers and texts, in whatever
