@@ -31,3 +31,4 @@ pub mod schedule;
 pub mod secrets;
 pub mod startup;
 pub mod telemetry;
+pub mod windows;

@@ -86,6 +86,7 @@ impl Message {
                 return Err(InvalidMessage::WrongSource);
             }
             crate::idempotency::check_client_key(idempotency_key)?;
+            request.check_unproven()?;
             request.check()?;
         }
         Ok(message)
@@ -232,6 +233,10 @@ mod tests {
             (r#"{"type":"wake_up","run":"01JHD7Z3ZK8V6N5Q4R3S2T1W0X","x":1}"#.to_owned(), "unknown field"),
             (r#"{"type":"other"}"#.to_owned(), "unknown variant"),
             (start("http", "k", "acme"), "source `http`"),
+            (
+                start("queue", "k", "acme").replace("\"payload\"", "\"roles\":[\"finance\"],\"payload\""),
+                "cannot name roles",
+            ),
             (start("queue", "", "acme"), "idempotency key"),
             (start("queue", "k", "ac#me"), "not a tenant"),
             (" ".repeat(MESSAGE_BYTES_MAX + 1), "at most"),

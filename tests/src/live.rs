@@ -5,7 +5,7 @@ use std::sync::Arc;
 use windlass::{
     budgets::Allowance,
     clock::Clock,
-    memory::{Accounts, Controls, Plans, Prompts},
+    memory::{Accounts, Controls, Plans, Prompts, Windows},
     prompts::PromptCache,
     run::advance::Live,
 };
@@ -18,5 +18,6 @@ pub fn everything_on(clock: Arc<dyn Clock>) -> Live {
         prompts: PromptCache::new(Arc::new(Prompts::new())),
         budgets: Arc::new(Accounts::new()),
         allowance: Allowance::default(),
+        windows: Arc::new(Windows::new()),
     }
 }

@@ -95,7 +95,8 @@ impl RefundDesk {
         let search = search(&index, Arc::new(SystemClock)).expect("the tool is sound");
         let with_search = tool_set(tools.values().cloned().chain([search])).expect("a tool set");
         let terms = terms(Environment::Dev, Duration::from_secs(3 * 24 * 3600)).expect("the roles are named well");
-        let policy = policy(None, Drills::Absent, &with_search, terms).expect("the built-in policy fits the tools");
+        let policy = policy(None, Drills::Absent, with_search.values().map(|tool| tool.spec()), terms)
+            .expect("the built-in policy fits the tools");
         Engine {
             journal: self.runs.clone(),
             leases: self.runs.clone(),
@@ -133,6 +134,7 @@ impl RefundDesk {
             actor: "ada".parse().expect("an actor"),
             task: "refund".parse().expect("a task"),
             payload,
+            roles: Default::default(),
         };
         let client_key = format!("key-{}", windlass::ids::Random::bits(&SystemRandom));
         let incoming =

@@ -3,7 +3,7 @@
 
 use windlass_operator::scenario::Scenario;
 use windlass_tests::simulation::{
-    drive::{check_end, drive, scenarios},
+    drive::{check_end, drive, in_parts, scenarios},
     faults::{Fault, Faults},
     world::{Manner, SOUND, Size, World},
 };
@@ -21,6 +21,13 @@ fn whatever_dies_or_fails_the_first_entry_of_a_large_request_is_there_before_its
     let swept = sweep(&scenario, Size::Large);
     println!("swept {swept} points with a large request");
     assert!(swept > 50, "only {swept} points");
+}
+
+#[test]
+fn whatever_dies_or_fails_a_refund_in_parts_is_judged_as_one() {
+    let swept = sweep(&in_parts(), Size::Small);
+    println!("swept {swept} points of a refund in parts");
+    assert!(swept > 200, "only {swept} points");
 }
 
 /// One fault at every port call of a scenario; how many there were.

@@ -3,7 +3,12 @@
 use std::{fmt::Write as _, path::Path};
 
 use windlass_model::{mistake::Mistake, scenes::find};
-use windlass_tests::simulation::{drive::scenarios, flaws::Flaw, play::play, schedule::Schedule};
+use windlass_tests::simulation::{
+    drive::{in_parts, scenarios},
+    flaws::Flaw,
+    play::play,
+    schedule::Schedule,
+};
 
 /// Schedules in which a flaw has to show.
 const SEEDS_MAX: u64 = 2_000;
@@ -42,10 +47,12 @@ fn no_broken_guarantee_goes_unnoticed() {
 
 /// Every second flaw; prints the seed that shows it and what was noticed.
 fn notice(half: usize) -> Vec<Flaw> {
-    let scenarios = scenarios();
+    // Only a plan with several calls shows it.
+    let (scenarios, parts) = (scenarios(), vec![in_parts()]);
     let shows = |flaw: Flaw| {
         (flaw.shows_from()..flaw.shows_from() + SEEDS_MAX).find_map(|seed| {
-            let violation = play(&Schedule::of(seed), &scenarios, Some(flaw)).err()?;
+            let played = if flaw == Flaw::JudgedBeforeSiblings { &parts } else { &scenarios };
+            let violation = play(&Schedule::of(seed), played, Some(flaw)).err()?;
             println!("{flaw:?}: seed {seed}: {}", violation.lines().next().unwrap_or_default());
             Some(flaw)
         })

@@ -36,7 +36,7 @@ pub enum Task {
         /// The schedule's name.
         schedule: String,
         /// The message that starts it.
-        message: Message,
+        message: Box<Message>,
     },
 }
 
@@ -108,8 +108,10 @@ fn start_run(schedule: String, scheduled_for: Timestamp, request: RunRequest) ->
     if schedule.is_empty() || schedule.len() > SCHEDULE_CHARS_MAX || !schedule.chars().all(allowed) {
         return Err(InvalidEvent::Schedule);
     }
+    request.check_unproven()?;
     request.check()?;
     let idempotency_key = format!("{schedule}/{scheduled_for}");
     check_client_key(&idempotency_key)?;
-    Ok(Task::StartRun { schedule, message: Message::Start { idempotency_key, source: Source::Schedule, request } })
+    let message = Box::new(Message::Start { idempotency_key, source: Source::Schedule, request });
+    Ok(Task::StartRun { schedule, message })
 }

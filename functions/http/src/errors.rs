@@ -38,7 +38,9 @@ impl From<InvalidRequest> for Problem {
     fn from(error: InvalidRequest) -> Problem {
         let kind = match &error {
             InvalidRequest::PayloadTooLarge { .. } => Kind::TooLarge,
-            InvalidRequest::PayloadTooDeep | InvalidRequest::PayloadNotAnObject => Kind::Malformed,
+            InvalidRequest::PayloadTooDeep | InvalidRequest::PayloadNotAnObject | InvalidRequest::RolesUnproven => {
+                Kind::Malformed
+            }
         };
         Problem::new(kind, error.to_string())
     }

@@ -52,7 +52,8 @@ impl Intake {
     pub(crate) async fn submit(&self, request: &Request, caller: &Principal) -> Result<Reply, Problem> {
         let client_key = idempotency_key(request.header("idempotency-key"))?;
         let Body { task, payload } = request.json(BODY_BYTES_MAX)?;
-        let asked = RunRequest { tenant: caller.tenant.clone(), actor: caller.actor.clone(), task, payload };
+        let Principal { tenant, actor, roles, .. } = caller.clone();
+        let asked = RunRequest { tenant, actor, task, payload, roles };
         // What is not acceptable takes no token.
         check_client_key(&client_key)?;
         asked.check()?;

@@ -1,29 +1,31 @@
 //! Deciding by Cedar.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName,
-    EntityUid, ParseErrors, Request, RestrictedExpression, Schema, ValidationMode, Validator,
+    EntityUid, ParseErrors, Request, RestrictedExpression, Schema, ValidationMode, ValidationResult, Validator,
 };
 use sha2::{Digest as _, Sha256};
 use windlass::{
     agent::{
+        history::OtherCall,
         policy::{Policy, PolicyQuestion, Reminder, Ruling},
         tool::ToolSpec,
     },
     config::Environment,
     ids::{Actor, Role, Tenant, ToolName},
     run::{entry::Decision, request::RunRequest},
+    windows::Window,
 };
 
 use crate::{
     arguments::Shape,
-    schema,
+    memory, schema,
     text::{PolicyErrors, PolicyProblem, PolicyText, Rule, Rules},
 };
 
@@ -48,11 +50,38 @@ pub struct CedarPolicy {
     rules: Rules,
     schema: Schema,
     shapes: BTreeMap<ToolName, Shape>,
+    /// What can be added up of the tools that are remembered.
+    sums: BTreeMap<ToolName, Shape>,
+    windows: Vec<Window>,
     types: Types,
     askers: Mutex<HashMap<Asker, Arc<Entities>>>,
     terms: PolicyTerms,
     version: String,
     warnings: Vec<PolicyProblem>,
+}
+
+/// Rules that were held against a schema.
+struct Held {
+    schema: Schema,
+    result: ValidationResult,
+}
+
+impl Held {
+    fn against(
+        rules: &Rules,
+        shapes: &BTreeMap<ToolName, Shape>,
+        remembered: &BTreeSet<ToolName>,
+        windows: &[Window],
+    ) -> Result<Held, PolicyErrors> {
+        let schema = schema::schema(shapes, remembered, windows).map_err(|error| of_tools(&error))?;
+        let result = Validator::new(schema.clone()).validate(&rules.set, ValidationMode::Strict);
+        Ok(Held { schema, result })
+    }
+}
+
+fn of_tools(error: &dyn std::fmt::Display) -> PolicyProblem {
+    let message = format!("the tools have no schema for policies: {error}");
+    PolicyProblem { file: "tools".to_owned(), line: None, message }
 }
 
 /// The types of a policy's entities. Cedar parses a type's name with its grammar, which takes longer than deciding does.
@@ -85,6 +114,7 @@ struct Asker {
     tenant: Tenant,
     actor: Actor,
     task: String,
+    roles: BTreeSet<Role>,
 }
 
 /// How many askers are remembered: more than the runs of some batches, and less than a megabyte.
@@ -117,14 +147,17 @@ impl CedarPolicy {
         let rules = Rules::parse(texts)?;
         let tools: Vec<&ToolSpec> = tools.into_iter().collect();
         let unknown = tools.iter().filter(|tool| !tool.schema.is_known()).map(|tool| tool.name.as_str()).collect();
-        let shapes = schema::shapes(tools);
-        let of_tools = |error: &dyn std::fmt::Display| {
-            let message = format!("the tools have no schema for policies: {error}");
-            PolicyProblem { file: "tools".to_owned(), line: None, message }
-        };
-        let schema = schema::schema(&shapes).map_err(|error| of_tools(&error))?;
-        let types = Types::new().map_err(|error| of_tools(&error))?;
-        let result = Validator::new(schema.clone()).validate(&rules.set, ValidationMode::Strict);
+        let shapes = schema::shapes(tools.iter().copied());
+        let windows = memory::windows(&rules, texts, &tools, &shapes).map_err(|problems| PolicyErrors { problems })?;
+        // What the text does not name it cannot look at: most policies remember few tools of many.
+        let named = |tool: &&ToolName| texts.iter().any(|text| text.text.contains(tool.as_str()));
+        let mut remembered: BTreeSet<ToolName> = shapes.keys().filter(named).cloned().collect();
+        let mut held = Held::against(&rules, &shapes, &remembered, &windows)?;
+        if !held.result.validation_passed() && remembered.len() < shapes.len() {
+            // It may name one in another way, and what is wrong is told with all that is there.
+            remembered = shapes.keys().cloned().collect();
+            held = Held::against(&rules, &shapes, &remembered, &windows)?;
+        }
         let place = |id: &cedar_policy::PolicyId| rules.by_id.get(AsRef::<str>::as_ref(id));
         let at = |rule: Option<&Rule>| rule.map_or((0, None), |rule| (rule.text, rule.offset));
         let said = |error: &cedar_policy::ValidationError| {
@@ -132,26 +165,28 @@ impl CedarPolicy {
             texts[text].said(error, offset)
         };
         let (excused, errors): (Vec<_>, Vec<_>) =
-            result.validation_errors().partition(|error| is_about(&rules, error.policy_id(), &unknown));
+            held.result.validation_errors().partition(|error| is_about(&rules, error.policy_id(), &unknown));
         let mut problems: Vec<PolicyProblem> = errors.into_iter().map(said).collect();
         if !problems.is_empty() {
             problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
             return Err(PolicyErrors { problems });
         }
-        let warned = result.validation_warnings().map(|warning| {
+        let warned = held.result.validation_warnings().map(|warning| {
             let (text, offset) = at(place(warning.policy_id()));
             texts[text].said(warning, offset)
         });
         let warnings = warned.chain(excused.into_iter().map(said)).collect();
         Ok(CedarPolicy {
             version: version(texts),
+            warnings,
+            sums: remembered.iter().filter_map(|tool| Some((tool.clone(), shapes.get(tool)?.sums()))).collect(),
+            windows,
             rules,
-            schema,
+            schema: held.schema,
             shapes,
-            types,
+            types: Types::new().map_err(|error| of_tools(&error))?,
             askers: Mutex::default(),
             terms,
-            warnings,
         })
     }
 
@@ -174,6 +209,7 @@ impl CedarPolicy {
         let long = |number: u64| RestrictedExpression::new_long(i64::try_from(number).unwrap_or(i64::MAX));
         let types = &self.types;
         let word = |of: &EntityTypeName, name: &str| RestrictedExpression::new_entity_uid(uid(of, name));
+        let calls = |others: &[OtherCall<'_>]| memory::calls(&self.sums, others).map_err(|unfit| unfit.to_string());
         let context = Context::from_pairs([
             ("arguments".to_owned(), arguments),
             ("server".to_owned(), RestrictedExpression::new_string(server_of(question.tool).to_owned())),
@@ -183,6 +219,9 @@ impl CedarPolicy {
             ("steps".to_owned(), long(used.steps.into())),
             ("tokens".to_owned(), long(used.tokens)),
             ("cost_micro_usd".to_owned(), long(used.cost_micro_usd)),
+            ("run".to_owned(), calls(&question.history.before)?),
+            ("plan".to_owned(), calls(&question.history.planned)?),
+            ("windows".to_owned(), self.counted(question)?),
         ]);
         let context = context.map_err(|error| format!("the arguments cannot be judged: {error}"))?;
         let tenant = uid(&types.tenant, asked.tenant.as_str());
@@ -193,14 +232,29 @@ impl CedarPolicy {
         Ok((request.map_err(|error| format!("the call cannot be judged: {error}"))?, entities))
     }
 
+    /// What the windows of the call's tool have counted. One that is not known must not count as empty.
+    fn counted(&self, question: &PolicyQuestion<'_>) -> Result<RestrictedExpression, Unjudged> {
+        let of_tool = self.windows.iter().filter(|window| window.tool == *question.tool);
+        let total = |window: &Window| {
+            let total =
+                question.windows.get(&window.name).ok_or_else(|| format!("the window `{window}` is not known"))?;
+            let long = RestrictedExpression::new_long(i64::try_from(*total).unwrap_or(i64::MAX));
+            Ok((window.name.to_string(), long))
+        };
+        memory::record(of_tool.map(total).collect::<Result<Vec<_>, Unjudged>>()?).map_err(|unfit| unfit.to_string())
+    }
+
     /// Who asks, as Cedar knows them: remembered, since building and checking them takes as long as deciding.
     fn entities(&self, asked: &RunRequest, tenant: &EntityUid, actor: &EntityUid) -> Result<Arc<Entities>, Unjudged> {
-        let asker = Asker { tenant: asked.tenant.clone(), actor: asked.actor.clone(), task: asked.task.to_string() };
+        let RunRequest { tenant: of, actor: name, task, roles, .. } = asked;
+        let asker = Asker { tenant: of.clone(), actor: name.clone(), task: task.to_string(), roles: roles.clone() };
         let mut askers = self.askers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = askers.get(&asker) {
             return Ok(Arc::clone(known));
         }
+        let roles = roles.iter().map(|role| RestrictedExpression::new_string(role.to_string()));
         let attributes = HashMap::from([
+            ("roles".to_owned(), RestrictedExpression::new_set(roles)),
             ("tenant".to_owned(), RestrictedExpression::new_entity_uid(tenant.clone())),
             ("name".to_owned(), RestrictedExpression::new_string(asked.actor.to_string())),
             ("agent".to_owned(), RestrictedExpression::new_string(asked.task.to_string())),
@@ -268,6 +322,10 @@ impl Policy for CedarPolicy {
 
     fn reminder(&self) -> Option<Reminder> {
         self.terms.reminder.clone()
+    }
+
+    fn windows(&self) -> &[Window] {
+        &self.windows
     }
 
     fn doubt_role(&self) -> Role {

@@ -8,7 +8,7 @@ use std::{
 
 use cedar_policy::{Effect, ParseErrors, Policy, PolicyId, PolicySet};
 use miette::Diagnostic;
-use windlass::ids::Role;
+use windlass::{ids::Role, windows::Window};
 
 /// The most characters of a rule's name: entries record it.
 const NAME_CHARS_MAX: usize = 64;
@@ -111,6 +111,8 @@ pub(crate) struct Rule {
     pub(crate) approval: Option<Role>,
     /// Why it says what it says.
     pub(crate) reason: Option<String>,
+    /// The windows that it declares.
+    pub(crate) windows: Vec<Window>,
 }
 
 /// The rules of several texts as one set, named by their `@id`.
@@ -143,7 +145,10 @@ impl Rules {
         for policy in in_order {
             let place = self.by_id.len();
             let offset = text.text.find(&policy.to_string());
-            match read_rule(policy, Rule { place, text: index, offset, approval: None, reason: None }) {
+            match read_rule(
+                policy,
+                Rule { place, text: index, offset, approval: None, reason: None, windows: Vec::new() },
+            ) {
                 Ok((id, rule)) => {
                     let btree_map::Entry::Vacant(free) = self.by_id.entry(id.clone()) else {
                         problems.push(text.problem(offset, format!("there is another rule `{id}`")));
@@ -164,6 +169,10 @@ fn parse_problems(text: &PolicyText, errors: &ParseErrors) -> Vec<PolicyProblem>
     errors.iter().map(|error| text.said(error, None)).collect()
 }
 
+fn read_windows(text: &str) -> Result<Vec<Window>, String> {
+    text.split(';').map(|one| one.trim().parse().map_err(|error| format!("`@windows`: {error}"))).collect()
+}
+
 fn read_rule(policy: &Policy, mut rule: Rule) -> Result<(String, Rule), String> {
     let mut id = None;
     for (name, value) in policy.annotations() {
@@ -177,7 +186,11 @@ fn read_rule(policy: &Policy, mut rule: Rule) -> Result<(String, Rule), String> 
                 return Err("`@approval` on a `forbid`: what is forbidden cannot be approved".to_owned());
             }
             "approval" => rule.approval = Some(value.parse().map_err(|error| format!("`@approval`: {error}"))?),
-            other => return Err(format!("there is no annotation `@{other}`; use `@id`, `@reason`, `@approval`")),
+            "windows" => rule.windows = read_windows(value)?,
+            other => {
+                let known = "`@id`, `@reason`, `@approval`, `@windows`";
+                return Err(format!("there is no annotation `@{other}`; use {known}"));
+            }
         }
     }
     let id = id.ok_or("a rule without a name; write `@id(\"…\")` before it")?;

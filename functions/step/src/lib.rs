@@ -72,7 +72,8 @@ pub fn desk(
     let own = tools(&ledger, drills)?.into_iter().chain([search(&index, Arc::new(SystemClock))?]);
     let tools = tool_set(own.chain(more))?;
     let terms = terms(config.runtime.environment, config.policy.approval_expires_after)?;
-    let policy = policy(config.policy.file.as_deref().map(Path::new), drills, &tools, terms)?;
+    let policy =
+        policy(config.policy.file.as_deref().map(Path::new), drills, tools.values().map(|tool| tool.spec()), terms)?;
     Ok(Agent {
         model: Arc::new(cited(model, &index)?),
         tools,

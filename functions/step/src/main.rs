@@ -36,6 +36,7 @@ async fn main() -> ExitCode {
         controls: Arc::new(aws::LiveControls::new(dynamodb.clone(), controls)),
         seen: Arc::default(),
         prompts: PromptCache::new(Arc::new(aws::PromptVersions::new(dynamodb.clone(), controls))),
+        windows: Arc::new(aws::Counters::new(dynamodb.clone(), controls)),
         budgets: Arc::new(aws::Accounts::new(dynamodb, controls)),
         allowance: config.limits.actor_day,
     };

@@ -13,18 +13,23 @@ use step::refund_desk::{
 };
 use windlass::{
     agent::{
+        history::{History, OtherCall},
         policy::{Policy as _, PolicyQuestion, Ruling, Tightening, judge},
-        tool::Tool,
+        tool::ToolSpec,
         tool_set::{InvalidToolSet, tool_set},
     },
     clock::SystemClock,
     config::Environment,
-    ids::{Actor, InvalidId, Task, Tenant, ToolName},
+    ids::{Actor, InvalidId, Role, Task, Tenant, ToolName},
     run::{entry::Decision, request::RunRequest, state::Totals},
+    windows::{InvalidWindow, WindowName, WindowTotals},
 };
 use windlass_policy::CedarPolicy;
 
+use self::listing::listed_in;
 use crate::{console::Console, failure::Failure, table::Table};
+
+mod listing;
 
 const SAMPLE_MISTAKE: &str = "this is a mistake in the sample agent";
 
@@ -40,8 +45,11 @@ pub enum Policy {
     #[command(after_help = "\
 Examples:
   windlass policy explain --tool refund --arguments '{\"order\":\"A-1001\",\"amount_cents\":9900}'
-  windlass policy explain --tool refund --arguments '{\"order\":\"A-1001\",\"amount_cents\":1}' --tighten deny")]
-    Explain(Explain),
+  windlass policy explain --tool refund --arguments '{\"order\":\"A-1001\",\"amount_cents\":1}' --tighten deny
+  windlass policy explain --tool refund --arguments '{\"order\":\"A-1001\",\"amount_cents\":4000}' \
+    --before 'refund={\"order\":\"A-1001\",\"amount_cents\":2000}' --window refunded=2000 --role auditor
+  windlass policy explain policy.cedar --tools shop=tools.json --tool shop/find --arguments '{\"id\":\"7\"}'")]
+    Explain(Box<Explain>),
 }
 
 /// Which policy, and where it is to hold.
@@ -53,6 +61,9 @@ pub struct Rules {
     /// Where it is to hold: dev, staging or production
     #[arg(long, default_value = "dev", value_parser = environment)]
     pub environment: Environment,
+    /// Tools of an MCP server, as its `tools/list` answers (`{"tools":[…]}`); with the server's name before them: `shop=tools.json`
+    #[arg(long, value_name = "[SERVER=]FILE")]
+    pub tools: Vec<String>,
 }
 
 /// Which call to try, on which policy.
@@ -76,6 +87,18 @@ pub struct Explain {
     /// What the run was asked to do
     #[arg(long, default_value = "refund")]
     pub task: Task,
+    /// A role of whoever asked for the run
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<Role>,
+    /// A call that the run made before, or that waits for a person
+    #[arg(long, value_name = "TOOL=JSON", value_parser = call)]
+    pub before: Vec<OneCall>,
+    /// A call that stands after this one in the same plan
+    #[arg(long, value_name = "TOOL=JSON", value_parser = call)]
+    pub planned: Vec<OneCall>,
+    /// What a window has counted, without this call (0 for each that is not named)
+    #[arg(long = "window", value_name = "NAME=NUMBER", value_parser = counted)]
+    pub windows: Vec<(WindowName, u64)>,
     /// What the run has cost so far, in millionths of a US dollar
     #[arg(long, default_value_t = 0, value_name = "MICRO_USD")]
     pub cost: u64,
@@ -85,6 +108,15 @@ pub struct Explain {
     /// What the controls ask for: none, approve or deny
     #[arg(long, default_value = "none", value_parser = tightening)]
     pub tighten: Tightening,
+}
+
+/// A call beside the one that is tried.
+#[derive(Debug, Clone)]
+pub struct OneCall {
+    /// Its tool.
+    pub tool: ToolName,
+    /// Its arguments.
+    pub arguments: Value,
 }
 
 /// Carries out a command.
@@ -100,7 +132,7 @@ pub fn run(command: &Policy, json: bool, console: &mut Console<'_>) -> Result<()
 
 /// The desk as far as its policy needs it.
 struct Desk {
-    tools: BTreeMap<ToolName, Arc<dyn Tool>>,
+    tools: BTreeMap<ToolName, ToolSpec>,
     policy: CedarPolicy,
 }
 
@@ -114,8 +146,12 @@ fn desk(rules: &Rules) -> Result<Desk, Failure> {
     let index = handbook(None).map_err(|error| Failure::Usage { message: error.to_string(), hint: SAMPLE_MISTAKE })?;
     let search = search(&index, Arc::new(SystemClock)).map_err(wrong_tool)?;
     let tools = tool_set(own.into_iter().chain([search])).map_err(wrong_set)?;
+    let mut tools: BTreeMap<_, _> = tools.into_iter().map(|(name, tool)| (name, tool.spec().clone())).collect();
+    for listing in &rules.tools {
+        tools.extend(listed_in(listing)?);
+    }
     let terms = terms(rules.environment, Duration::ZERO).map_err(wrong_name)?;
-    let policy = policy(rules.file.as_deref().map(Path::new), drills, &tools, terms)?;
+    let policy = policy(rules.file.as_deref().map(Path::new), drills, tools.values(), terms)?;
     Ok(Desk { tools, policy })
 }
 
@@ -124,10 +160,16 @@ fn check(rules: &Rules, json: bool, console: &mut Console<'_>) -> Result<(), Fai
     let (version, names) = (desk.policy.version(), desk.policy.rules());
     let warnings: Vec<String> = desk.policy.warnings().iter().map(ToString::to_string).collect();
     if json {
-        return Ok(console.json(&json!({ "version": version, "rules": names, "warnings": warnings }))?);
+        let windows: Vec<String> = desk.policy.windows().iter().map(ToString::to_string).collect();
+        let said = json!({ "version": version, "rules": names, "warnings": warnings, "windows": windows });
+        return Ok(console.json(&said)?);
     }
     for warning in &warnings {
         console.note(format!("warning: {warning}"))?;
+    }
+    let windows: Vec<String> = desk.policy.windows().iter().map(ToString::to_string).collect();
+    if !windows.is_empty() {
+        console.note(format!("windows: {}", windows.join("; ")))?;
     }
     let count = names.len();
     Ok(console.line(format!("{version}: {count} rules fit {} tools: {}", desk.tools.len(), names.join(", ")))?)
@@ -164,7 +206,7 @@ fn ruling(desk: &Desk, wanted: &Explain) -> Ruling {
     let Some(tool) = desk.tools.get(&wanted.tool) else {
         return denied(format!("there is no tool `{}`", wanted.tool));
     };
-    if let Err(problem) = tool.check(&wanted.arguments) {
+    if let Err(problem) = tool.schema.check(&wanted.arguments) {
         return denied(format!("the arguments do not fit: {problem}"));
     }
     let request = RunRequest {
@@ -172,16 +214,39 @@ fn ruling(desk: &Desk, wanted: &Explain) -> Ruling {
         actor: wanted.actor.clone(),
         task: wanted.task.clone(),
         payload: json!({}),
+        roles: wanted.roles.iter().cloned().collect(),
     };
+    let mut totals = WindowTotals::new();
+    for window in desk.policy.windows() {
+        let said = wanted.windows.iter().find(|(name, _)| *name == window.name);
+        totals.insert(window.name.clone(), said.map_or(0, |(_, total)| u128::from(*total)));
+    }
     let question = PolicyQuestion {
         request: &request,
         tool: &wanted.tool,
         arguments: &wanted.arguments,
-        effect: tool.spec().effect,
+        effect: tool.effect,
         totals: &Totals { steps: wanted.steps, tokens: 0, cost_micro_usd: wanted.cost },
+        history: &History { before: others(&wanted.before), planned: others(&wanted.planned) },
+        windows: &totals,
         tightening: wanted.tighten,
     };
     judge(&desk.policy, &question)
+}
+
+fn others(calls: &[OneCall]) -> Vec<OtherCall<'_>> {
+    calls.iter().map(|OneCall { tool, arguments }| OtherCall { tool, arguments }).collect()
+}
+
+fn call(text: &str) -> Result<OneCall, String> {
+    let (tool, of) = text.split_once('=').ok_or("write TOOL=JSON")?;
+    Ok(OneCall { tool: tool.parse().map_err(|error: InvalidId| error.to_string())?, arguments: arguments(of)? })
+}
+
+fn counted(text: &str) -> Result<(WindowName, u64), String> {
+    let (name, number) = text.split_once('=').ok_or("write NAME=NUMBER")?;
+    let name = name.parse().map_err(|error: InvalidWindow| error.to_string())?;
+    Ok((name, number.parse().map_err(|_| format!("`{number}` is not a whole number"))?))
 }
 
 fn environment(text: &str) -> Result<Environment, String> {

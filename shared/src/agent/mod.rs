@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{ids::ToolName, prompts::Prompt};
 
 pub mod answers;
+pub mod history;
 pub mod model;
 pub mod policy;
 pub mod redaction;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::tool::Effect;
+use super::{history::History, tool::Effect};
 use crate::{
     ids::{Role, ToolName},
     run::{entry::Decision, request::RunRequest, state::Totals},
+    windows::{Window, WindowTotals},
 };
 
 /// What the policy is asked.
@@ -24,6 +25,10 @@ pub struct PolicyQuestion<'a> {
     pub effect: Effect,
     /// What the run has used so far.
     pub totals: &'a Totals,
+    /// What the run did before the call, and what else its plan holds.
+    pub history: &'a History<'a>,
+    /// What the windows of the tool have counted, without the call.
+    pub windows: &'a WindowTotals,
     /// How much the live controls tighten the policy; [`judge`] holds to it whatever the policy says.
     pub tightening: Tightening,
 }
@@ -82,6 +87,10 @@ pub trait Policy: Send + Sync {
     /// When to warn that an approval is about to expire, and who may decide it from then on.
     fn reminder(&self) -> Option<Reminder> {
         None
+    }
+    /// The windows that it looks at: what it declares is counted.
+    fn windows(&self) -> &[Window] {
+        &[]
     }
     /// Who says whether a call in doubt took effect.
     fn doubt_role(&self) -> Role;

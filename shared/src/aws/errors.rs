@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::{
 use crate::{
     budgets::BudgetError, controls::ControlsError, dead_letter::PlanError, door::rate::RateError,
     idempotency::RecordError, journal::JournalError, prompts::PromptError, queue::QueueError, schedule::ScheduleError,
+    windows::WindowError,
 };
 
 /// Codes under which an operation that was refused may succeed later: throttling
@@ -111,7 +112,8 @@ fault_as!(
     ScheduleError,
     PlanError,
     QueueError,
-    RateError
+    RateError,
+    WindowError
 );
 
 #[cfg(test)]

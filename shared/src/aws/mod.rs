@@ -25,6 +25,7 @@ mod replay_plans;
 mod retention;
 mod schedule;
 mod secrets;
+mod windows;
 
 pub use answers::AnswerTable;
 pub use buckets::RateBuckets;
@@ -39,3 +40,4 @@ pub use replay_plans::Plans;
 pub use retention::ExpiredItems;
 pub use schedule::Jobs;
 pub use secrets::SecretsManager;
+pub use windows::Counters;

@@ -20,6 +20,7 @@ mod retention;
 mod runs;
 mod secrets;
 mod sources;
+mod windows;
 
 pub use answers::Answers;
 pub use buckets::Buckets;
@@ -33,6 +34,7 @@ pub use records::Records;
 pub use runs::Runs;
 pub use secrets::SecretValues;
 pub use sources::{Shelf, Sources, Text};
+pub use windows::Windows;
 
 /// Locks; a panic elsewhere leaves what it had written, as a crash leaves a table.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

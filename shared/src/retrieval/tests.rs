@@ -216,6 +216,7 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
         failures: 0,
         approvals: 0,
         reminded: 0,
+        approved_as: Default::default(),
         suspected: Vec::new(),
         attempted_at: None,
         failing: None,
@@ -230,6 +231,7 @@ fn answered(actor: &str, calls: &[Call], index: Sources, says: Value, now: Times
         actor: actor.parse().expect("an actor"),
         task: task.clone(),
         payload: json!({}),
+        roles: Default::default(),
     };
     let question = Question {
         model: None,

@@ -1,11 +1,13 @@
 //! What is asked of a run: the same envelope over HTTP, queue and schedule.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     idempotency::PayloadHash,
-    ids::{Actor, Task, Tenant},
+    ids::{Actor, Role, Task, Tenant},
 };
 
 /// The most bytes of a request's payload, as JSON. A run's first entry holds it, and an entry must stay well below
@@ -39,6 +41,10 @@ pub struct RunRequest {
     pub task: Task,
     /// What it is asked with. At most [`PAYLOAD_BYTES_MAX`] and [`PAYLOAD_DEPTH_MAX`].
     pub payload: Value,
+    /// What the actor may do, as authentication said when the run was asked for; a policy reads it as `principal.roles`. Empty for what
+    /// came from the queue or a schedule: nobody has authenticated there, and a message that names roles is refused.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<Role>,
 }
 
 /// Why a request is not accepted. Nothing has been written.
@@ -53,16 +59,28 @@ pub enum InvalidRequest {
     /// The payload is nested too deeply.
     #[error("the payload is nested more than {PAYLOAD_DEPTH_MAX} levels deep")]
     PayloadTooDeep,
+    /// It names roles, and nobody has authenticated whoever sent it.
+    #[error("a request that did not come over HTTP cannot name roles")]
+    RolesUnproven,
     /// The payload is not an object.
     #[error("the payload must be a JSON object")]
     PayloadNotAnObject,
 }
 
 impl RunRequest {
-    /// What says under an idempotency key whether it is the same request.
+    /// What a repetition under its key must be equal to. Roles are not part of it: somebody who is given one between two sendings sends
+    /// the same request.
     pub fn hash(&self) -> PayloadHash {
-        let RunRequest { tenant, actor, task, payload } = self;
+        let RunRequest { tenant, actor, task, payload, roles: _ } = self;
         PayloadHash::of(&json!({ "tenant": tenant, "actor": actor, "task": task, "payload": payload }))
+    }
+
+    /// Checks that nothing claims to be authenticated in what nobody has authenticated.
+    ///
+    /// # Errors
+    /// When roles are named.
+    pub fn check_unproven(&self) -> Result<(), InvalidRequest> {
+        if self.roles.is_empty() { Ok(()) } else { Err(InvalidRequest::RolesUnproven) }
     }
 
     /// Checks what types alone do not say: size, depth, shape. A text that addresses the model is no reason to refuse: whoever writes
@@ -106,6 +124,7 @@ mod tests {
             actor: "ada".parse().expect("an actor"),
             task: "refund".parse().expect("a task"),
             payload,
+            roles: BTreeSet::new(),
         }
     }
 
@@ -113,6 +132,23 @@ mod tests {
     fn another_last_digit_is_another_request() {
         let order = |id: u64| request(json!({ "order_id": id })).hash();
         assert_ne!(order(9_007_199_254_740_992), order(9_007_199_254_740_993));
+    }
+
+    #[test]
+    fn a_request_is_the_same_when_its_actor_was_given_a_role_meanwhile() {
+        let before = request(json!({ "order": "A-1" }));
+        let after = RunRequest { roles: BTreeSet::from(["finance".parse().expect("a role")]), ..before.clone() };
+        assert_eq!(before.hash(), after.hash());
+        assert_ne!(before.hash(), request(json!({ "order": "A-2" })).hash());
+        assert_eq!(after.check_unproven(), Err(InvalidRequest::RolesUnproven));
+    }
+
+    #[test]
+    fn a_request_that_was_stored_before_there_were_roles_has_none() {
+        let stored = json!({ "tenant": "acme", "actor": "ada", "task": "refund", "payload": {} });
+        let read: RunRequest = serde_json::from_value(stored.clone()).expect("it reads");
+        assert!(read.roles.is_empty());
+        assert_eq!(serde_json::to_value(read).expect("it has JSON"), stored);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! [`RunState::apply`] is pure and total. An event that does not follow from what came before is an
 //! [`IllegalEntry`], never a guess.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +21,7 @@ use crate::{
     },
     approval::{Action, ApprovalRequest},
     clock::Timestamp,
-    ids::{Actor, ApprovalId, CallId, ToolName, TraceId},
+    ids::{Actor, ApprovalId, CallId, Role, ToolName, TraceId},
 };
 
 mod transitions;
@@ -187,6 +189,8 @@ pub struct Call {
     pub suspected: Vec<String>,
     /// The last question about it of which somebody was reminded.
     pub reminded: u32,
+    /// The roles whose approval it has.
+    pub approved_as: BTreeSet<Role>,
     /// When its last attempt was made.
     pub attempted_at: Option<Timestamp>,
     /// How it fails, since it does.

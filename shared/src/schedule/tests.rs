@@ -79,6 +79,7 @@ impl World {
             actor: "ada".parse().expect("an actor"),
             task: "refund".parse().expect("a task"),
             payload: json!({}),
+            roles: Default::default(),
         };
         let key = Key::of("runs", &request.tenant, &request.actor, &run.to_string()).expect("a key");
         let trace = TraceId::generate(&self.random);

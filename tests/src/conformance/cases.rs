@@ -189,6 +189,15 @@ macro_rules! store_cases {
                 a_reservation_of_a_dead_process_is_settled_at_its_worst_by_who_is_refused
                 accounts_of_tenants_and_actors_do_not_mix
             }
+            windows {
+                what_is_reserved_counts_until_it_is_taken_back
+                what_happened_counts_after_it_is_settled
+                a_repeated_reservation_or_settlement_of_a_count_counts_once
+                a_counter_that_changed_since_it_was_seen_counts_nothing_more
+                of_many_that_saw_the_same_one_is_counted
+                counters_do_not_mix
+                a_crowded_counter_makes_room_once_processes_are_dead
+            }
             jobs {
                 a_job_is_locked_while_somebody_is_at_it
                 a_repeated_delivery_of_a_done_job_is_done

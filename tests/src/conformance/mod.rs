@@ -29,6 +29,7 @@ use windlass::{
         stored::Stored,
     },
     schedule::{JobRecords, retention::Retention},
+    windows::Windows,
 };
 
 pub mod accepting;
@@ -50,6 +51,7 @@ pub mod queues;
 pub mod repeating;
 pub mod retaining;
 pub mod secrets;
+pub mod windows;
 
 /// A case as data.
 pub struct Case<P> {
@@ -104,6 +106,8 @@ pub struct Stores {
     pub prompts: Arc<dyn Prompts>,
     /// Accounts.
     pub budgets: Arc<dyn Budgets>,
+    /// Counters of windows.
+    pub windows: Arc<dyn Windows>,
     /// Token buckets, as two processes have them.
     pub buckets: [Arc<dyn Buckets>; 2],
     /// What is recorded of requests, by the journal.
@@ -127,8 +131,13 @@ impl Stores {
     fn new_run_of(&self, tenant: &str, actor: &str, key: &str) -> NewRun {
         let (tenant, actor) = (tenant.parse().expect("a tenant"), actor.parse().expect("an actor"));
         let key = Key::of("runs", &tenant, &actor, key).expect("a key");
-        let request =
-            RunRequest { tenant, actor, task: "refund".parse().expect("a task"), payload: json!({"order": "A-1"}) };
+        let request = RunRequest {
+            tenant,
+            actor,
+            task: "refund".parse().expect("a task"),
+            payload: json!({"order": "A-1"}),
+            roles: Default::default(),
+        };
         let payload_hash = request.hash();
         let trace = TraceId::generate(&self.random);
         let accepted = Accepted::new(request, Source::Http, trace, Limits::default());

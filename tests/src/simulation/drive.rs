@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, path::Path, rc::Rc, time::Duration};
 
+use serde_json::json;
 use windlass::{
     clock::Clock as _,
     ids::RunId,
@@ -24,6 +25,23 @@ const ROUNDS_MAX: u32 = 60;
 /// When they cannot be read.
 pub fn scenarios() -> Vec<Scenario> {
     scenario::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/scenarios")).expect("the scenarios are there")
+}
+
+/// A refund of one order in parts that are small each and large together, all in one plan. Nobody permits it.
+///
+/// # Panics
+/// Never: it is a scenario.
+pub fn in_parts() -> Scenario {
+    let scenario = json!({
+        "title": "A refund in four parts is one refund",
+        "orders": [{ "order": "A-1008", "customer": "customer-61", "total_cents": 20_000 }],
+        "request": { "task": "refund/parts", "payload": { "order": "A-1008", "parts": [5_000, 5_000, 5_000, 5_000] } },
+        "decision": "denied",
+        "outcome": "completed",
+        "refunds": 0,
+        "letters": 1,
+    });
+    serde_json::from_value(scenario).expect("a scenario")
 }
 
 /// Drives a scenario to its end, whatever goes wrong once: the client repeats, the queue delivers again, the sweep looks after the

@@ -23,6 +23,7 @@ use windlass::{
     lease::{Claim, Leases, Leave, Left},
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
     run::entry::{Entry, Seq},
+    windows::{Became, CountReservation, CountReserved, Counted, Counter, WindowError, Windows},
 };
 
 use super::faults::{Fault, Faults};
@@ -203,6 +204,28 @@ impl<P: Budgets + ?Sized> Budgets for Faulty<P> {
     }
     async fn balance(&self, account: &Account) -> Result<Balance, BudgetError> {
         self.faults.around("budgets.balance", budgets, self.inner.balance(account)).await
+    }
+}
+
+fn windows() -> WindowError {
+    WindowError::Unavailable { message: "injected".to_owned() }
+}
+
+#[async_trait]
+impl<P: Windows + ?Sized> Windows for Faulty<P> {
+    async fn total(&self, counter: &Counter) -> Result<u128, WindowError> {
+        self.faults.around("windows.total", windows, self.inner.total(counter)).await
+    }
+    async fn reserve(
+        &self,
+        reservation: &CountReservation,
+        seen: u128,
+        now: Timestamp,
+    ) -> Result<CountReserved, WindowError> {
+        self.faults.around("windows.reserve", windows, self.inner.reserve(reservation, seen, now)).await
+    }
+    async fn settle(&self, counted: &Counted, id: &str, became: Became) -> Result<bool, WindowError> {
+        self.faults.around("windows.settle", windows, self.inner.settle(counted, id, became)).await
     }
 }
 

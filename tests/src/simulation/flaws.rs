@@ -12,9 +12,13 @@ use async_trait::async_trait;
 use serde_json::Value;
 use step::refund_desk::ledger::{Ledger, Order, Refund};
 use windlass::{
-    agent::tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
+    agent::{
+        history::History,
+        policy::{Policy, PolicyQuestion, Reminder, Ruling},
+        tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
+    },
     clock::{Clock, Timestamp},
-    ids::{RunId, Tenant},
+    ids::{Role, RunId, Tenant},
     journal::{
         Appended, Due, DueQueue, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
         Opened, Postponed, Recorded,
@@ -25,6 +29,7 @@ use windlass::{
         entry::{Entry, Event, Seq},
         stored::Stored,
     },
+    windows::Window,
 };
 
 /// A guarantee that is broken.
@@ -62,11 +67,13 @@ pub enum Flaw {
     UndoForgotten,
     /// A tool's answered errors are said to mean that nothing happened, and do not.
     AnsweredErrorIsNotDone,
+    /// A call is judged as if its run had no other.
+    JudgedBeforeSiblings,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Flaw; 16] = [
+    pub const ALL: [Flaw; 17] = [
         Flaw::AppendReplaces,
         Flaw::LostRaceIsWritten,
         Flaw::IntentNotFlushed,
@@ -83,6 +90,7 @@ impl Flaw {
         Flaw::ClocksFarApart,
         Flaw::UndoForgotten,
         Flaw::AnsweredErrorIsNotDone,
+        Flaw::JudgedBeforeSiblings,
     ];
 
     /// A seed shortly before one that shows it; where the search begins, so that it is short.
@@ -324,6 +332,39 @@ impl Tool for Mislabelled {
 
     async fn compensate(&self, context: &CallContext, arguments: &Value) -> Result<Value, ToolError> {
         self.inner.compensate(context, arguments).await
+    }
+}
+
+/// A policy that sees neither the other calls of a run nor what was counted.
+pub struct Forgetful {
+    /// What judges.
+    pub inner: Arc<dyn Policy>,
+}
+
+impl Policy for Forgetful {
+    fn version(&self) -> &str {
+        self.inner.version()
+    }
+
+    fn approval_expires_after(&self) -> Duration {
+        self.inner.approval_expires_after()
+    }
+
+    fn reminder(&self) -> Option<Reminder> {
+        self.inner.reminder()
+    }
+
+    fn doubt_role(&self) -> Role {
+        self.inner.doubt_role()
+    }
+
+    fn decide(&self, question: &PolicyQuestion<'_>) -> Ruling {
+        let (history, windows) = (History::default(), question.windows.keys().map(|name| (name.clone(), 0)).collect());
+        self.inner.decide(&PolicyQuestion { history: &history, windows: &windows, ..*question })
+    }
+
+    fn windows(&self) -> &[Window] {
+        self.inner.windows()
     }
 }
 

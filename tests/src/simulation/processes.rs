@@ -54,6 +54,7 @@ impl World {
                 actor: "ada".parse().expect("an actor"),
                 task: scenario.request.task.parse().expect("a task"),
                 payload,
+                roles: Default::default(),
             },
             source: Source::Http,
             client_key: key.to_owned(),

@@ -20,6 +20,7 @@ use step::refund_desk::{
 use windlass::{
     agent::{
         Agent,
+        policy::Policy,
         tool::{ErrorsMean, ToolSpec},
         tool_set::{ToolSet, tool_set},
     },
@@ -33,6 +34,7 @@ use windlass::{
     lease::Leases,
     memory::{
         Accounts, Answers, Controls, ManualClock, Plans, Prompts, Queue, Records, Runs, SecretValues, SeededRandom,
+        Windows,
     },
     prompts::{Prompt, PromptCache},
     retrieval::SourceIndex,
@@ -51,7 +53,7 @@ use super::{
     executor::BEGINNING,
     faults::Faults,
     faulty::Faulty,
-    flaws::{Ahead, Books, Flaw, Mislabelled, Store},
+    flaws::{Ahead, Books, Flaw, Forgetful, Mislabelled, Store},
 };
 
 /// On which terms runs are taken on here.
@@ -84,7 +86,10 @@ static POLICY: LazyLock<Arc<CedarPolicy>> = LazyLock::new(|| {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
     let tools = all_tools(&ledger, Arc::new(ManualClock::at(BEGINNING)));
     let terms = terms(Environment::Dev, Duration::from_secs(3 * 24 * 3600)).expect("the roles are named well");
-    Arc::new(policy(None, Drills::Available, &tools, terms).expect("the built-in policy fits the tools"))
+    Arc::new(
+        policy(None, Drills::Available, tools.values().map(|tool| tool.spec()), terms)
+            .expect("the built-in policy fits the tools"),
+    )
 });
 
 /// The tools of the sample agent, drills included.
@@ -114,6 +119,8 @@ pub struct World {
     seen_controls: Arc<Seen>,
     /// What actors have spent.
     pub accounts: Arc<Accounts>,
+    /// What windows have counted.
+    pub windows: Arc<Windows>,
     /// What goes wrong.
     pub faults: Arc<Faults>,
     /// The table as processes see it.
@@ -196,6 +203,7 @@ impl World {
             controls: Arc::new(Controls::new(&Plans::new(clock.clone()))),
             seen_controls: Arc::default(),
             accounts: Arc::new(Accounts::new()),
+            windows: Arc::new(Windows::new()),
             faults: Arc::new(faults),
             seen: Mutex::default(),
             secrets,
@@ -248,6 +256,13 @@ impl World {
         all
     }
 
+    fn policy(&self) -> Arc<dyn Policy> {
+        match self.manner.flaw {
+            Some(Flaw::JudgedBeforeSiblings) => Arc::new(Forgetful { inner: POLICY.clone() }),
+            _ => POLICY.clone(),
+        }
+    }
+
     pub(super) fn faulty<P: ?Sized>(&self, inner: Arc<P>) -> Faulty<P> {
         Faulty { faults: Arc::clone(&self.faults), inner }
     }
@@ -272,7 +287,7 @@ impl World {
             agent: Agent {
                 model: Arc::new(cited(script, &HANDBOOK).expect("the task is named well")),
                 tools,
-                policy: POLICY.clone(),
+                policy: self.policy(),
                 prompt: Prompt::built_in(PROMPT_VERSION, INSTRUCTIONS),
             },
             live: Live {
@@ -281,6 +296,7 @@ impl World {
                 prompts: PromptCache::new(Arc::new(Prompts::new())),
                 budgets: Arc::new(self.faulty(Arc::clone(&self.accounts))),
                 allowance: self.manner.allowance,
+                windows: Arc::new(self.faulty(Arc::clone(&self.windows))),
             },
             release: "r1".parse().expect("a release"),
             strikes_max: self.manner.strikes_max,

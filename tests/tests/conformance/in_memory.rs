@@ -27,6 +27,7 @@ async fn stores() -> Subject<Stores> {
         controls: controls.clone(),
         prompts: Arc::new(memory::Prompts::new()),
         budgets: Arc::new(memory::Accounts::new()),
+        windows: Arc::new(memory::Windows::new()),
         buckets: [buckets.clone(), buckets],
         requests: runs.clone(),
         journal: runs.clone(),

@@ -69,6 +69,7 @@ pub fn stores_at(clients: &Clients, prefix: &str) -> Stores {
         controls: Arc::new(aws::LiveControls::new(client.clone(), &controls)),
         prompts: Arc::new(aws::PromptVersions::new(client.clone(), &controls)),
         budgets: Arc::new(aws::Accounts::new(client.clone(), &controls)),
+        windows: Arc::new(aws::Counters::new(client.clone(), &controls)),
         planting: Arc::new(Plants { client, table: runs, controls }),
         random: SeededRandom::new(1),
         clock,

@@ -84,6 +84,7 @@ impl World {
             actor: actor.parse().expect("an actor"),
             task: "refund".parse().expect("a task"),
             payload: json!({}),
+            roles: Default::default(),
         };
         let client_key = format!("{}", self.runs.all_heads().len());
         let person = person.map(|person| person.parse().expect("a person"));

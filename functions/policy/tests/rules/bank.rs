@@ -1,19 +1,21 @@
 //! A small bank: its tools, its rules, and questions about them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 use windlass::{
     agent::{
+        history::{History, OtherCall},
         policy::{PolicyQuestion, Ruling, Tightening, judge},
         redaction::Redaction,
         schema::ArgumentSchema,
         tool::{Effect, ErrorsMean, ToolSpec},
     },
     config::Environment,
-    ids::ToolName,
+    ids::{Role, ToolName},
     retry::RetryPolicy,
     run::{request::RunRequest, state::Totals},
+    windows::WindowTotals,
 };
 use windlass_policy::{CedarPolicy, PolicyErrors, PolicyTerms, PolicyText};
 
@@ -95,6 +97,14 @@ pub struct Asked {
     pub agent: &'static str,
     pub tightening: Tightening,
     pub totals: Totals,
+    pub roles: BTreeSet<Role>,
+    pub before: Vec<(ToolName, Value)>,
+    pub planned: Vec<(ToolName, Value)>,
+    pub windows: WindowTotals,
+}
+
+fn others(calls: &[(ToolName, Value)]) -> Vec<OtherCall<'_>> {
+    calls.iter().map(|(tool, arguments)| OtherCall { tool, arguments }).collect()
 }
 
 /// A call of an ordinary actor.
@@ -107,6 +117,10 @@ pub fn ask(tool: &str, arguments: Value) -> Asked {
         agent: "desk",
         tightening: Tightening::None,
         totals: Totals::default(),
+        roles: BTreeSet::new(),
+        before: Vec::new(),
+        planned: Vec::new(),
+        windows: WindowTotals::new(),
     }
 }
 
@@ -118,6 +132,7 @@ impl Asked {
             actor: self.actor.parse().expect("an actor"),
             task: self.agent.parse().expect("a task"),
             payload: json!({}),
+            roles: self.roles.clone(),
         };
         let tool: ToolName = self.tool.parse().expect("a tool name");
         let effect = tools().iter().find(|spec| spec.name == tool).map_or(Effect::Irreversible, |spec| spec.effect);
@@ -127,6 +142,8 @@ impl Asked {
             arguments: &self.arguments,
             effect,
             totals: &self.totals,
+            history: &History { before: others(&self.before), planned: others(&self.planned) },
+            windows: &self.windows,
             tightening: self.tightening,
         };
         judge(policy, &question)

@@ -63,7 +63,7 @@ fn every_call_is_decided_by_the_rule_that_is_named() {
         (refund(-1), "deny []"),
         (refund(i64::MIN), "deny []"),
         (refund(12.5), "deny []"),
-        (refund(5_000.0), "deny []"),
+        (refund(5_000.0), "allow [small-refund]"),
         (refund(1e300), "deny []"),
         // Tenants and actors. An actor's name counts within its tenant only.
         (Asked { tenant: "globex", ..refund(1) }, "deny [globex-never-refunds]"),

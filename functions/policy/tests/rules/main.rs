@@ -4,3 +4,4 @@ mod bank;
 mod decisions;
 mod errors;
 mod fuzz;
+mod remembering;

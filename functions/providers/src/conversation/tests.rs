@@ -22,6 +22,7 @@ pub(crate) fn request(payload: Value) -> RunRequest {
         actor: "ada".parse().expect("an actor"),
         task: "refund".parse().expect("a task"),
         payload,
+        roles: Default::default(),
     }
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn call(id: u32, step: u32, status: CallStatus) -> Call {
         failures: 0,
         approvals: 0,
         reminded: 0,
+        approved_as: Default::default(),
         suspected: Vec::new(),
         attempted_at: None,
         failing: None,

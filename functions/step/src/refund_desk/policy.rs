@@ -1,11 +1,11 @@
 //! What the refund desk may do: Cedar text, built in or from a file.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use windlass::{
-    agent::{policy::Reminder, tool::Tool},
+    agent::{policy::Reminder, tool::ToolSpec},
     config::Environment,
-    ids::{InvalidId, ToolName},
+    ids::InvalidId,
 };
 use windlass_policy::{CedarPolicy, PolicyErrors, PolicyTerms, PolicyText};
 
@@ -48,10 +48,10 @@ pub const fn drills_in(environment: Environment) -> Drills {
 ///
 /// # Errors
 /// When the text cannot be read, does not parse, or does not fit the tools.
-pub fn policy(
+pub fn policy<'a>(
     file: Option<&Path>,
     drills: Drills,
-    tools: &BTreeMap<ToolName, Arc<dyn Tool>>,
+    tools: impl IntoIterator<Item = &'a ToolSpec>,
     terms: PolicyTerms,
 ) -> Result<CedarPolicy, PolicyErrors> {
     let mut texts = vec![match file {
@@ -61,5 +61,5 @@ pub fn policy(
     if drills == Drills::Available {
         texts.push(PolicyText { file: "drills.cedar".to_owned(), text: DRILL_RULES.to_owned() });
     }
-    CedarPolicy::load(&texts, tools.values().map(|tool| tool.spec()), terms)
+    CedarPolicy::load(&texts, tools, terms)
 }

@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest number of steps that the `drill/steps` task takes.
 const DRILL_STEPS_MAX: u64 = 10_000;
 
-/// A script for the tasks `refund`, `refund/checked`, `policy-question`, `drill/steps`, `drill/calls` and `drill/crash`.
+/// A script for the tasks `refund`, `refund/checked`, `refund/parts`, `policy-question`, `drill/steps`, `drill/calls` and `drill/crash`.
 #[derive(Debug, Default)]
 pub struct Script;
 
@@ -42,6 +42,7 @@ impl Model for Script {
         let proposal = match question.request.task.as_str() {
             "refund" => refund(payload, question.calls)?,
             "refund/checked" => checked(payload, question.calls)?,
+            "refund/parts" => parts(payload, question.calls)?,
             POLICY_QUESTION => policy_question(payload, question.calls)?,
             "drill/steps" => steps(payload, question.calls)?,
             "drill/calls" => named(payload, question.calls)?,
@@ -82,6 +83,26 @@ fn checked(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
         }
         Some((refund, None)) => propose("write_to_customer", json!({ "order": order, "text": letter(order, refund) })),
         Some((refund, Some(letter))) => Ok(Proposal::Respond(answer(refund, letter))),
+    }
+}
+
+/// Refund the parts that the payload names, all in one plan; then write to the customer, answer.
+fn parts(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
+    let order = payload["order"].as_str().ok_or_else(|| refused("the payload has no `order`"))?;
+    let parts = payload["parts"].as_array().filter(|parts| !parts.is_empty());
+    let parts = parts.ok_or_else(|| refused("the payload has no `parts`"))?;
+    let (refunds, after) = calls.split_at(calls.len().min(parts.len()));
+    let paid = |call: &&Call| matches!(call.status, CallStatus::Succeeded { .. });
+    match (refunds.len(), after) {
+        (0, _) => {
+            let refund = |cents: &Value| proposed("refund", json!({ "order": order, "amount_cents": cents }));
+            Ok(Proposal::Call(parts.iter().map(refund).collect::<Result<_, _>>()?))
+        }
+        (_, []) => {
+            let text = format!("{} of {} parts were paid back.", refunds.iter().filter(paid).count(), parts.len());
+            propose("write_to_customer", json!({ "order": order, "text": text }))
+        }
+        _ => Ok(Proposal::Respond(json!({ "parts_refunded": refunds.iter().filter(paid).count() }))),
     }
 }
 

@@ -14,7 +14,7 @@ use step::refund_desk::{
 };
 use windlass::{
     agent::{Agent, tool_set::tool_set},
-    aws::{Accounts, AnswerTable, LiveControls, PromptVersions, Runs, clients::Clients},
+    aws::{Accounts, AnswerTable, Counters, LiveControls, PromptVersions, Runs, clients::Clients},
     budgets::Allowance,
     clock::{Clock as _, SystemClock, Timestamp},
     config::Environment,
@@ -67,7 +67,7 @@ pub(super) fn engine(aws: &str) -> Result<Engine, BenchError> {
     let tools = tools(&ledger, Drills::Available).map_err(unexpected)?.into_iter().chain([search]);
     let tools = tool_set(tools).map_err(unexpected)?;
     let terms = terms(Environment::Dev, DAY).map_err(unexpected)?;
-    let policy = policy(None, Drills::Available, &tools, terms).map_err(unexpected)?;
+    let policy = policy(None, Drills::Available, tools.values().map(|tool| tool.spec()), terms).map_err(unexpected)?;
     let runs = Arc::new(runs(aws));
     Ok(Engine {
         journal: runs.clone(),
@@ -89,6 +89,7 @@ pub(super) fn engine(aws: &str) -> Result<Engine, BenchError> {
             prompts: PromptCache::new(Arc::new(PromptVersions::new(clients.dynamodb(), "windlass-controls"))),
             budgets: Arc::new(Accounts::new(clients.dynamodb(), "windlass-controls")),
             allowance: Allowance::default(),
+            windows: Arc::new(Counters::new(clients.dynamodb(), "windlass-controls")),
         },
         release: "bench".parse().map_err(unexpected)?,
         strikes_max: 5,
@@ -117,6 +118,7 @@ pub(super) async fn take_on(engine: &Engine, key: &str, steps: usize) -> Result<
         actor: "ada".parse().map_err(unexpected)?,
         task: "drill/steps".parse().map_err(unexpected)?,
         payload: payload(steps),
+        roles: Default::default(),
     };
     let incoming = Incoming {
         request,

@@ -43,6 +43,27 @@ fn a_call_is_explained_with_the_rule_that_decides() {
             "write",
         ),
         (r#"--tool look_up_order --arguments '{"order":"A-1"}' --tighten deny"#, "allow", "look-up"),
+        (r#"--tool refund --arguments '{"order":"A-1","amount_cents":1200.0}'"#, "allow", "small-refund"),
+        (
+            r#"--tool refund --arguments '{"order":"A-1","amount_cents":4000}' --before 'refund={"order":"A-1","amount_cents":1001}'"#,
+            "require approval",
+            "small-refund, split-refund",
+        ),
+        (
+            r#"--tool refund --arguments '{"order":"A-1","amount_cents":4000}' --planned 'refund={"order":"A-1","amount_cents":1001}'"#,
+            "require approval",
+            "small-refund, split-refund",
+        ),
+        (
+            r#"--tool refund --arguments '{"order":"A-1","amount_cents":4000}' --window refunded=1001"#,
+            "require approval",
+            "small-refund, split-refund",
+        ),
+        (
+            r#"--tool refund --arguments '{"order":"A-1","amount_cents":4000}' --role auditor"#,
+            "deny",
+            "auditors-look-only",
+        ),
         ("--tool burn_down", "deny", "none"),
         ("--tool drill_step --environment production --arguments '{\"bytes\":1}'", "deny", "none"),
     ] {
@@ -70,4 +91,34 @@ fn a_file_with_a_mistake_is_named_with_its_line() {
     let (said, code) = typed("policy check nowhere.cedar");
     assert_eq!(code, 1);
     assert!(said.contains("nowhere.cedar: cannot be read"), "{said}");
+}
+
+#[test]
+fn tools_of_a_server_are_read_from_its_listing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listing = folder.path().join("tools.json");
+    let schema = r#"{"type":"object","properties":{"id":{"type":"string"},"email":{"type":"string"}},
+        "anyOf":[{"required":["id"]},{"required":["email"]}]}"#;
+    std::fs::write(&listing, format!(r#"{{"tools":[{{"name":"find","inputSchema":{schema}}}]}}"#)).expect("written");
+    let file = folder.path().join("mine.cedar");
+    let rule = "@id(\"one\") permit (principal, action == Action::\"shop/find\", resource) when { context.run[\"shop/find\"].count < 2 };";
+    let drills = "@id(\"id\") forbid (principal, action == Action::\"shop/find\", resource) when { context.arguments has email };";
+    std::fs::write(&file, format!("{rule}\n{drills}\n")).expect("written");
+    let with = format!("{} --tools shop={}", file.display(), listing.display());
+    let (said, code) = typed(&format!("policy check {with}"));
+    assert_eq!(code, 0, "{said}");
+    for (line, decision) in [
+        (r#"--tool shop/find --arguments '{"id":"7"}'"#, "allow"),
+        (r#"--tool shop/find --arguments '{"email":"a@b.example"}'"#, "deny"),
+        (
+            r#"--tool shop/find --arguments '{"id":"7"}' --before 'shop/find={"id":"7"}' --before 'shop/find={"id":"8"}'"#,
+            "deny",
+        ),
+    ] {
+        let (said, code) = typed(&format!("policy explain {with} {line}"));
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains(&format!("decision  {decision}\n")), "{line}\n{said}");
+    }
+    let (said, code) = typed(&format!("policy check {with}x"));
+    assert!(code != 0 && said.contains("cannot be read"), "{said}");
 }

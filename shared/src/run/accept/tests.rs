@@ -47,6 +47,7 @@ impl Desk {
             actor: actor.parse().expect("an actor"),
             task: "refund".parse().expect("a task"),
             payload,
+            roles: Default::default(),
         };
         accept(
             &outside,

@@ -42,6 +42,9 @@ impl Turn<'_> {
         if let Some(ended) = self.make_room_for(spec.timeout).await? {
             return Ok(ended);
         }
+        if let May::Not(advanced) = self.count(&call, spec).await? {
+            return Ok(advanced);
+        }
         let attempt = call.attempts + 1;
         self.record(Event::ToolAttempted {
             call: id,

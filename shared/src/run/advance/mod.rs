@@ -25,8 +25,10 @@ use crate::{
     lease::{Claim, LEASE_FOR, Leases, Leave},
     prompts::PromptCache,
     queue::WakeUps,
+    windows::Windows,
 };
 
+mod counting;
 mod effects;
 mod outcomes;
 mod perform;
@@ -86,6 +88,8 @@ pub struct Live {
     pub budgets: Arc<dyn Budgets>,
     /// What an actor may spend in a day.
     pub allowance: Allowance,
+    /// What windows have counted.
+    pub windows: Arc<dyn Windows>,
 }
 
 /// What came of advancing a run.

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     agent::{
+        history::History,
         model::{ANSWER_BYTES_MAX, Answer, CALLS_PER_PLAN_MAX, Lost, ModelError, Proposal, Question, Usage},
-        policy::{PolicyQuestion, Ruling, judge},
+        policy::{PolicyQuestion, Ruling, tightened},
         tool::{CallContext, NotNow, Tool, ToolSpec},
     },
     approval::{Action, ApprovalRequest, Evidence, Subject, Verdict},
@@ -27,6 +28,7 @@ use crate::{
         next,
         state::{Call, Denial, Phase},
     },
+    windows::WindowTotals,
 };
 
 /// How long a run rests whose model cannot answer now: the first rests are sat out in the invocation, and after a dozen failures there
@@ -244,41 +246,59 @@ impl Turn<'_> {
         {
             return Ok(advanced);
         }
-        self.judge_by_policy(id).map(|()| None)
+        self.judge_by_policy(id).await
     }
 
-    fn judge_by_policy(&mut self, id: CallId) -> Result<(), Interrupted> {
+    async fn judge_by_policy(&mut self, id: CallId) -> Result<Option<Advanced>, Interrupted> {
         let call = self.call_of(id)?;
         let context = self.context(id);
-        let policy = Arc::clone(&self.engine.agent.policy);
         let denied = |reason| Ruling { decision: Decision::Deny { reason }, policies: Vec::new() };
-        let Ruling { decision, policies } = match self.engine.agent.tool(&call.tool) {
+        let ruling = match self.engine.agent.tool(&call.tool).cloned() {
             None => denied(format!("there is no tool `{}`", call.tool)),
             Some(tool) => match tool.check_for(&context, &call.arguments) {
                 Err(problem) => denied(format!("the arguments do not fit: {problem}")),
-                Ok(()) => {
-                    let question = PolicyQuestion {
-                        request: &self.state.request,
-                        tool: &call.tool,
-                        arguments: &call.arguments,
-                        effect: tool.spec().effect,
-                        totals: &self.state.totals,
-                        tightening: self.tightening(),
-                    };
-                    let ruling = judge(policy.as_ref(), &question);
-                    let decision = self.not_denied_before(&call, with_own_rule(ruling.decision, tool.spec()));
-                    Ruling { decision, ..ruling }
-                }
+                Ok(()) => match self.window_totals(&call).await {
+                    Ok(totals) => {
+                        let Ruling { decision, policies } = self.ruling(&call, tool.spec(), &totals);
+                        let policy = self.engine.agent.policy.as_ref();
+                        let decision = tightened(policy, self.tightening(), tool.spec().effect, decision);
+                        let decision = self.not_denied_before(&call, decision);
+                        Ruling { decision, policies }
+                    }
+                    Err(reason) => return Ok(self.hold(reason).await?.advanced()),
+                },
             },
         };
+        self.decided(&call, ruling).map(|()| None)
+    }
+
+    /// What policy and tool say of a call, apart from what the controls add.
+    pub(super) fn ruling(&self, call: &Call, spec: &ToolSpec, windows: &WindowTotals) -> Ruling {
+        let question = PolicyQuestion {
+            request: &self.state.request,
+            tool: &call.tool,
+            arguments: &call.arguments,
+            effect: spec.effect,
+            totals: &self.state.totals,
+            history: &History::of(&self.state, call.id),
+            windows,
+            tightening: self.tightening(),
+        };
+        let ruling = self.engine.agent.policy.decide(&question);
+        Ruling { decision: with_own_rule(ruling.decision, spec), ..ruling }
+    }
+
+    /// Records what was decided of a call, and asks a person when it says so.
+    pub(super) fn decided(&mut self, call: &Call, ruling: Ruling) -> Result<(), Interrupted> {
+        let Ruling { decision, policies } = ruling;
         let ask = match &decision {
             Decision::RequireApproval { role, reason } => Some((role.clone(), reason.clone())),
             Decision::Allow { .. } | Decision::Deny { .. } => None,
         };
-        let policy_version = policy.version().to_owned();
-        self.record(Event::PolicyDecided { call: id, decision, policy_version, policies })?;
+        let policy_version = self.engine.agent.policy.version().to_owned();
+        self.record(Event::PolicyDecided { call: call.id, decision, policy_version, policies })?;
         match ask {
-            Some((role, reason)) => self.ask(&call, Subject::Permission, role, reason),
+            Some((role, reason)) => self.ask(call, Subject::Permission, role, reason),
             None => Ok(()),
         }
     }

@@ -1,17 +1,18 @@
 //! One holder's turn with a run: what it has seen, what it has not yet written, and how it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tracing::{debug, info, warn};
 
 use super::{
     Advanced, Engine, INLINE_WAIT_MAX, LEAVE_MARGIN,
+    counting::settled_before,
     switches::{LastLook, that_let_in},
 };
 use crate::{
     clock::Timestamp,
     controls::Document,
-    ids::RunId,
+    ids::{CallId, RunId},
     journal::{Appended, Head, HeadStatus, JournalError, Lease, RESCUE_AFTER},
     lease::{LEASE_FOR, Leave, Left},
     prompts::Prompt,
@@ -75,6 +76,8 @@ pub(super) struct Turn<'e> {
     pub(super) last_look: LastLook,
     /// What the model is asked with.
     pub(super) prompt: Arc<Prompt>,
+    /// Calls whose counts in windows need nothing more.
+    pub(super) counts_settled: BTreeSet<CallId>,
     expires: Timestamp,
     pending: Vec<Event>,
     /// Entries written in this turn.
@@ -102,6 +105,7 @@ impl<'e> Turn<'e> {
         let asked_in_vain = asked_in_vain(&state, &lease, strikes);
         let known = that_let_in(&engine.live, head, engine.clock.now());
         let (controls, read_at) = known.map_or((None, Timestamp::from_millis(0)), |(known, at)| (Some(known), at));
+        let counts_settled = settled_before(&state);
         Self {
             engine,
             run,
@@ -113,6 +117,7 @@ impl<'e> Turn<'e> {
             controls_read_at: read_at,
             last_look: LastLook::Answered,
             prompt,
+            counts_settled,
             expires,
             pending: Vec::new(),
             written: 0,
@@ -162,6 +167,7 @@ impl<'e> Turn<'e> {
             Ok(Appended::Written) => {
                 self.state.seq += 1;
                 self.written += 1;
+                self.settle_counts().await;
                 Ok(Flushed::Written)
             }
             Ok(Appended::Taken) => self.reload(entry.events).await.map(|()| Flushed::Reloaded),

@@ -30,6 +30,7 @@ async fn cancelled_times(times: usize) -> (Runs, RunId, Vec<Cancellation>) {
         actor: "ada".parse().expect("an actor"),
         task: "refund".parse().expect("a task"),
         payload: json!({}),
+        roles: Default::default(),
     };
     let by = request.actor.clone();
     let incoming = Incoming {

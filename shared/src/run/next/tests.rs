@@ -32,6 +32,7 @@ impl Journal {
             actor: "ada".parse().expect("an actor"),
             task: "refund".parse().expect("a task"),
             payload: json!({}),
+            roles: Default::default(),
         };
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace");
         let event = Event::Accepted(Box::new(Accepted::new(request, Source::Http, trace, limits)));

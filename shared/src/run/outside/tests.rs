@@ -74,6 +74,7 @@ fn accepted() -> Entry {
         actor: ada(),
         task: "refund".parse().expect("a task"),
         payload: json!({}),
+        roles: Default::default(),
     };
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace id");
     let accepted = Accepted::new(request, Source::Http, trace, Limits::default());

@@ -1,5 +1,7 @@
 //! What each event makes of a run. Every function refuses what does not follow, in words.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{Abandonment, Call, CallStatus, Denial, Failing, Phase, RunState, Trouble};
@@ -81,6 +83,7 @@ impl RunState {
                         attempted_at: None,
                         failing: None,
                         denied: None,
+                        approved_as: BTreeSet::new(),
                     });
                 }
                 Phase::Acting
@@ -146,7 +149,7 @@ impl RunState {
         at: Timestamp,
     ) -> Result<(), String> {
         let open = self.open_approval(id).ok_or_else(|| format!("question {id} is not open"))?;
-        let (subject, expires_at) = (open.subject, open.expires_at);
+        let (subject, expires_at, role) = (open.subject, open.expires_at, open.role.clone());
         if verdict != Verdict::Expired && !verdict.answers(subject) {
             return Err(format!("question {id} cannot be answered so"));
         }
@@ -154,6 +157,9 @@ impl RunState {
             return Err(format!("question {id} expires at {expires_at}"));
         }
         let call = self.call_mut(id.call)?;
+        if verdict == Verdict::Approved {
+            call.approved_as.insert(role);
+        }
         call.status = match verdict {
             Verdict::Approved => CallStatus::Allowed { from: at },
             Verdict::NotHappened => {

@@ -97,6 +97,7 @@ impl World {
             actor: "ada".parse().expect("an actor"),
             task: "refund".parse().expect("a task"),
             payload: json!({}),
+            roles: Default::default(),
         };
         let incoming = Incoming {
             request,

@@ -47,6 +47,7 @@ fn ask(dialect: Dialect, status: u16, body: &[u8]) -> Said {
         actor: "ada".parse().expect("an actor"),
         task: "refund".parse().expect("a task"),
         payload: json!({}),
+        roles: Default::default(),
     };
     let question = Question {
         run: "01JHD7Z3ZK8V6N5Q4R3S2T1W0X".parse().expect("a run id"),

@@ -107,7 +107,7 @@ pub fn firing(input: &[u8]) -> Said {
     let read = Firing::read(event);
     if let Ok(Firing { task: cleanup::event::Task::StartRun { message, .. }, .. }) = &read {
         let sent = Message::parse(&message.body());
-        assert_eq!(sent.as_ref().ok(), Some(message), "the queue would refuse it: {sent:?}");
+        assert_eq!(sent.as_ref().ok(), Some(message.as_ref()), "the queue would refuse it: {sent:?}");
     }
     Said::of(&read)
 }

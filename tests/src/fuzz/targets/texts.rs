@@ -277,6 +277,7 @@ pub fn policy(input: &[u8]) -> Said {
             actor: "ada".parse().expect("an actor"),
             task: "refund".parse().expect("a task"),
             payload: json!({}),
+            roles: Default::default(),
         };
         for tool in TOOLS.iter() {
             let question = PolicyQuestion {
@@ -284,6 +285,8 @@ pub fn policy(input: &[u8]) -> Said {
                 tool: &tool.name,
                 arguments: &json!({ "order": "A-1", "amount_cents": 1_000 }),
                 effect: Effect::Irreversible,
+                history: &Default::default(),
+                windows: &Default::default(),
                 totals: &Totals::default(),
                 tightening: Tightening::None,
             };
