@@ -189,6 +189,10 @@ pub struct Http {
     pub limits: door::rate::Limits,
     /// From how much waiting work on fewer are.
     pub backlog: door::pressure::Bounds,
+    /// How often runs may be looked at.
+    pub reads: door::rate::Limits,
+    /// How often a run may be waited for within a request.
+    pub waits: door::rate::Limits,
 }
 
 /// What the function says about itself.
@@ -389,16 +393,23 @@ fn http(read: &mut Reader<'_>) -> Option<Http> {
     let tenant_claim = read.text(&variables::TENANT_CLAIM);
     let roles_claim = read.text(&variables::ROLES_CLAIM);
     let person_claim = read.optional(&variables::PERSON_CLAIM, Reader::text);
-    let actor = parsed(read, &variables::ACTOR_RATE_LIMIT);
-    let tenant = parsed(read, &variables::TENANT_RATE_LIMIT);
+    let mut limits = |tenant, actor| {
+        let (tenant, actor) = (parsed(read, tenant), parsed(read, actor));
+        Some(door::rate::Limits { tenant: tenant?, actor: actor?, ..door::rate::Limits::OFF })
+    };
+    let starts = limits(&variables::TENANT_RATE_LIMIT, &variables::ACTOR_RATE_LIMIT);
+    let reads = limits(&variables::TENANT_READ_RATE_LIMIT, &variables::ACTOR_READ_RATE_LIMIT);
+    let waits = limits(&variables::TENANT_WAIT_RATE_LIMIT, &variables::ACTOR_WAIT_RATE_LIMIT);
     let busy = parsed(read, &variables::BACKLOG_BUSY_FROM);
     let full = parsed(read, &variables::BACKLOG_MAX);
     Some(Http {
         tenant_claim: tenant_claim?,
         roles_claim: roles_claim?,
         person_claim: person_claim?,
-        limits: door::rate::Limits { tenant: tenant?, actor: actor? },
+        limits: starts?,
         backlog: door::pressure::Bounds { busy: busy?, full: full? },
+        reads: reads?,
+        waits: waits?,
     })
 }
 

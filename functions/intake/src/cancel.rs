@@ -26,6 +26,7 @@ struct Body {
 impl Intake {
     pub(crate) async fn cancel(&self, request: &Request, caller: &Principal, run: RunId) -> Result<Reply, Problem> {
         let Body { reason } = if request.has_body() { request.json(BODY_BYTES_MAX)? } else { Body::default() };
+        self.may_read(caller).await?;
         let head = visible(self.heads.as_ref(), caller, run).await?;
         if head.actor != caller.actor && !caller.holds(OPERATOR) {
             let detail = format!("ending somebody else's run takes the role `{OPERATOR}`");

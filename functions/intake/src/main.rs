@@ -39,6 +39,8 @@ async fn main() -> ExitCode {
     let parts = parts.into_iter().chain([Arc::new(secret) as Arc<dyn Part>]).collect();
     let door = Door {
         limits: config.http.limits,
+        reads: config.http.reads,
+        waits: config.http.waits,
         buckets: Arc::new(RateBuckets::new(clients.dynamodb(), &tables.controls_table)),
         gauge: Gauge::new(queue.clone(), clock.clone(), config.http.backlog),
         clock: clock.clone(),

@@ -20,6 +20,7 @@ const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 impl Intake {
     pub(crate) async fn show(&self, caller: &Principal, run: RunId) -> Result<Reply, Problem> {
+        self.may_read(caller).await?;
         let head = visible(self.heads.as_ref(), caller, run).await?;
         let History { state, .. } = History::load(self.journal.as_ref(), run).await?;
         Ok(Reply::json(200, &Shown::of(head, &state, &self.redactions))?.in_trace(state.trace))
@@ -31,6 +32,7 @@ impl Intake {
             Some(Ok(from)) if from > 0 => from,
             Some(_) => return Err(Problem::new(Kind::Malformed, "`from` is not the number of an entry: 1, 2, 3 …")),
         };
+        self.may_read(caller).await?;
         visible(self.heads.as_ref(), caller, run).await?;
         // Which tool a call is of, and what of it is not shown, is said earlier in the journal.
         let entries = self.redactions.journal(&self.journal.load(run, 1).await?);

@@ -59,7 +59,7 @@ impl Intake {
         asked.check()?;
         let (person, trace) = (caller.person.clone(), request.client_trace());
         let incoming = Incoming { request: asked, source: Source::Http, client_key, person, trace, admitted: None };
-        let until = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
+        let wanted = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
         let (taken_on, standings) = match self.admit(caller).await {
             Ok((admitted, standings)) => {
                 let incoming = Incoming { admitted: Some(admitted), ..incoming };
@@ -71,13 +71,19 @@ impl Intake {
                 (before.ok_or(refusal)?, Vec::new())
             }
         };
+        let may_wait = match wanted {
+            Some(_) => self.door.may_wait(&caller.tenant, &caller.actor).await,
+            None => Ok(()),
+        };
+        let until = wanted.filter(|_| may_wait.is_ok());
         if let Some((_, until)) = until {
             self.wait_for(taken_on.run(), until).await;
         }
         let reply = with_limits(self.started(taken_on, until.is_some()).await?, &standings);
-        Ok(match until {
-            Some((span, _)) => reply.header("preference-applied", format!("wait={}", span.as_secs())),
-            None => reply,
+        Ok(match (until, may_wait) {
+            (Some((span, _)), _) => reply.header("preference-applied", format!("wait={}", span.as_secs())),
+            (None, Err(after)) => reply.header("retry-after", after.as_millis().div_ceil(1_000).to_string()),
+            (None, Ok(())) => reply,
         })
     }
 

@@ -27,7 +27,7 @@ impl Backlog for Waits {
 }
 
 fn limited(tenant: &str, actor: &str) -> World {
-    let limits = Limits { tenant: tenant.parse().expect("a limit"), actor: actor.parse().expect("a limit") };
+    let limits = Limits { tenant: tenant.parse().expect("a limit"), actor: actor.parse().expect("a limit"), ..Limits::OFF };
     World::with(|intake| intake.door.limits = limits)
 }
 
@@ -91,7 +91,7 @@ async fn while_too_much_waits_nothing_new_is_taken_on_and_repetitions_are_answer
     let run = world.submit("k").await;
     let full = World::with(|intake| {
         let bounds = Bounds { busy: Bound::Off, full: Bound::Messages(10) };
-        intake.door.gauge = Gauge::new(Arc::new(Waits(10)), world.clock.clone(), bounds);
+        intake.door.gauge = Gauge::new(Arc::new(Waits(20)), world.clock.clone(), bounds);
         intake.journal = world.runs.clone();
         intake.requests = world.runs.clone();
     });
@@ -104,7 +104,36 @@ async fn while_too_much_waits_nothing_new_is_taken_on_and_repetitions_are_answer
 }
 
 #[tokio::test]
-async fn nothing_but_starting_runs_takes_tokens() {
+async fn who_looks_too_often_is_refused_and_may_start_runs_all_the_same() {
+    let limits = Limits { actor: "1/10:2".parse().expect("a limit"), ..Limits::OFF };
+    let world = World::with(|intake| intake.door.reads = limits);
+    let run = world.submit("k").await;
+    assert_eq!(world.send(request("GET", &format!("/runs/{run}"))).await.status, 200);
+    assert_eq!(world.send(request("POST", &format!("/runs/{run}/cancel"))).await.status, 202);
+    for path in [format!("/runs/{run}"), format!("/runs/{run}/journal")] {
+        let refused = world.send(request("GET", &path)).await;
+        is(&refused, 429, "rate-limited");
+        assert_eq!(refused.header("retry-after"), "10");
+    }
+    world.submit("another").await;
+    world.clock.advance(Duration::from_secs(10));
+    assert_eq!(world.send(request("GET", &format!("/runs/{run}"))).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_waits_too_often_is_answered_at_once_and_told_when_to_wait_again() {
+    let limits = Limits { actor: "1/25:1".parse().expect("a limit"), ..Limits::OFF };
+    let world = World::with(|intake| intake.door.waits = limits);
+    let first = world.send(submission("1").header("prefer", "wait=0")).await;
+    assert_eq!((first.status, first.header("preference-applied")), (202, "wait=0"));
+    let second = world.send(submission("2").header("prefer", "wait=20")).await;
+    assert_eq!((second.status, second.header("retry-after")), (202, "25"), "{}", second.body);
+    assert_eq!(second.header("preference-applied"), "");
+    assert_eq!(world.runs.all_heads().len(), 2, "both are taken on");
+}
+
+#[tokio::test]
+async fn starting_runs_and_looking_at_them_take_tokens_apart() {
     let world = limited("off", "1/60:1");
     let run = world.submit("k").await;
     for _ in 0..3 {

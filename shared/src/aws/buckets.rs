@@ -1,7 +1,7 @@
-//! Token buckets on DynamoDB: one item per tenant, `pk = rate#<tenant>`, `sk = buckets`. The race that the conditions decide is drawn at
-//! [`Buckets::take`].
+//! Token buckets on DynamoDB: one item per tenant and scope, `pk = rate#<tenant>`, `sk = buckets` for starting runs, `reads` and `waits`.
+//! The race that the conditions decide is drawn at [`Buckets::take`].
 //!
-//! `t` is the tenant's bucket, `a#<digest>` an actor's. Both are in one item so that taking from both is one write, and one that is
+//! `t` is the tenant's bucket, `s` its share of what waits, `a#<digest>` an actor's. Both are in one item so that taking from both is one write, and one that is
 //! refused takes from neither. An actor's bucket that is full is the same as none, so such attributes are removed now and then: what is
 //! left are the actors who asked within the last moments, at most as many as the tenant's own limit lets in while one token of an actor
 //! comes back.
@@ -32,14 +32,14 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    door::rate::{self, Levels, Limit, Limits, RateError, Taken, capacity, now_micros},
-    ids::{Actor, Tenant},
+    door::rate::{self, Asked, Levels, Limit, Limits, Rate, RateError, Scope, Share, Taken, capacity, now_micros},
+    ids::Actor,
 };
 
-/// The sort key of a tenant's buckets.
-const BUCKETS: &str = "buckets";
 /// The attribute of the tenant's own bucket.
 const TENANTS: &str = "t";
+/// The attribute of its share of what waits.
+const SHARES: &str = "s";
 /// Before the digest of an actor's name.
 const ACTORS: &str = "a#";
 
@@ -64,13 +64,34 @@ pub struct RateBuckets {
     client: Client,
     table: String,
     /// When a bucket was full by what this process saw last, by partition and attribute. A bucket's moment never moves back.
-    seen: Mutex<HashMap<(String, String), i64>>,
+    seen: Mutex<HashMap<(String, Scope, String), i64>>,
 }
 
 /// One request, by its keys.
 struct Place {
     partition: String,
+    scope: Scope,
     actor: String,
+}
+
+/// What a write does to one bucket.
+struct Change<'a> {
+    /// Its name in the expressions.
+    name: &'static str,
+    attribute: &'a str,
+    rate: Rate,
+    /// When it was full by what was seen last.
+    level: i64,
+    /// Whether it may go on when it is empty.
+    at_most: AtMost,
+}
+
+/// Whether an empty bucket stops the write.
+#[derive(PartialEq, Eq)]
+enum AtMost {
+    Empty,
+    /// It is counted only.
+    Never,
 }
 
 impl RateBuckets {
@@ -82,8 +103,8 @@ impl RateBuckets {
     fn remembered(&self, place: &Place) -> Levels {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let level =
-            |attribute: &str| seen.get(&(place.partition.clone(), attribute.to_owned())).copied().unwrap_or_default();
-        Levels { tenant: level(TENANTS), actor: level(&place.actor) }
+            |attribute: &str| seen.get(&place.bucket(attribute)).copied().unwrap_or_default();
+        Levels { tenant: level(TENANTS), actor: level(&place.actor), share: level(SHARES) }
     }
 
     fn remember(&self, place: &Place, levels: Levels) {
@@ -91,14 +112,16 @@ impl RateBuckets {
         if seen.len() >= REMEMBERED_MAX {
             seen.clear();
         }
-        for (attribute, level) in [(TENANTS, levels.tenant), (place.actor.as_str(), levels.actor)] {
-            let known = seen.entry((place.partition.clone(), attribute.to_owned())).or_default();
+        for (attribute, level) in
+            [(TENANTS, levels.tenant), (place.actor.as_str(), levels.actor), (SHARES, levels.share)]
+        {
+            let known = seen.entry(place.bucket(attribute)).or_default();
             *known = level.max(*known);
         }
     }
 
     fn update_buckets(&self, place: &Place) -> UpdateItemFluentBuilder {
-        self.client.update_item().table_name(&self.table).key("pk", text(&place.partition)).key("sk", text(BUCKETS))
+        self.client.update_item().table_name(&self.table).key("pk", text(&place.partition)).key("sk", text(sort_key(place.scope)))
     }
 
     /// Takes a token of each bucket if they are as idle, or as busy, as `levels` has them.
@@ -110,20 +133,24 @@ impl RateBuckets {
             .expression_attribute_values(":now", number(now_micros(now)));
         let (mut sets, mut conditions) = (vec!["expires = :expires".to_owned()], Vec::new());
         request = request.expression_attribute_values(":expires", seconds(expires));
-        for (name, attribute, limit, level) in
-            [("t", TENANTS, limits.tenant, levels.tenant), ("a", place.actor.as_str(), limits.actor, levels.actor)]
-        {
-            let Limit::Rate(rate) = limit else { continue };
+        for change in changes(place, levels, limits) {
+            let Change { name, attribute, rate, level, at_most } = change;
+            let last = now_micros(now) + capacity(rate) - rate.interval_micros();
+            if at_most == AtMost::Never && level > last {
+                continue;
+            }
             request = request.expression_attribute_names(format!("#{name}"), attribute);
             if level > now_micros(now) {
                 sets.push(format!("#{name} = #{name} + :{name}_interval"));
-                conditions.push(format!("#{name} > :now AND #{name} <= :{name}_last"));
                 request = request
-                    .expression_attribute_values(format!(":{name}_interval"), number(rate.interval_micros()))
-                    .expression_attribute_values(
-                        format!(":{name}_last"),
-                        number(now_micros(now) + capacity(rate) - rate.interval_micros()),
-                    );
+                    .expression_attribute_values(format!(":{name}_interval"), number(rate.interval_micros()));
+                conditions.push(match at_most {
+                    AtMost::Never => format!("#{name} > :now"),
+                    AtMost::Empty => {
+                        request = request.expression_attribute_values(format!(":{name}_last"), number(last));
+                        format!("#{name} > :now AND #{name} <= :{name}_last")
+                    }
+                });
             } else {
                 sets.push(format!("#{name} = :{name}_next"));
                 conditions.push(format!("(attribute_not_exists(#{name}) OR #{name} <= :now)"));
@@ -134,6 +161,10 @@ impl RateBuckets {
             }
         }
         let request = request.update_expression(format!("SET {}", sets.join(", ")));
+        if conditions.is_empty() {
+            // A share that is taken, and nothing else to count: no expression may name a value that it does not use.
+            return Ok(Updated::Yes(None));
+        }
         update(request.condition_expression(conditions.join(" AND "))).await
     }
 
@@ -164,8 +195,9 @@ impl RateBuckets {
 
 #[async_trait]
 impl rate::Buckets for RateBuckets {
-    async fn take(&self, tenant: &Tenant, actor: &Actor, limits: &Limits, now: Timestamp) -> Result<Taken, RateError> {
-        let place = Place { partition: format!("rate#{tenant}"), actor: attribute_of(actor) };
+    async fn take(&self, asked: Asked<'_>, limits: &Limits, now: Timestamp) -> Result<Taken, RateError> {
+        let Asked { scope, tenant, actor } = asked;
+        let place = Place { partition: format!("rate#{tenant}"), scope, actor: attribute_of(actor) };
         let mut levels = self.remembered(&place);
         for _ in 0..ATTEMPTS_MAX {
             // Others can only have taken more since it was seen: who is refused by that would be refused by the store.
@@ -173,10 +205,15 @@ impl rate::Buckets for RateBuckets {
                 return Ok(limits.refusal(levels, now));
             }
             let (item, taken) = match self.try_take(&place, levels, limits, now).await? {
-                Updated::Yes(item) => (item.unwrap_or_default(), true),
+                Updated::Yes(None) => return Ok(Taken::Yes(limits.standings(levels, now))),
+                Updated::Yes(Some(item)) => (item, true),
                 Updated::No(item) => (item.unwrap_or_default(), false),
             };
-            levels = Levels { tenant: level(&item, TENANTS), actor: level(&item, &place.actor) };
+            levels = Levels {
+                tenant: level(&item, TENANTS),
+                actor: level(&item, &place.actor),
+                share: level(&item, SHARES),
+            };
             self.remember(&place, levels);
             if taken {
                 if item.keys().filter(|name| name.starts_with(ACTORS)).count() > ACTORS_MAX {
@@ -186,6 +223,44 @@ impl rate::Buckets for RateBuckets {
             }
         }
         Err(RateError::Unavailable { message: "others were faster every time".to_owned() })
+    }
+}
+
+impl Place {
+    fn bucket(&self, attribute: &str) -> (String, Scope, String) {
+        (self.partition.clone(), self.scope, attribute.to_owned())
+    }
+}
+
+/// The buckets that are limited, with what was seen of them.
+fn changes<'a>(place: &'a Place, levels: Levels, limits: &Limits) -> Vec<Change<'a>> {
+    let limited = |limit| match limit {
+        Limit::Off => None,
+        Limit::Rate(rate) => Some((rate, AtMost::Empty)),
+    };
+    let share = match limits.share {
+        Share::Off => None,
+        Share::Counted(rate) => Some((rate, AtMost::Never)),
+        Share::Bounded(rate) => Some((rate, AtMost::Empty)),
+    };
+    let buckets = [
+        ("t", TENANTS, limited(limits.tenant), levels.tenant),
+        ("a", place.actor.as_str(), limited(limits.actor), levels.actor),
+        ("s", SHARES, share, levels.share),
+    ];
+    let change = |(name, attribute, limited, level): (_, _, Option<(Rate, AtMost)>, _)| {
+        let (rate, at_most) = limited?;
+        Some(Change { name, attribute, rate, level, at_most })
+    };
+    buckets.into_iter().filter_map(change).collect()
+}
+
+/// The sort key of a tenant's buckets.
+const fn sort_key(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Starts => "buckets",
+        Scope::Reads => "reads",
+        Scope::Waits => "waits",
     }
 }
 

@@ -113,7 +113,11 @@ variables! {
     ACTOR_RATE_LIMIT: Http, Value("600/60:60"), "how many runs one actor may start: `600/60:60` is 600 in 60 seconds, 60 of them at once; or `off`";
     TENANT_RATE_LIMIT: Http, Value("3000/60:150"), "the same for all actors of a tenant together, or `off`";
     BACKLOG_BUSY_FROM: Http, Value("1000"), "from how many waiting messages on a tenant waits that has used up half of its limit, or `off`";
-    BACKLOG_MAX: Http, Value("10000"), "from how many waiting messages on no runs are started, or `off`";
+    BACKLOG_MAX: Http, Value("10000"), "from how many waiting messages on only tenants start runs that put little of it there, or `off`; from twice as many on, none do";
+    ACTOR_READ_RATE_LIMIT: Http, Value("1200/60:120"), "how often one actor may look at runs or end them, as `ACTOR_RATE_LIMIT`, or `off`";
+    TENANT_READ_RATE_LIMIT: Http, Value("6000/60:300"), "the same for all actors of a tenant together, or `off`";
+    ACTOR_WAIT_RATE_LIMIT: Http, Value("10/25:10"), "how often one actor may wait for a run with `Prefer: wait`, as `ACTOR_RATE_LIMIT`, or `off`";
+    TENANT_WAIT_RATE_LIMIT: Http, Value("20/25:20"), "the same for all actors of a tenant together, or `off`";
 
     LOG_FORMAT: Observability, Value("json"), "`json` or `text`";
     SHOWN_FIELDS: Observability, Value("{}"), "JSON pointers to the personal data that is needed, such as `{\"request\":[\"/email\"],\"tools\":{\"refund\":{\"answer\":[\"/iban\"]}}}`";

@@ -4,8 +4,8 @@
 //!
 //! | check | refusal | costs |
 //! |---|---|---|
-//! | does too much wait in the queue? | [`Refusal::Overloaded`] | a look at the queue, once in a few seconds |
-//! | have actor and tenant a token each? | [`Refusal::Limited`] | one write when they have, none when this process knows that not |
+//! | does far too much wait in the queue? | [`Refusal::Overloaded`] | a look at the queue, once in a few seconds |
+//! | have actor and tenant a token each; if too much waits, is it the tenant's? | [`Refusal::Limited`], [`Refusal::Overloaded`] | one write when they have, none when this process knows that not |
 //! | does much wait, and is the tenant busy? | [`Refusal::Overloaded`] | nothing |
 //!
 //! **A repetition is answered.** Whoever is turned away may be repeating a request that was taken on and whose answer was lost. So the
@@ -30,8 +30,8 @@ pub mod pressure;
 pub mod rate;
 pub mod readiness;
 
-use pressure::Gauge;
-use rate::{Buckets, Limits, RateError, Standing, Taken, Whose};
+use pressure::{Gauge, Pressure};
+use rate::{Asked, Buckets, Limits, RateError, Scope, Standing, Taken, Whose};
 
 /// When to come back to a queue in which too much waits: at the earliest after this, at the latest after twice this. It is drawn, so
 /// that those who were turned away together do not come back together.
@@ -75,8 +75,12 @@ fn names(whose: &[Whose]) -> String {
 
 /// Decides who comes in.
 pub struct Door {
-    /// How much one may take.
+    /// How many runs one may start.
     pub limits: Limits,
+    /// How often one may look at runs.
+    pub reads: Limits,
+    /// How often one may wait for a run.
+    pub waits: Limits,
     /// Where it is counted.
     pub buckets: Arc<dyn Buckets>,
     /// How much waits.
@@ -94,16 +98,51 @@ impl Door {
     /// Why not. Nothing but perhaps a token has been taken.
     pub async fn admit(&self, tenant: &Tenant, actor: &Actor) -> Result<Vec<Standing>, Refusal> {
         let pressure = self.gauge.pressure().await;
-        if pressure == pressure::Pressure::Full {
-            return Err(self.overloaded());
-        }
-        if self.limits.are_off() {
-            return Ok(Vec::new());
-        }
-        match self.buckets.take(tenant, actor, &self.limits, self.clock.now()).await? {
-            Taken::No { empty, after, standings } => Err(Refusal::Limited { empty, after, standings }),
+        let share = match (pressure, self.gauge.share()) {
+            (Pressure::Closed, _) => return Err(self.overloaded()),
+            (Pressure::Full, share) => share.bounded(),
+            (Pressure::None | Pressure::Busy, share) => share,
+        };
+        let limits = Limits { share, ..self.limits };
+        match self.take(Scope::Starts, tenant, actor, &limits).await? {
+            Taken::No { empty, .. } if empty == [Whose::Shares] => Err(self.overloaded()),
+            Taken::No { mut empty, after, standings } => {
+                empty.retain(|whose| *whose != Whose::Shares);
+                Err(Refusal::Limited { empty, after, standings: shown(standings) })
+            }
             Taken::Yes(standings) if pressure.holds_back(&standings) => Err(self.overloaded()),
+            Taken::Yes(standings) => Ok(shown(standings)),
+        }
+    }
+
+    /// Lets somebody look at runs, or end them. How the buckets stand then.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn may_read(&self, tenant: &Tenant, actor: &Actor) -> Result<Vec<Standing>, Refusal> {
+        match self.take(Scope::Reads, tenant, actor, &self.reads).await? {
+            Taken::No { empty, after, standings } => Err(Refusal::Limited { empty, after, standings }),
             Taken::Yes(standings) => Ok(standings),
+        }
+    }
+
+    /// Whether somebody may wait for a run within the request; otherwise when to ask again. Who waits occupies an invocation, so buckets
+    /// that cannot be asked let nobody wait: the run has been taken on all the same.
+    pub async fn may_wait(&self, tenant: &Tenant, actor: &Actor) -> Result<(), Duration> {
+        match self.take(Scope::Waits, tenant, actor, &self.waits).await {
+            Ok(Taken::Yes(_)) => Ok(()),
+            Ok(Taken::No { after, .. }) => Err(after),
+            Err(error) => {
+                tracing::warn!(%error, "nobody waits while the buckets do not answer");
+                Err(OVERLOADED_FOR)
+            }
+        }
+    }
+
+    async fn take(&self, scope: Scope, tenant: &Tenant, actor: &Actor, limits: &Limits) -> Result<Taken, RateError> {
+        match limits.are_off() {
+            true => Ok(Taken::Yes(Vec::new())),
+            false => self.buckets.take(Asked { scope, tenant, actor }, limits, self.clock.now()).await,
         }
     }
 
@@ -111,6 +150,12 @@ impl Door {
         let spread = u64::try_from(OVERLOADED_FOR.as_millis()).unwrap_or(u64::MAX);
         Refusal::Overloaded { after: OVERLOADED_FOR + Duration::from_millis(self.random.below(spread)) }
     }
+}
+
+/// Without the tenant's share: it is no limit that a client can keep to.
+fn shown(mut standings: Vec<Standing>) -> Vec<Standing> {
+    standings.retain(|standing| standing.whose != Whose::Shares);
+    standings
 }
 
 #[cfg(test)]

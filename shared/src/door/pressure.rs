@@ -8,12 +8,23 @@ use std::{
 
 use futures::future::{Either, select};
 
-use super::rate::{Backlog, Standing, Whose};
+use super::rate::{Backlog, Rate, Share, Standing, Whose};
 use crate::clock::{Clock, Timestamp};
 
 /// For how long what the queue said counts. SQS itself lags by about a minute after a change
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html>).
 pub const SEEN_FOR: Duration = Duration::from_secs(5);
+
+/// What part of the bound on what waits is one tenant's share: above it a fair queue puts a tenant behind the others too
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html>).
+pub const SHARES: u64 = 10;
+
+/// In how many seconds a share that was taken is given back: in about this time ten workers empty a queue at its bound of runs that take
+/// half a second. Who starts fewer runs than a share in this time counts as one who did not fill the queue.
+pub const SHARE_SECONDS: u32 = 600;
+
+/// From how many times the bound on nobody is let in, whoever filled the queue.
+pub const CLOSED_FROM: u64 = 2;
 
 /// How long a request waits for the queue to say.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
@@ -30,6 +41,13 @@ pub enum Bound {
 impl Bound {
     fn is_reached(self, waiting: u64) -> bool {
         matches!(self, Bound::Messages(most) if waiting >= most)
+    }
+
+    const fn times(self, times: u64) -> Bound {
+        match self {
+            Bound::Messages(most) => Bound::Messages(most.saturating_mul(times)),
+            Bound::Off => Bound::Off,
+        }
     }
 }
 
@@ -55,7 +73,7 @@ impl FromStr for Bound {
 pub struct Bounds {
     /// From here on a tenant waits that has used up more than half of its bucket: most of what waits is likely to be its own.
     pub busy: Bound,
-    /// From here on everybody waits.
+    /// From here on a tenant waits that has taken its share of it; from [`CLOSED_FROM`] times this on everybody waits.
     pub full: Bound,
 }
 
@@ -65,10 +83,24 @@ impl Bounds {
 
     /// How a queue is in which so much waits.
     pub fn of(&self, waiting: u64) -> Pressure {
+        if self.full.times(CLOSED_FROM).is_reached(waiting) {
+            return Pressure::Closed;
+        }
         match (self.full.is_reached(waiting), self.busy.is_reached(waiting)) {
             (true, _) => Pressure::Full,
             (false, true) => Pressure::Busy,
             (false, false) => Pressure::None,
+        }
+    }
+
+    /// How one tenant's share of what waits is counted.
+    pub fn share(&self) -> Share {
+        match self.full {
+            Bound::Off => Share::Off,
+            Bound::Messages(most) => {
+                let share = most / SHARES;
+                Share::Counted(Rate::clamped(share, SHARE_SECONDS, share))
+            }
         }
     }
 }
@@ -80,8 +112,10 @@ pub enum Pressure {
     None,
     /// Much waits.
     Busy,
-    /// Too much waits.
+    /// Too much waits: only who has not filled the queue comes in.
     Full,
+    /// Far too much waits.
+    Closed,
 }
 
 impl Pressure {
@@ -90,8 +124,8 @@ impl Pressure {
         let mut tenants = standings.iter().filter(|standing| standing.whose == Whose::Tenants);
         match self {
             Pressure::None => false,
-            Pressure::Busy => tenants.any(|standing| standing.left < standing.rate.burst() / 2),
-            Pressure::Full => true,
+            Pressure::Busy | Pressure::Full => tenants.any(|standing| standing.left < standing.rate.burst() / 2),
+            Pressure::Closed => true,
         }
     }
 }
@@ -108,6 +142,11 @@ impl Gauge {
     /// Of this queue.
     pub fn new(backlog: Arc<dyn Backlog>, clock: Arc<dyn Clock>, bounds: Bounds) -> Self {
         Self { backlog, clock, bounds, seen: Mutex::default() }
+    }
+
+    /// How one tenant's share of what waits is counted.
+    pub fn share(&self) -> Share {
+        self.bounds.share()
     }
 
     /// How the queue is, as of a few seconds ago.

@@ -31,6 +31,12 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// `tokens` come back in `seconds`, and `burst` of them are there at most; each at least 1 and at most what a limit may say.
+    pub fn clamped(tokens: u64, seconds: u32, burst: u64) -> Rate {
+        let within = |tokens: u64| u32::try_from(tokens).unwrap_or(TOKENS_MAX).clamp(1, TOKENS_MAX);
+        Rate { tokens: within(tokens), seconds: seconds.clamp(1, SECONDS_MAX), burst: within(burst) }
+    }
+
     /// How many requests can be made at once after a quiet time.
     pub const fn burst(self) -> u32 {
         self.burst
@@ -67,6 +73,15 @@ pub enum Limit {
     Off,
 }
 
+impl Limit {
+    const fn rate(self) -> Option<Rate> {
+        match self {
+            Limit::Off => None,
+            Limit::Rate(rate) => Some(rate),
+        }
+    }
+}
+
 impl FromStr for Limit {
     type Err = InvalidLimit;
 
@@ -86,6 +101,36 @@ impl FromStr for Limit {
     }
 }
 
+/// How a tenant's share of what waits is counted: another bucket of the tenant, much slower than its limit. It says who filled the
+/// queue, which a limit cannot: at a steady rate just below its limit a tenant's bucket stays full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// Not at all.
+    Off,
+    /// It is counted and refuses nobody: an empty bucket stays empty.
+    Counted(Rate),
+    /// Who has taken the share gets no token.
+    Bounded(Rate),
+}
+
+impl Share {
+    const fn rate(self) -> Option<Rate> {
+        match self {
+            Share::Off => None,
+            Share::Counted(rate) | Share::Bounded(rate) => Some(rate),
+        }
+    }
+
+    /// The same share, refusing.
+    #[must_use]
+    pub const fn bounded(self) -> Share {
+        match self {
+            Share::Counted(rate) => Share::Bounded(rate),
+            Share::Off | Share::Bounded(_) => self,
+        }
+    }
+}
+
 /// The limits that hold for everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -93,11 +138,24 @@ pub struct Limits {
     pub tenant: Limit,
     /// Of what one actor takes.
     pub actor: Limit,
+    /// Of what waits to be worked on.
+    pub share: Share,
+}
+
+/// What is counted. Each scope has buckets of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Starting runs.
+    Starts,
+    /// Looking at runs and ending them.
+    Reads,
+    /// Waiting for a run within a request.
+    Waits,
 }
 
 impl Limits {
     /// Nobody is limited.
-    pub const OFF: Limits = Limits { tenant: Limit::Off, actor: Limit::Off };
+    pub const OFF: Limits = Limits { tenant: Limit::Off, actor: Limit::Off, share: Share::Off };
 
     /// Whether there is nothing to count.
     pub fn are_off(&self) -> bool {
@@ -112,6 +170,8 @@ pub enum Whose {
     Tenants,
     /// The actor's.
     Actors,
+    /// The tenant's share of what waits.
+    Shares,
 }
 
 impl Whose {
@@ -120,17 +180,20 @@ impl Whose {
         match self {
             Whose::Tenants => "tenant",
             Whose::Actors => "actor",
+            Whose::Shares => "share",
         }
     }
 }
 
-/// When the two buckets of a request are full again, in microseconds since 1970. A bucket that is full may have any moment in the past.
+/// When the buckets of a request are full again, in microseconds since 1970. A bucket that is full may have any moment in the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Levels {
     /// The tenant's.
     pub tenant: i64,
     /// The actor's.
     pub actor: i64,
+    /// The tenant's share of what waits.
+    pub share: i64,
 }
 
 /// How a bucket stands after a request.
@@ -149,13 +212,13 @@ pub struct Standing {
 /// What came of taking a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
-    /// Both buckets gave one. How they stand now; a bucket that is off is not among them.
+    /// Every bucket gave one. How they stand now; a bucket that is off is not among them.
     Yes(Vec<Standing>),
-    /// Neither did.
+    /// None did.
     No {
         /// Whose were empty.
         empty: Vec<Whose>,
-        /// When both have a token again, if nobody else takes it.
+        /// When all have a token again, if nobody else takes it.
         after: Duration,
         /// How they stand.
         standings: Vec<Standing>,
@@ -172,20 +235,33 @@ impl Limits {
                 (next <= now_micros(now) + capacity(rate)).then_some(next)
             }
         };
-        Some(Levels { tenant: take(self.tenant, levels.tenant)?, actor: take(self.actor, levels.actor)? })
+        let share = match self.share {
+            Share::Off => levels.share,
+            Share::Bounded(rate) => take(Limit::Rate(rate), levels.share)?,
+            // Not beyond an empty bucket: who has been refused for a while is not refused for the longer.
+            Share::Counted(rate) => {
+                let next = levels.share.max(now_micros(now)) + rate.interval_micros();
+                next.min(levels.share.max(now_micros(now) + capacity(rate)))
+            }
+        };
+        Some(Levels { tenant: take(self.tenant, levels.tenant)?, actor: take(self.actor, levels.actor)?, share })
     }
 
     /// How the buckets stand.
     pub fn standings(&self, levels: Levels, now: Timestamp) -> Vec<Standing> {
-        let standing = |whose, limit, level: i64| {
-            let Limit::Rate(rate) = limit else { return None };
+        let standing = |whose, rate: Option<Rate>, level: i64| {
+            let rate = rate?;
             let missing = (level - now_micros(now)).max(0);
             let taken = (missing + rate.interval_micros() - 1) / rate.interval_micros();
             let left = u32::try_from(i64::from(rate.burst) - taken).unwrap_or(0);
             Some(Standing { whose, rate, left, full_in: micros(missing) })
         };
-        let actor = standing(Whose::Actors, self.actor, levels.actor);
-        actor.into_iter().chain(standing(Whose::Tenants, self.tenant, levels.tenant)).collect()
+        let buckets = [
+            standing(Whose::Actors, self.actor.rate(), levels.actor),
+            standing(Whose::Tenants, self.tenant.rate(), levels.tenant),
+            standing(Whose::Shares, self.share.rate(), levels.share),
+        ];
+        buckets.into_iter().flatten().collect()
     }
 
     /// The refusal of a token that [`Limits::take`] did not get.
@@ -196,8 +272,15 @@ impl Limits {
                 (level.max(now_micros(now)) + rate.interval_micros() - now_micros(now) - capacity(rate)).max(0)
             }
         };
-        let waits =
-            [(Whose::Actors, wait(self.actor, levels.actor)), (Whose::Tenants, wait(self.tenant, levels.tenant))];
+        let share = match self.share {
+            Share::Bounded(rate) => wait(Limit::Rate(rate), levels.share),
+            Share::Off | Share::Counted(_) => 0,
+        };
+        let waits = [
+            (Whose::Actors, wait(self.actor, levels.actor)),
+            (Whose::Tenants, wait(self.tenant, levels.tenant)),
+            (Whose::Shares, share),
+        ];
         Taken::No {
             empty: waits.iter().filter(|(_, wait)| *wait > 0).map(|(whose, _)| *whose).collect(),
             after: micros(waits.iter().map(|(_, wait)| *wait).max().unwrap_or(0)),
@@ -207,11 +290,8 @@ impl Limits {
 
     /// In how long any bucket that is empty now is full.
     pub fn refill(&self) -> Duration {
-        let refill = |limit| match limit {
-            Limit::Off => Duration::ZERO,
-            Limit::Rate(rate) => rate.refill(),
-        };
-        refill(self.tenant).max(refill(self.actor))
+        let rates = [self.tenant.rate(), self.actor.rate(), self.share.rate()];
+        rates.into_iter().flatten().map(Rate::refill).max().unwrap_or_default()
     }
 }
 
@@ -256,10 +336,21 @@ impl RateError {
     }
 }
 
+/// Who takes a token for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// What is counted.
+    pub scope: Scope,
+    /// Whose tenant.
+    pub tenant: &'a Tenant,
+    /// Which actor.
+    pub actor: &'a Actor,
+}
+
 /// Where buckets are kept.
 #[async_trait]
 pub trait Buckets: Send + Sync {
-    /// Takes one token from the actor's bucket and one from the tenant's, or none from either.
+    /// Takes one token from each bucket of the scope that is limited, the actor's, the tenant's and the tenant's share, or none from any.
     ///
     /// ```text
     /// A: take IF the bucket is as idle as I last saw it ── done
@@ -269,7 +360,7 @@ pub trait Buckets: Send + Sync {
     ///
     /// # Errors
     /// When the store does not do as asked. A token may have been taken then.
-    async fn take(&self, tenant: &Tenant, actor: &Actor, limits: &Limits, now: Timestamp) -> Result<Taken, RateError>;
+    async fn take(&self, asked: Asked<'_>, limits: &Limits, now: Timestamp) -> Result<Taken, RateError>;
 }
 
 /// How much waits in the step queue.
@@ -305,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_one_token_at_a_time() {
-        let limits = Limits { tenant: Limit::Off, actor: limit("2/1:3") };
+        let limits = Limits { actor: limit("2/1:3"), ..Limits::OFF };
         let mut levels = Levels::default();
         for left in [2, 1, 0] {
             levels = limits.take(levels, NOW).expect("there is a token");
@@ -323,7 +414,7 @@ mod tests {
 
     #[test]
     fn an_empty_bucket_of_either_kind_gives_nothing_and_takes_nothing_of_the_other() {
-        let limits = Limits { tenant: limit("1/1:1"), actor: limit("1/1:9") };
+        let limits = Limits { tenant: limit("1/1:1"), actor: limit("1/1:9"), ..Limits::OFF };
         let levels = limits.take(Levels::default(), NOW).expect("there is a token");
         assert_eq!(limits.take(levels, NOW), None);
         let Taken::No { empty, standings, .. } = limits.refusal(levels, NOW) else { panic!("it is one") };
@@ -332,5 +423,21 @@ mod tests {
             standings.iter().map(|one| (one.whose, one.left)).collect::<Vec<_>>(),
             [(Whose::Actors, 8), (Whose::Tenants, 0)]
         );
+    }
+
+    #[test]
+    fn a_share_that_is_counted_refuses_nobody_and_says_who_has_taken_it() {
+        let rate = Rate::clamped(2, 600, 2);
+        let counted = Limits { share: Share::Counted(rate), ..Limits::OFF };
+        let bounded = Limits { share: counted.share.bounded(), ..Limits::OFF };
+        let mut levels = Levels::default();
+        for left in [1, 0, 0, 0] {
+            levels = counted.take(levels, NOW).expect("nobody is refused");
+            assert_eq!(counted.standings(levels, NOW)[0].left, left);
+        }
+        assert_eq!(bounded.take(levels, NOW), None);
+        let Taken::No { empty, after, .. } = bounded.refusal(levels, NOW) else { panic!("it is one") };
+        assert_eq!((empty, after), (vec![Whose::Shares], Duration::from_secs(300)), "one token comes back in that time");
+        assert!(bounded.take(Levels::default(), NOW).is_some(), "who has taken nothing is let in");
     }
 }

@@ -40,6 +40,8 @@ fn door(limits: Limits, queue: Arc<Says>, clock: &Arc<ManualClock>) -> Door {
     let bounds = Bounds { busy: Bound::Messages(100), full: Bound::Messages(1_000) };
     Door {
         limits,
+        reads: Limits::OFF,
+        waits: Limits::OFF,
         buckets: Arc::new(InMemory::new()),
         gauge: Gauge::new(queue, clock.clone(), bounds),
         clock: clock.clone(),
@@ -48,7 +50,7 @@ fn door(limits: Limits, queue: Arc<Says>, clock: &Arc<ManualClock>) -> Door {
 }
 
 fn limits(tenant: &str, actor: &str) -> Limits {
-    Limits { tenant: tenant.parse().expect("a limit"), actor: actor.parse().expect("a limit") }
+    Limits { tenant: tenant.parse().expect("a limit"), actor: actor.parse().expect("a limit"), ..Limits::OFF }
 }
 
 async fn admit(door: &Door) -> Result<Vec<Standing>, Refusal> {
@@ -77,10 +79,55 @@ async fn whoever_takes_more_than_the_limit_is_told_which_and_when() {
     admit(&door).await.expect("it is let in again");
 }
 
+/// A tenant fills a queue with a bound of 20, and is turned away; another one, which has nothing in it, is not.
 #[tokio::test]
-async fn a_full_queue_turns_everybody_away_before_a_token_is_taken() {
+async fn a_full_queue_turns_the_tenant_away_that_filled_it_and_lets_an_idle_one_in() {
     let clock = Arc::new(ManualClock::at(NOW));
-    let queue = says(Ok(1_000));
+    let queue = says(Ok(0));
+    let mut door = door(limits("3000/60:150", "off"), queue.clone(), &clock);
+    let bounds = Bounds { busy: Bound::Off, full: Bound::Messages(20) };
+    door.gauge = Gauge::new(queue.clone(), clock.clone(), bounds);
+    for _ in 0..20 {
+        // Steadily, so that its bucket is full all the time.
+        clock.advance(Duration::from_millis(100));
+        admit(&door).await.expect("nothing waits yet");
+    }
+    *queue.0.lock().expect("no panic") = Ok(20);
+    clock.advance(SEEN_FOR);
+    for _ in 0..3 {
+        assert!(matches!(admit(&door).await, Err(Refusal::Overloaded { .. })), "it filled the queue");
+    }
+    let idle = async || door.admit(&"idle".parse().expect("a tenant"), &"bob".parse().expect("an actor")).await;
+    let standings = idle().await.expect("it has nothing in the queue");
+    assert!(standings.iter().all(|standing| standing.whose != Whose::Shares), "a share is not shown");
+    idle().await.expect("a tenth of the bound is its share");
+    assert!(matches!(idle().await, Err(Refusal::Overloaded { .. })), "and no more than that");
+    *queue.0.lock().expect("no panic") = Ok(40);
+    clock.advance(SEEN_FOR);
+    let other = door.admit(&"third".parse().expect("a tenant"), &"eve".parse().expect("an actor")).await;
+    assert!(matches!(other, Err(Refusal::Overloaded { .. })), "at twice the bound nobody is let in");
+}
+
+#[tokio::test]
+async fn who_reads_or_waits_too_often_is_told_and_takes_nothing_of_what_starts_runs() {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let mut door = door(limits("off", "1/1:1"), says(Ok(0)), &clock);
+    (door.reads, door.waits) = (limits("1/10:2", "off"), limits("off", "1/25:1"));
+    let (tenant, actor) = ("acme".parse().expect("a tenant"), "ada".parse().expect("an actor"));
+    for _ in 0..2 {
+        door.may_read(&tenant, &actor).await.expect("there is a token");
+    }
+    let Err(Refusal::Limited { empty, after, .. }) = door.may_read(&tenant, &actor).await else { panic!("it is limited") };
+    assert_eq!((empty, after), (vec![Whose::Tenants], Duration::from_secs(10)));
+    assert_eq!(door.may_wait(&tenant, &actor).await, Ok(()));
+    assert_eq!(door.may_wait(&tenant, &actor).await, Err(Duration::from_secs(25)));
+    admit(&door).await.expect("starting has a bucket of its own");
+}
+
+#[tokio::test]
+async fn a_queue_at_twice_its_bound_turns_everybody_away_before_a_token_is_taken() {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let queue = says(Ok(2_000));
     let door = door(limits("100/1:100", "1/1:1"), queue.clone(), &clock);
     for _ in 0..3 {
         let Err(Refusal::Overloaded { after }) = admit(&door).await else { panic!("it is overloaded") };

@@ -7,20 +7,21 @@ use async_trait::async_trait;
 use super::locked;
 use crate::{
     clock::Timestamp,
-    door::rate::{self, Levels, Limits, RateError, Taken},
+    door::rate::{self, Asked, Levels, Limits, RateError, Scope, Taken},
     ids::{Actor, Tenant},
 };
 
 /// Token buckets in memory.
 #[derive(Default)]
 pub struct Buckets {
-    tenants: Mutex<BTreeMap<Tenant, OfTenant>>,
+    tenants: Mutex<BTreeMap<(Scope, Tenant), OfTenant>>,
 }
 
 /// When a tenant's buckets are full.
 #[derive(Default)]
 struct OfTenant {
     own: i64,
+    share: i64,
     actors: BTreeMap<Actor, i64>,
 }
 
@@ -33,13 +34,13 @@ impl Buckets {
 
 #[async_trait]
 impl rate::Buckets for Buckets {
-    async fn take(&self, tenant: &Tenant, actor: &Actor, limits: &Limits, now: Timestamp) -> Result<Taken, RateError> {
+    async fn take(&self, asked: Asked<'_>, limits: &Limits, now: Timestamp) -> Result<Taken, RateError> {
         let mut tenants = locked(&self.tenants);
-        let OfTenant { own, actors } = tenants.entry(tenant.clone()).or_default();
-        let of_actor = actors.entry(actor.clone()).or_default();
-        let levels = Levels { tenant: *own, actor: *of_actor };
+        let OfTenant { own, share, actors } = tenants.entry((asked.scope, asked.tenant.clone())).or_default();
+        let of_actor = actors.entry(asked.actor.clone()).or_default();
+        let levels = Levels { tenant: *own, actor: *of_actor, share: *share };
         let Some(next) = limits.take(levels, now) else { return Ok(limits.refusal(levels, now)) };
-        (*own, *of_actor) = (next.tenant, next.actor);
+        (*own, *of_actor, *share) = (next.tenant, next.actor, next.share);
         Ok(Taken::Yes(limits.standings(next, now)))
     }
 }

@@ -3,18 +3,23 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
-use windlass::door::rate::{Limits, Taken, Whose};
+use windlass::door::rate::{Asked, Limits, Rate, Scope, Share, Taken, Whose};
 
 use super::Stores;
 
 fn limits(tenant: &str, actor: &str) -> Limits {
-    Limits { tenant: tenant.parse().expect("a limit"), actor: actor.parse().expect("a limit") }
+    Limits { tenant: tenant.parse().expect("a limit"), actor: actor.parse().expect("a limit"), ..Limits::OFF }
 }
 
 impl Stores {
     async fn takes(&self, process: usize, tenant: &str, actor: &str, limits: &Limits) -> Taken {
-        let (tenant, actor) = (tenant.parse().expect("a tenant"), actor.parse().expect("an actor"));
-        self.buckets[process % 2].take(&tenant, &actor, limits, self.now()).await.expect("the store answers")
+        self.takes_for(Scope::Starts, process, (tenant, actor), limits).await
+    }
+
+    async fn takes_for(&self, scope: Scope, process: usize, who: (&str, &str), limits: &Limits) -> Taken {
+        let (tenant, actor) = (&who.0.parse().expect("a tenant"), &who.1.parse().expect("an actor"));
+        let asked = Asked { scope, tenant, actor };
+        self.buckets[process % 2].take(asked, limits, self.now()).await.expect("the store answers")
     }
 
     /// How many of `count` tries at once got a token, from either process.
@@ -105,4 +110,31 @@ pub async fn a_tenant_with_very_many_actors_is_counted_as_well(stores: &Stores) 
         assert!(matches!(again, Taken::No { .. }), "{again:?}");
         stores.clock.advance(Duration::from_secs(60));
     }
+}
+
+pub async fn what_is_counted_apart_has_buckets_of_its_own(stores: &Stores) {
+    let limits = limits("1/60:1", "1/60:1");
+    for scope in [Scope::Starts, Scope::Reads, Scope::Waits] {
+        let taken = stores.takes_for(scope, 0, ("acme", "ada"), &limits).await;
+        assert!(matches!(taken, Taken::Yes(_)), "{scope:?}: {taken:?}");
+        let again = stores.takes_for(scope, 1, ("acme", "ada"), &limits).await;
+        assert!(matches!(again, Taken::No { .. }), "{scope:?}: {again:?}");
+    }
+}
+
+pub async fn a_share_is_counted_by_all_processes_and_refuses_once_it_is_bounded(stores: &Stores) {
+    let counted = Limits { share: Share::Counted(Rate::clamped(3, 600, 3)), ..limits("off", "off") };
+    let bounded = Limits { share: counted.share.bounded(), ..counted };
+    for (process, wanted) in [2, 1, 0, 0, 0].into_iter().enumerate() {
+        let taken = stores.takes(process, "acme", "ada", &counted).await;
+        assert_eq!((matches!(taken, Taken::Yes(_)), left(&taken)), (true, vec![wanted]), "{process}");
+    }
+    for process in 0..2 {
+        let taken = stores.takes(process, "acme", "bob", &bounded).await;
+        assert!(matches!(&taken, Taken::No { empty, .. } if empty == &[Whose::Shares]), "{taken:?}");
+        let idle = stores.takes(process, "other", "ada", &bounded).await;
+        assert!(matches!(idle, Taken::Yes(_)), "{idle:?}");
+    }
+    stores.clock.advance(Duration::from_secs(200));
+    assert!(matches!(stores.takes(0, "acme", "bob", &bounded).await, Taken::Yes(_)), "a third of it came back");
 }

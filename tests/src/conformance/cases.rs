@@ -176,6 +176,8 @@ macro_rules! store_cases {
                 a_limit_that_is_off_counts_nothing
                 a_change_of_the_limit_holds_at_once
                 a_tenant_with_very_many_actors_is_counted_as_well
+                what_is_counted_apart_has_buckets_of_its_own
+                a_share_is_counted_by_all_processes_and_refuses_once_it_is_bounded
             }
             repeating {
                 a_request_that_was_taken_on_is_known_by_its_key

@@ -71,6 +71,8 @@ pub fn intake_with(
         wake_ups,
         door: Door {
             limits: rate::Limits::OFF,
+            reads: rate::Limits::OFF,
+            waits: rate::Limits::OFF,
             buckets: Arc::new(Buckets::new()),
             gauge: Gauge::new(queue, clock.clone(), Bounds::OFF),
             clock: clock.clone(),

@@ -188,6 +188,8 @@ pub fn intake(input: &[u8]) -> Said {
         wake_ups: world.queue.clone(),
         door: Door {
             limits: rate::Limits::OFF,
+            reads: rate::Limits::OFF,
+            waits: rate::Limits::OFF,
             buckets: Arc::new(Buckets::new()),
             gauge: Gauge::new(world.queue.clone(), world.clock.clone(), Bounds::OFF),
             clock: world.clock.clone(),
