@@ -78,6 +78,19 @@ pub struct Options {
         help_heading = "AWS"
     )]
     pub idempotency_table: String,
+    /// How many hours the key of a request is kept, as the functions have it
+    #[arg(
+        long,
+        global = true,
+        env = "IDEMPOTENCY_RETENTION_HOURS",
+        default_value_t = 24,
+        value_parser = clap::value_parser!(u32).range(1..=8760),
+        hide_short_help = true,
+        hide_env_values = true,
+        value_name = "HOURS",
+        help_heading = "AWS"
+    )]
+    pub idempotency_retention_hours: u32,
     /// The table of controls, schedules, plans and audit records
     #[arg(
         long,
@@ -443,6 +456,9 @@ Examples:
         /// Stop when so many items of the plan have failed again
         #[arg(long, default_value_t = FAILURES_DEFAULT, value_parser = clap::value_parser!(u32).range(1..))]
         failures_max: u32,
+        /// Also send requests that are outside the memory of keys: one that was taken on before starts a second run
+        #[arg(long)]
+        again: bool,
         /// Who does it.
         #[command(flatten)]
         by: By,

@@ -9,9 +9,10 @@ use windlass::{
         audit::Trail,
         discard::discard,
         group::group,
+        keys::Keys,
         list::list,
         plan::{Forecast, Selection, Would, forecast, make},
-        replay::{Pace, Replay, Report},
+        replay::{OutsideMemory, Pace, Replay, Report},
     },
     ids::Actor,
 };
@@ -25,6 +26,9 @@ use crate::{
     table::{Table, cut},
 };
 
+/// What is said of requests that a replay leaves.
+const OUTSIDE_MEMORY: &str = "left: outside the memory of keys, so that one which was taken on before would be a second run; --again sends them";
+
 /// The most characters of a cause in a table.
 const CAUSE_CHARS_MAX: usize = 100;
 
@@ -37,9 +41,10 @@ pub async fn run(command: &DeadLetters, ports: &Ports, json: bool, console: &mut
         DeadLetters::List { group } => list_all(*group, ports, json, console).await,
         DeadLetters::Show { key } => show(key, ports, json, console).await,
         DeadLetters::Plan(wanted) => plan(wanted, ports, json, console).await,
-        DeadLetters::Replay { plan, rate, failures_max, by } => {
+        DeadLetters::Replay { plan, rate, failures_max, again, by } => {
             let pace = Pace { per_second: *rate, failures_max: *failures_max, ..Pace::default() };
-            replay(plan, pace, &by.by, ports, json, console).await
+            let outside_memory = if *again { OutsideMemory::Send } else { OutsideMemory::Leave };
+            replay(plan, (pace, outside_memory), &by.by, ports, json, console).await
         }
         DeadLetters::Discard { key, reason, by } => {
             let body = discard(ports.dead_messages.as_ref(), trail(ports, &by.by), key, reason).await?;
@@ -53,12 +58,16 @@ pub async fn run(command: &DeadLetters, ports: &Ports, json: bool, console: &mut
     }
 }
 
+fn keys(ports: &Ports) -> Keys<'_> {
+    Keys { requests: ports.requests.as_ref(), kept_for: ports.key_kept_for, clock: ports.clock.as_ref() }
+}
+
 fn trail<'a>(ports: &'a Ports, by: &'a Actor) -> Trail<'a> {
     Trail { plans: ports.plans.as_ref(), clock: ports.clock.as_ref(), random: ports.random.as_ref(), by }
 }
 
 async fn list_all(grouped: bool, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref()).await?;
+    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref(), keys(ports)).await?;
     let groups = group(&dead.letters);
     match (json, grouped) {
         (true, true) => console.json(&json!({ "groups": groups, "more": dead.more }))?,
@@ -108,7 +117,7 @@ fn letter_json(letter: &DeadLetter) -> serde_json::Value {
 }
 
 async fn show(key: &str, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref()).await?;
+    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref(), keys(ports)).await?;
     let found = dead.letters.iter().find(|letter| letter.origin.key() == key);
     let letter = found.ok_or_else(|| Failure::MissingLetter { key: key.to_owned() })?;
     if json {
@@ -136,7 +145,7 @@ async fn plan(wanted: &Plan, ports: &Ports, json: bool, console: &mut Console<'_
         None if wanted.all => Selection::All,
         None => Selection::Keys(wanted.keys.iter().cloned().collect()),
     };
-    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref()).await?;
+    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref(), keys(ports)).await?;
     let forecasts = forecast(&dead.letters, &selection)?;
     let made = match wanted.dry_run {
         true => None,
@@ -160,6 +169,7 @@ fn forecast_table(forecasts: &[Forecast]) -> Table {
         let would = match forecast.would {
             Would::ReviveRun => "revive the run",
             Would::SendAgain => "send again",
+            Would::StartAgain => "start again, only with --again: outside the memory of keys",
             Would::LeaveForeign => "leave: foreign",
             Would::LeaveUnreadable => "leave: unreadable",
         };
@@ -183,7 +193,7 @@ fn planned_words(forecasts: &[Forecast], made: Option<&ReplayPlan>) -> String {
 
 async fn replay(
     plan: &str,
-    pace: Pace,
+    (pace, outside_memory): (Pace, OutsideMemory),
     by: &Actor,
     ports: &Ports,
     json: bool,
@@ -202,6 +212,8 @@ async fn replay(
         wake_ups: ports.wake_ups.as_ref(),
         journal: ports.journal.as_ref(),
         heads: ports.heads.as_ref(),
+        keys: keys(ports),
+        outside_memory,
         release: &ports.release,
         observe: &observe,
     };
@@ -210,6 +222,9 @@ async fn replay(
     match json {
         true => console.json(&report)?,
         false => console.text(report_table(&report).text(console.paint()))?,
+    }
+    if report.outside_memory > 0 && !json {
+        console.note(format!("{} {OUTSIDE_MEMORY}", report.outside_memory))?;
     }
     match report.stopped {
         Some(why) => Err(Failure::Stopped { why }),

@@ -1,6 +1,6 @@
 //! The ports that commands work on, injectable for tests.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use windlass::{
     aws::{
@@ -10,6 +10,7 @@ use windlass::{
     clock::{Clock, SystemClock},
     controls::Controls,
     dead_letter::ReplayPlans,
+    door::Requests,
     ids::{Random, Release, SystemRandom},
     journal::{Heads, Journal},
     prompts::Prompts,
@@ -32,6 +33,10 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     /// Heads.
     pub heads: Arc<dyn Heads>,
+    /// What is known of the keys of requests.
+    pub requests: Arc<dyn Requests>,
+    /// How long their records are kept.
+    pub key_kept_for: Duration,
     /// The step queue.
     pub wake_ups: Arc<dyn WakeUps>,
     /// Its dead-letter queue.
@@ -87,7 +92,9 @@ impl Ports {
         let others = [options.controls_table.as_str(), options.memory_table.as_str()];
         Ok(Ports {
             journal: runs.clone(),
-            heads: runs,
+            heads: runs.clone(),
+            requests: runs,
+            key_kept_for: Duration::from_secs(u64::from(options.idempotency_retention_hours) * 3600),
             wake_ups: Arc::new(StepQueue::new(clients.sqs(), &step)),
             dead_messages: Arc::new(DeadLetterQueue::new(clients.sqs(), &dead)),
             plans: Arc::new(Plans::new(dynamodb.clone(), &options.controls_table, clock.clone())),

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    door::Requests,
+    door::{KeyMemory, Requests},
     idempotency::{Begun, IdempotencyRecords, Key, PayloadHash, RecordError, Turn},
     ids::RunId,
     journal::{JournalError, NewRun, Recorded},
@@ -60,6 +60,17 @@ impl Records {
 
 #[async_trait]
 impl Requests for Runs {
+    async fn memory(&self, key: &Key) -> Result<KeyMemory, JournalError> {
+        let request = self.client.get_item().table_name(&self.idempotency_table).key("id", text(key.as_str()));
+        let answer = request.consistent_read(true).send().await.map_err(|error| Fault::of("GetItem", &error))?;
+        let Some(item) = answer.item else { return Ok(KeyMemory::Blank) };
+        let record = RecordItem::read(item).map_err(|message| JournalError::Refused { message })?;
+        Ok(match record.expiration < self.clock.now().as_seconds() {
+            true => KeyMemory::Expired,
+            false => KeyMemory::Remembered,
+        })
+    }
+
     async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Recorded>, JournalError> {
         let request = self.client.get_item().table_name(&self.idempotency_table).key("id", text(key.as_str()));
         let answer = request.consistent_read(true).send().await.map_err(|error| Fault::of("GetItem", &error))?;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{BODY_SHOWN_CHARS, DeadLetter, Origin, cause};
+use super::{
+    BODY_SHOWN_CHARS, DeadLetter, Origin, cause,
+    keys::{Keys, Repetition},
+};
 use crate::{
     clock::Timestamp,
     journal::{Heads, JournalError, Listing},
@@ -54,12 +57,15 @@ impl ListError {
 /// Lists the dead letters.
 ///
 /// # Errors
-/// When the queue or the heads cannot be read. Messages already looked at are released.
-pub async fn list(messages: &dyn DeadMessages, heads: &dyn Heads) -> Result<Dead, ListError> {
+/// When the queue, the heads or the records of keys cannot be read. Messages already looked at are released.
+pub async fn list(messages: &dyn DeadMessages, heads: &dyn Heads, keys: Keys<'_>) -> Result<Dead, ListError> {
     let runs = heads.list(&Listing::Troubled, RUNS_MAX).await?;
     let (peeked, more_messages) = peek(messages).await?;
     let more = more_messages || runs.len() >= RUNS_MAX;
-    let mut letters: Vec<DeadLetter> = peeked.iter().map(of_message).collect();
+    let mut letters = Vec::with_capacity(peeked.len() + runs.len());
+    for message in &peeked {
+        letters.push(of_message(message, keys.repetition(message).await?));
+    }
     letters.extend(runs.iter().filter_map(|head| {
         let cause = cause::of_head(head)?;
         let fingerprint = match &head.status {
@@ -79,12 +85,12 @@ pub async fn list(messages: &dyn DeadMessages, heads: &dyn Heads) -> Result<Dead
     Ok(Dead { letters, more })
 }
 
-fn of_message(message: &DeadMessage) -> DeadLetter {
+fn of_message(message: &DeadMessage, repetition: Repetition) -> DeadLetter {
     let cause = cause::of_message(message);
     // What is cut off may be what says that the rest must not be shown: redacted first.
     let body = shown(&message.body).chars().take(BODY_SHOWN_CHARS).collect();
     DeadLetter {
-        origin: Origin::Message { id: message.id.clone(), body, receive_count: message.receive_count },
+        origin: Origin::Message { id: message.id.clone(), body, receive_count: message.receive_count, repetition },
         fingerprint: cause::fingerprint(&cause.text),
         cause: shown(&cause.text),
         at: Timestamp::from_millis(message.sent_millis),

@@ -12,10 +12,13 @@ use crate::{
     retry::Retry,
 };
 
+pub use keys::Repetition;
+
 pub mod audit;
 pub mod cause;
 pub mod discard;
 pub mod group;
+pub mod keys;
 pub mod list;
 pub mod plan;
 pub mod replay;
@@ -52,6 +55,8 @@ pub enum Origin {
         body: String,
         /// How often it was received, looks at the dead-letter queue included.
         receive_count: u32,
+        /// What sending it again means.
+        repetition: Repetition,
     },
     /// A dead run.
     Run {

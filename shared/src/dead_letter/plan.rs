@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{
-    DeadLetter, ItemStatus, Origin, PLAN_ITEMS_MAX, Plan, PlanError, PlanItem,
+    DeadLetter, ItemStatus, Origin, PLAN_ITEMS_MAX, Plan, PlanError, PlanItem, Repetition,
     audit::{Action, Trail},
 };
 use crate::retry::Retry;
@@ -45,6 +45,9 @@ pub enum Would {
     ReviveRun,
     /// Send the message to the step queue again, and delete it here.
     SendAgain,
+    /// Start a run under a key that nothing is known of any more: a second one, if the request was taken on before. A replay sends it
+    /// only if it is told to.
+    StartAgain,
     /// Leave it alone: the message is not ours. It can be discarded.
     LeaveForeign,
     /// Leave it alone: a release that can read its journal takes it up by itself.
@@ -54,7 +57,7 @@ pub enum Would {
 impl Would {
     /// Whether anything would be done.
     pub const fn acts(self) -> bool {
-        matches!(self, Would::ReviveRun | Would::SendAgain)
+        matches!(self, Would::ReviveRun | Would::SendAgain | Would::StartAgain)
     }
 }
 
@@ -125,6 +128,7 @@ pub fn forecast(letters: &[DeadLetter], selection: &Selection) -> Result<Vec<For
         would: match (&letter.origin, letter.replayable) {
             (Origin::Run { .. }, true) => Would::ReviveRun,
             (Origin::Run { .. }, false) => Would::LeaveUnreadable,
+            (Origin::Message { repetition: Repetition::OutsideMemory, .. }, true) => Would::StartAgain,
             (Origin::Message { .. }, true) => Would::SendAgain,
             (Origin::Message { .. }, false) => Would::LeaveForeign,
         },

@@ -6,13 +6,17 @@
 //! A: item pending → replayed ── …dies…                ──► stays `replayed`; a new plan may take the letter up again
 //! ```
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 
 use super::{
     ItemStatus, Plan, PlanError, PlanItem,
     audit::{Action, Trail},
+    keys::{Keys, Repetition},
     list,
     revive::ReviveError,
     watch::{Judgement, OTHERS_TURN, Watched, judge},
@@ -20,7 +24,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     ids::{Release, RunId},
-    journal::{Heads, Journal},
+    journal::{Heads, Journal, JournalError},
     queue::{DeadMessage, DeadMessages, QueueError, WakeUps},
     retry::Retry,
 };
@@ -64,6 +68,15 @@ impl Default for Pace {
     }
 }
 
+/// What a replay does with a request that would start a second run if it was taken on before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutsideMemory {
+    /// It stays on the dead-letter queue, and its item pending.
+    Leave,
+    /// It is sent: somebody knows that it was not taken on, or wants another run.
+    Send,
+}
+
 /// How a plan stands after a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -79,6 +92,8 @@ pub struct Report {
     pub recovered: usize,
     /// Items that did not.
     pub failed: usize,
+    /// Items left pending because their requests are outside the memory of keys.
+    pub outside_memory: usize,
     /// Why it stopped before the end, if it did.
     pub stopped: Option<String>,
     /// Every item as it is now.
@@ -103,6 +118,9 @@ pub enum ReplayError {
     /// The dead-letter queue did not do as asked.
     #[error("the dead-letter queue: {0}")]
     Queue(#[from] QueueError),
+    /// The records of keys could not be read.
+    #[error(transparent)]
+    Keys(#[from] JournalError),
 }
 
 impl ReplayError {
@@ -111,6 +129,7 @@ impl ReplayError {
         match self {
             ReplayError::Plans(error) => error.retry(),
             ReplayError::Queue(error) => error.retry(),
+            ReplayError::Keys(error) => error.retry(),
             ReplayError::MissingPlan { .. } | ReplayError::Pace => Retry::Terminal,
         }
     }
@@ -128,6 +147,10 @@ pub struct Replay<'a> {
     pub journal: &'a dyn Journal,
     /// Heads.
     pub heads: &'a dyn Heads,
+    /// What is known of the keys of requests.
+    pub keys: Keys<'a>,
+    /// What becomes of requests that are outside the memory of keys.
+    pub outside_memory: OutsideMemory,
     /// The release that writes.
     pub release: &'a Release,
     /// Told of each item's new status.
@@ -143,6 +166,7 @@ struct Session {
     next_turn: Timestamp,
     next_look: Timestamp,
     watched: Vec<Watched>,
+    outside_memory: BTreeSet<String>,
     stopped: Option<String>,
 }
 
@@ -182,7 +206,7 @@ impl Replay<'_> {
         });
         let watched = begun.collect();
         let failures = u32::try_from(failures).unwrap_or(u32::MAX);
-        Session { plan, pace, failures, acted_on: 0, next_turn: now, next_look: now, watched, stopped: None }
+        Session { plan, pace, failures, acted_on: 0, next_turn: now, next_look: now, watched, outside_memory: BTreeSet::new(), stopped: None }
     }
 
     async fn replay_runs(&self, session: &mut Session) -> Result<(), ReplayError> {
@@ -229,6 +253,13 @@ impl Replay<'_> {
         for message in held {
             let key = format!("message/{}", message.id);
             if !session.pending().any(|pending| pending == key) {
+                continue;
+            }
+            // Asked right before it is sent: the plan may be some days old.
+            if self.outside_memory == OutsideMemory::Leave
+                && self.keys.repetition(message).await? == Repetition::OutsideMemory
+            {
+                session.outside_memory.insert(key);
                 continue;
             }
             if !self.turn(session).await? || self.trail.clock.now() > fresh_until {
@@ -377,6 +408,7 @@ fn report(plan: Plan, session: &Session) -> Report {
         undecided: count(|status| matches!(status, ItemStatus::Replayed { .. })),
         recovered: count(|status| *status == ItemStatus::Recovered),
         failed: count(|status| matches!(status, ItemStatus::Failed { .. })),
+        outside_memory: session.outside_memory.len(),
         stopped: session.stopped.clone(),
         plan: plan.id,
         items: plan.items,

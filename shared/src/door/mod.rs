@@ -37,9 +37,24 @@ use rate::{Asked, Buckets, Limits, RateError, Scope, Standing, Taken, Whose};
 /// that those who were turned away together do not come back together.
 pub const OVERLOADED_FOR: Duration = Duration::from_secs(10);
 
+/// What is known of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyMemory {
+    /// There is no record: nothing was done under it, or it was deleted since it expired.
+    Blank,
+    /// There is a record that counts.
+    Remembered,
+    /// There is a record that does not count any more. Deleting takes the store up to some days.
+    Expired,
+}
+
 /// Which requests have been taken on.
 #[async_trait]
 pub trait Requests: Send + Sync {
+    /// What is known of a key, whatever it was used for.
+    async fn memory(&self, key: &Key) -> Result<KeyMemory, JournalError>;
+
+
     /// What is recorded under a key, as [`Journal::record`](crate::journal::Journal::record) would say it of a repetition; `None` when
     /// there is no record, or it has expired.
     async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Recorded>, JournalError>;

@@ -61,6 +61,10 @@ impl Record {
         self.expires.has_expired(now) || out_of_time
     }
 
+    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.has_expired(now)
+    }
+
     pub(super) fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Recorded, JournalError> {
         match &self.stage {
             _ if self.validation != *hash => Ok(Recorded::Mismatch),

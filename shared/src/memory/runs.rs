@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::{Records, locked, records::Record};
 use crate::{
     clock::{Clock, Timestamp},
-    door::Requests,
+    door::{KeyMemory, Requests},
     idempotency::{Key, PayloadHash},
     ids::RunId,
     journal::{
@@ -101,6 +101,14 @@ impl Tables {
 
 #[async_trait]
 impl Requests for Runs {
+    async fn memory(&self, key: &Key) -> Result<KeyMemory, JournalError> {
+        Ok(match self.records.lock().get(key.as_str()) {
+            None => KeyMemory::Blank,
+            Some(record) if record.has_expired(self.clock.now()) => KeyMemory::Expired,
+            Some(_) => KeyMemory::Remembered,
+        })
+    }
+
     async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Recorded>, JournalError> {
         let records = self.records.lock();
         let live = records.get(key.as_str()).filter(|record| !record.is_free(self.clock.now()));

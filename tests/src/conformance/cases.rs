@@ -181,6 +181,7 @@ macro_rules! store_cases {
             }
             repeating {
                 a_request_that_was_taken_on_is_known_by_its_key
+                what_a_key_was_used_for_is_remembered_until_it_expires_and_said_while_it_is_there
             }
             budgets {
                 what_is_reserved_counts_until_it_is_settled

@@ -52,6 +52,8 @@ impl World {
             prompts: Arc::new(memory::Prompts::new()),
             journal: runs.clone(),
             heads: runs.clone(),
+            requests: runs.clone(),
+            key_kept_for: Duration::from_secs(24 * 3600),
             wake_ups: queue.clone(),
             dead_messages: queue.clone(),
             plans,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use super::{
-    world::{World, dead, quick},
+    world::{KEY_KEPT_FOR, World, dead, quick},
     yielding::Yielding,
 };
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
     dead_letter::{
         ItemStatus, ReplayPlans as _,
         audit::Trail,
-        plan::Selection,
-        replay::{Pace, RATE_MAX, Replay, ReplayError},
+        plan::{Selection, Would, forecast},
+        replay::{OutsideMemory, Pace, RATE_MAX, Replay, ReplayError},
     },
     ids::RunId,
     journal::HeadStatus,
@@ -46,6 +46,30 @@ async fn a_message_of_ours_is_sent_again_and_leaves_the_dead_letter_queue() {
     assert_eq!((report.acted_on, report.recovered, report.undecided), (2, 1, 1), "a request names no run to watch");
     let left: Vec<String> = world.letters().await.iter().map(|letter| letter.origin.key()).collect();
     assert_eq!(left, ["message/message-2"], "the foreign one stays");
+}
+
+/// A request is sent, fails, and is planned while its key is remembered; whether it was taken on before, nobody can say a day later.
+#[tokio::test]
+async fn a_request_outside_the_memory_of_keys_is_left_until_somebody_says_again() {
+    let world = World::new();
+    let start = r#"{"type":"start","idempotency_key":"k","source":"queue",
+        "request":{"tenant":"acme","actor":"ada","task":"refund","payload":{}}}"#;
+    world.dead_message(start);
+    let would = async || {
+        let forecasts = forecast(&world.letters().await, &Selection::All).expect("the keys are known");
+        forecasts.into_iter().map(|forecast| forecast.would).collect::<Vec<_>>()
+    };
+    assert_eq!(would().await, [Would::SendAgain]);
+    let plan = world.plan(Selection::All).await;
+    world.clock.advance(KEY_KEPT_FOR);
+    assert_eq!(would().await, [Would::StartAgain]);
+    let report = world.replayed(&plan.id, quick()).await.expect("it runs");
+    assert_eq!((report.acted_on, report.pending, report.outside_memory), (0, 1, 1));
+    assert_eq!(world.letters().await.len(), 1, "it stays where it is");
+    let told = Replay { outside_memory: OutsideMemory::Send, ..world.replay(&|_, _| {}) };
+    let report = world.while_working(told.replay(&plan.id, quick())).await.expect("it runs");
+    assert_eq!((report.acted_on, report.pending, report.outside_memory), (1, 0, 0));
+    assert_eq!(world.letters().await, []);
 }
 
 #[tokio::test]

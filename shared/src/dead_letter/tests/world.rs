@@ -9,9 +9,10 @@ use crate::{
     dead_letter::{
         DeadLetter, ItemStatus, Plan, ReplayPlans as _,
         audit::Trail,
+        keys::Keys,
         list::list,
         plan::{Selection, forecast, make},
-        replay::{Pace, Replay, ReplayError, Report},
+        replay::{OutsideMemory, Pace, Replay, ReplayError, Report},
     },
     idempotency::{Key, PayloadHash},
     ids::{Actor, Release, RunId, TraceId},
@@ -27,6 +28,9 @@ use crate::{
 };
 
 pub(super) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+/// How long keys are remembered.
+pub(super) const KEY_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) struct World {
     pub(super) clock: Arc<ManualClock>,
@@ -136,12 +140,16 @@ impl World {
     }
 
     pub(super) async fn letters(&self) -> Vec<DeadLetter> {
-        list(&self.queue, &self.runs).await.expect("memory").letters
+        list(&self.queue, &self.runs, self.keys()).await.expect("memory").letters
     }
 
     pub(super) async fn plan(&self, selection: Selection) -> Plan {
         let forecasts = forecast(&self.letters().await, &selection).expect("the keys are known");
         make(self.trail(), &forecasts, "mended").await.expect("there is something to replay")
+    }
+
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys { requests: &self.runs, kept_for: KEY_KEPT_FOR, clock: &*self.clock }
     }
 
     pub(super) fn trail(&self) -> Trail<'_> {
@@ -155,6 +163,8 @@ impl World {
             wake_ups: &self.queue,
             journal: &self.runs,
             heads: &self.runs,
+            keys: self.keys(),
+            outside_memory: OutsideMemory::Leave,
             release: &self.release,
             observe,
         }
