@@ -1,14 +1,24 @@
 //! `windlass controls`: what may happen now.
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use serde_json::{Value, json};
+use step::refund_desk::{
+    ledger::Ledger,
+    ledger_in_memory::LedgerInMemory,
+    script::TASKS,
+    tools::{Drills, tools},
+};
 use windlass::{
     controls::{
         ControlsError, Document, Initialised, Settings,
         change::{Hand, Made, wake_held},
+        names::Names,
         setting::SETTINGS,
     },
     ids::Actor,
+    retrieval::SEARCH_SOURCES,
 };
 
 use crate::{cli::By, console::Console, failure::Failure, ports::Ports, table::Table};
@@ -44,6 +54,9 @@ pub enum Controls {
         /// Show what would change, and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Also names of tools and tasks that this release does not know, such as those of another one or of an MCP server
+        #[arg(long)]
+        anyway: bool,
         /// Who does it.
         #[command(flatten)]
         by: By,
@@ -87,13 +100,18 @@ pub async fn run(command: &Controls, ports: &Ports, json: bool, console: &mut Co
     match command {
         Controls::Show => show(ports.controls.read().await?.as_ref(), json, console),
         Controls::Init { by } => init(&by.by, ports, json, console).await,
-        Controls::Set { settings, dry_run: true, .. } => {
+        Controls::Set { settings, dry_run: true, anyway, .. } => {
             let before = ports.controls.history(1).await?.pop().ok_or(ControlsError::Missing)?;
             let edited =
                 edit(before.settings.clone(), settings).map_err(windlass::controls::change::ChangeError::from)?;
+            check(*anyway, &before.settings, &edited)?;
             differences(&before.settings, &edited, before.version, 0, json, console)
         }
-        Controls::Set { settings, why, expect, by, .. } => {
+        Controls::Set { settings, why, expect, by, anyway, .. } => {
+            let before = ports.controls.history(1).await?.pop().ok_or(ControlsError::Missing)?.settings;
+            if let Ok(edited) = edit(before.clone(), settings) {
+                check(*anyway, &before, &edited)?;
+            }
             let made = hand(ports, &by.by, why).change(*expect, |now| edit(now, settings)).await?;
             tell(&made, ports, json, console).await
         }
@@ -114,6 +132,27 @@ async fn init(by: &Actor, ports: &Ports, json: bool, console: &mut Console<'_>) 
     match json {
         true => Ok(console.json(&json!({ "version": version, "did": did }))?),
         false => Ok(console.note(format!("version {version}: {did}"))?),
+    }
+}
+
+fn check(anyway: bool, before: &Settings, after: &Settings) -> Result<(), Failure> {
+    match anyway {
+        true => Ok(()),
+        false => Ok(known_names().check(before, after)?),
+    }
+}
+
+/// The names of the release that this command was built with, and of the MCP servers in its environment.
+fn known_names() -> Names {
+    let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
+    let own = tools(&ledger, Drills::Available).unwrap_or_default();
+    let own = own.iter().map(|tool| tool.spec().name.to_string());
+    let servers = std::env::var("MCP_SERVERS").ok().and_then(|text| serde_json::from_str::<Vec<Value>>(&text).ok());
+    let name = |server: Value| server["name"].as_str().map(str::to_owned);
+    Names {
+        tools: own.chain([SEARCH_SOURCES.to_owned()]).collect(),
+        servers: servers.unwrap_or_default().into_iter().filter_map(name).collect(),
+        tasks: TASKS.map(str::to_owned).into(),
     }
 }
 

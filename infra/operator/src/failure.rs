@@ -121,6 +121,9 @@ pub enum Failure {
     /// They cannot be changed.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// They have a name that nothing has.
+    #[error(transparent)]
+    Name(#[from] windlass::controls::names::UnknownName),
     /// Prompts cannot be read or kept.
     #[error(transparent)]
     Prompts(#[from] PromptError),
@@ -194,6 +197,7 @@ impl Failure {
             | Failure::Change(ChangeError::Controls(ControlsError::Missing)) => {
                 "make them with `windlass controls init --by YOU`; docs/controls.md says what it does"
             }
+            Failure::Name(_) => "correct it, or add --anyway for a name of another release or of an MCP server",
             Failure::Change(ChangeError::Setting(_)) => "`windlass controls set --help` lists the settings",
             Failure::Change(ChangeError::Why) => "give a reason with --why",
             Failure::Change(ChangeError::Unchanged { .. }) => "see what is in force with `windlass controls show`",

@@ -12,8 +12,6 @@
 //! before it settles leaves its reservation open; whoever is refused because of it settles it at its worst case once that
 //! process is dead for certain, and until then waits.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 
 use crate::{
@@ -162,26 +160,20 @@ pub enum Reserved {
 }
 
 /// What is known of an account.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Balance {
     /// Spent, and known to be.
     pub settled: Spend,
-    /// Reserved by calls under way, by their id, with their deadline.
-    pub open: BTreeMap<String, (Spend, Timestamp)>,
+    /// What calls under way may take.
+    pub reserved: Spend,
+}
+
+/// Whether the process that makes a call with this deadline is dead for certain.
+pub fn is_dead(deadline: Timestamp, now: Timestamp) -> bool {
+    deadline + crate::clock::CLOCK_SKEW_MAX <= now
 }
 
 impl Balance {
-    /// What calls under way may take.
-    pub fn reserved(&self) -> Spend {
-        self.open.values().fold(Spend::default(), |sum, (worst, _)| sum.plus(*worst))
-    }
-
-    /// Calls whose process is dead for certain.
-    pub fn orphans(&self, now: Timestamp) -> impl Iterator<Item = (&String, Spend)> {
-        let dead = move |deadline: Timestamp| deadline + crate::clock::CLOCK_SKEW_MAX <= now;
-        self.open.iter().filter(move |(_, (_, deadline))| dead(*deadline)).map(|(id, (worst, _))| (id, *worst))
-    }
-
     /// What a reservation that did not fit is told.
     pub fn refusal(&self, allowance: Allowance, worst: Spend) -> Reserved {
         if allowance.fits(self.settled, worst) { Reserved::Busy } else { Reserved::Exhausted }

@@ -36,6 +36,7 @@ pub mod change;
 mod document;
 mod flag;
 pub mod gate;
+pub mod names;
 mod seen;
 pub mod setting;
 

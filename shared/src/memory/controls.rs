@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::locked;
 use crate::{
     audit::AuditRecord,
-    budgets::{Account, Allowance, Balance, BudgetError, Budgets, Reservation, Reserved, Spend},
+    budgets::{Account, Allowance, Balance, BudgetError, Budgets, Reservation, Reserved, Spend, is_dead},
     clock::Timestamp,
     controls::{self, Changed, ControlsError, Document, Initialised},
     ids::Task,
@@ -154,7 +154,33 @@ impl prompts::Prompts for Prompts {
 /// Accounts in memory.
 #[derive(Default)]
 pub struct Accounts {
-    balances: Mutex<BTreeMap<Account, Balance>>,
+    accounts: Mutex<BTreeMap<Account, OfAccount>>,
+}
+
+/// What is settled, and what is open by id.
+#[derive(Default)]
+struct OfAccount {
+    settled: Spend,
+    open: BTreeMap<String, (Spend, Timestamp)>,
+}
+
+impl OfAccount {
+    fn balance(&self) -> Balance {
+        let reserved = self.open.values().fold(Spend::default(), |sum, (worst, _)| sum.plus(*worst));
+        Balance { settled: self.settled, reserved }
+    }
+
+    /// Settles what dead processes left at its worst.
+    fn tidy(&mut self, now: Timestamp) {
+        let settled = &mut self.settled;
+        self.open.retain(|_, (worst, deadline)| {
+            let dead = is_dead(*deadline, now);
+            if dead {
+                *settled = settled.plus(*worst);
+            }
+            !dead
+        });
+    }
 }
 
 impl Accounts {
@@ -172,35 +198,31 @@ impl Budgets for Accounts {
         allowance: Allowance,
         now: Timestamp,
     ) -> Result<Reserved, BudgetError> {
-        let mut balances = locked(&self.balances);
-        let balance = balances.entry(reservation.account.clone()).or_default();
-        let spent = balance.settled.plus(balance.reserved());
-        if balance.open.contains_key(&reservation.id) {
+        let mut accounts = locked(&self.accounts);
+        let account = accounts.entry(reservation.account.clone()).or_default();
+        if account.open.contains_key(&reservation.id) {
             return Ok(Reserved::Done);
         }
-        if !allowance.fits(spent, reservation.worst) {
-            let orphans: Vec<(String, Spend)> = balance.orphans(now).map(|(id, worst)| (id.clone(), worst)).collect();
-            for (id, worst) in orphans {
-                balance.open.remove(&id);
-                balance.settled = balance.settled.plus(worst);
-            }
-            return Ok(balance.refusal(allowance, reservation.worst));
+        let Balance { settled, reserved } = account.balance();
+        if !allowance.fits(settled.plus(reserved), reservation.worst) {
+            account.tidy(now);
+            return Ok(account.balance().refusal(allowance, reservation.worst));
         }
-        balance.open.insert(reservation.id.clone(), (reservation.worst, reservation.deadline));
+        account.open.insert(reservation.id.clone(), (reservation.worst, reservation.deadline));
         Ok(Reserved::Done)
     }
 
     async fn settle(&self, reservation: &Reservation, used: Spend) -> Result<bool, BudgetError> {
-        let mut balances = locked(&self.balances);
-        let Some(balance) = balances.get_mut(&reservation.account) else { return Ok(false) };
-        if balance.open.remove(&reservation.id).is_none() {
+        let mut accounts = locked(&self.accounts);
+        let Some(account) = accounts.get_mut(&reservation.account) else { return Ok(false) };
+        if account.open.remove(&reservation.id).is_none() {
             return Ok(false);
         }
-        balance.settled = balance.settled.plus(used);
+        account.settled = account.settled.plus(used);
         Ok(true)
     }
 
     async fn balance(&self, account: &Account) -> Result<Balance, BudgetError> {
-        Ok(locked(&self.balances).get(account).cloned().unwrap_or_default())
+        Ok(locked(&self.accounts).get(account).map(OfAccount::balance).unwrap_or_default())
     }
 }

@@ -35,7 +35,7 @@ pub async fn what_is_reserved_counts_until_it_is_settled(stores: &Stores) {
     assert_eq!(stores.budgets.settle(&first, spend(30, 4)).await, Ok(true));
     assert_eq!(stores.reserves(&second).await, Reserved::Done);
     let balance = stores.budgets.balance(&first.account).await.expect("the store answers");
-    assert_eq!((balance.settled, balance.reserved()), (spend(30, 4), spend(60, 10)));
+    assert_eq!((balance.settled, balance.reserved), (spend(30, 4), spend(60, 10)));
 }
 
 pub async fn a_repeated_reservation_or_settlement_whose_answer_was_lost_counts_once(stores: &Stores) {
@@ -46,7 +46,7 @@ pub async fn a_repeated_reservation_or_settlement_whose_answer_was_lost_counts_o
     assert_eq!(stores.budgets.settle(&reservation, spend(50, 9)).await, Ok(true));
     assert_eq!(stores.budgets.settle(&reservation, spend(50, 9)).await, Ok(false));
     let balance = stores.budgets.balance(&reservation.account).await.expect("the store answers");
-    assert_eq!((balance.settled, balance.reserved()), (spend(50, 9), spend(0, 0)));
+    assert_eq!((balance.settled, balance.reserved), (spend(50, 9), spend(0, 0)));
 }
 
 pub async fn a_budget_that_is_used_up_is_exhausted_and_the_next_day_is_not(stores: &Stores) {
@@ -77,7 +77,7 @@ pub async fn a_reservation_of_a_dead_process_is_settled_at_its_worst_by_who_is_r
     assert_eq!(stores.reserves(&stores.reservation("3", spend(10, 1))).await, Reserved::Done);
     assert_eq!(stores.budgets.settle(&dead, spend(1, 1)).await, Ok(false), "it comes back too late");
     let balance = stores.budgets.balance(&dead.account).await.expect("the store answers");
-    assert_eq!((balance.settled, balance.reserved()), (spend(90, 10), spend(10, 1)));
+    assert_eq!((balance.settled, balance.reserved), (spend(90, 10), spend(10, 1)));
 }
 
 pub async fn accounts_of_tenants_and_actors_do_not_mix(stores: &Stores) {
@@ -88,4 +88,19 @@ pub async fn accounts_of_tenants_and_actors_do_not_mix(stores: &Stores) {
         let other = Reservation { account, ..one.clone() };
         assert_eq!(stores.reserves(&other).await, Reserved::Done);
     }
+}
+
+pub async fn many_open_reservations_of_one_actor_are_kept_and_settled_each_once(stores: &Stores) {
+    let many: Vec<Reservation> = (0..60).map(|n| stores.reservation(&format!("many-{n}"), spend(1, 1))).collect();
+    let reserved = join_all(many.iter().map(|one| stores.reserves(one))).await;
+    assert!(reserved.iter().all(|reserved| *reserved == Reserved::Done));
+    let account = &many[0].account;
+    let balance = stores.budgets.balance(account).await.expect("the store answers");
+    assert_eq!((balance.settled, balance.reserved), (spend(0, 0), spend(60, 60)));
+    for _ in 0..2 {
+        let settled = join_all(many.iter().map(|one| stores.budgets.settle(one, spend(1, 0)))).await;
+        assert!(settled.iter().all(Result::is_ok));
+    }
+    let balance = stores.budgets.balance(account).await.expect("the store answers");
+    assert_eq!((balance.settled, balance.reserved), (spend(60, 0), spend(0, 0)));
 }

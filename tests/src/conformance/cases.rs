@@ -191,6 +191,7 @@ macro_rules! store_cases {
                 of_many_at_once_no_more_than_fit_are_reserved
                 a_reservation_of_a_dead_process_is_settled_at_its_worst_by_who_is_refused
                 accounts_of_tenants_and_actors_do_not_mix
+                many_open_reservations_of_one_actor_are_kept_and_settled_each_once
             }
             windows {
                 what_is_reserved_counts_until_it_is_taken_back

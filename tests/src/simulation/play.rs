@@ -327,7 +327,7 @@ impl<'s> Player<'s> {
         let days = entries.iter().map(|entry| Account::at(entry.at, &state.request.tenant, &state.request.actor));
         let balances = days.collect::<BTreeSet<_>>().into_iter().map(|account| {
             let balance = now(self.world.accounts.balance(&account)).expect("it does not fail");
-            balance.settled.tokens + balance.reserved().tokens
+            balance.settled.tokens + balance.reserved.tokens
         });
         let balances: Vec<u64> = balances.collect();
         let allowed = self.world.manner.allowance.tokens;

@@ -19,7 +19,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest number of steps that the `drill/steps` task takes.
 const DRILL_STEPS_MAX: u64 = 10_000;
 
-/// A script for the tasks `refund`, `refund/checked`, `refund/parts`, `policy-question`, `drill/steps`, `drill/calls` and `drill/crash`.
+/// The tasks that the script knows.
+pub const TASKS: [&str; 7] =
+    ["refund", "refund/checked", "refund/parts", POLICY_QUESTION, "drill/steps", "drill/calls", "drill/crash"];
+
+/// A script for [`TASKS`].
 #[derive(Debug, Default)]
 pub struct Script;
 

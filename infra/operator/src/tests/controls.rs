@@ -16,6 +16,7 @@ async fn a_change_is_shown_as_a_difference_kept_with_who_and_why_and_can_be_reve
         "controls set policy=none --why late --by olga --expect 1",
         "controls set policy=approve --why again --by olga",
         "controls set modle=off --why typo --by olga",
+        "controls set tool.refnd=off --why typo --by olga",
         "controls history",
         "controls revert 1 --why back --by olga",
         "controls show",

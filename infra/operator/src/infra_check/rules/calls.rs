@@ -55,6 +55,8 @@ const BALANCE: By = By::Code("shared/src/aws/budgets.rs", "get_item", "Accounts"
 const SPEND: By = By::Code("shared/src/aws/budgets.rs", "update_item", "Accounts");
 const COUNTED: By = By::Code("shared/src/aws/windows.rs", "get_item", "Counters");
 const COUNT: By = By::Code("shared/src/aws/windows.rs", "update_item", "Counters");
+const SETTLED: By = By::Code("shared/src/aws/budgets.rs", "delete_item", "Accounts");
+const ORPHANS: By = By::Code("shared/src/aws/budgets.rs", "query", "Accounts");
 const PROMPT: By = By::Code("shared/src/aws/prompts.rs", "get_item", "PromptVersions");
 const SECRET: By = By::Code("shared/src/aws/secrets.rs", "get_secret_value", "SecretsManager");
 const LEDGER: &str = "functions/step/src/refund_desk/ledger_in_dynamodb.rs";
@@ -92,6 +94,8 @@ pub(super) const CALLS: &[Call] = &[
     call("step", "dynamodb:UpdateItem", CONTROLS, SPEND),
     call("step", "dynamodb:GetItem", CONTROLS, COUNTED),
     call("step", "dynamodb:UpdateItem", CONTROLS, COUNT),
+    call("step", "dynamodb:DeleteItem", CONTROLS, SETTLED),
+    call("step", "dynamodb:Query", CONTROLS, ORPHANS),
     call("step", "sqs:SendMessage", QUEUE, WAKE),
     call("step", "sqs:ChangeMessageVisibility", QUEUE, POSTPONE),
     call("step", "sqs:ReceiveMessage", QUEUE, By::Lambda),

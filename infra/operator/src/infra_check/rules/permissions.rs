@@ -18,11 +18,13 @@ use crate::infra_check::{
 const ROLE: &str = "AWS::IAM::Role";
 
 /// The controls table holds everybody's switches, prompts and accounts; functions may come to these partitions of it only.
-const LEADING_KEYS: [(&str, &str, &[&str]); 5] = [
+const LEADING_KEYS: [(&str, &str, &[&str]); 7] = [
     ("intake", "dynamodb:GetItem", &["budget#*", "controls", "controls#*"]),
     ("intake", "dynamodb:UpdateItem", &["rate#*"]),
     ("step", "dynamodb:GetItem", &["budget#*", "controls", "controls#*", "prompt#*"]),
     ("step", "dynamodb:UpdateItem", &["budget#*"]),
+    ("step", "dynamodb:DeleteItem", &["budget#*"]),
+    ("step", "dynamodb:Query", &["budget#*"]),
     ("cleanup", "dynamodb:UpdateItem", &["schedule"]),
 ];
 

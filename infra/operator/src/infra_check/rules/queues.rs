@@ -68,7 +68,9 @@ fn check_mapping(view: &View<'_>, name: &str, mapping: &Value, findings: &mut Fi
             "hides a message for {hidden} s; six timeouts of `{function_name}` and the batching window take {needed} s"
         )
     });
-    match function["ReservedConcurrentExecutions"].as_u64() {
+    // A parameter's value is text.
+    let reserved = &function["ReservedConcurrentExecutions"];
+    match reserved.as_u64().or_else(|| reserved.as_str()?.parse().ok()) {
         Some(reserved) => findings.unless(reserved >= most, "queues", function_name, || {
             format!("reserves {reserved} executions, and its mapping uses up to {most}: the rest is throttled")
         }),
