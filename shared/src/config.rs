@@ -2,7 +2,7 @@
 //!
 //! No secret is in it, only the names of secrets; see [`crate::secrets`].
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
@@ -128,6 +128,8 @@ pub struct Storage {
     pub step_queue_url: String,
     /// Where the step queue puts what it gives up on.
     pub step_dead_letter_queue_url: String,
+    /// Ids of the roles that may send wake-ups to the step queue and no requests that start runs.
+    pub wake_up_senders: BTreeSet<String>,
     /// The file of the sources that answers cite; the built-in handbook when `None`.
     pub sources_file: Option<String>,
     /// How long a run is kept, from its acceptance.
@@ -329,6 +331,7 @@ fn storage(read: &mut Reader<'_>) -> Option<Storage> {
     let desk_table = read.table(&variables::DESK_TABLE);
     let step_queue_url = read.url(&variables::STEP_QUEUE_URL);
     let step_dead_letter_queue_url = read.url(&variables::STEP_DEAD_LETTER_QUEUE_URL);
+    let wake_up_senders = read.optional(&variables::WAKE_UP_SENDERS, Reader::text);
     let sources_file = read.optional(&variables::SOURCES_FILE, Reader::text);
     let run_retention = read.span(&variables::RUN_RETENTION_DAYS, DAY, 1..=3650);
     let idempotency_retention = read.span(&variables::IDEMPOTENCY_RETENTION_HOURS, HOUR, 1..=8760);
@@ -340,6 +343,7 @@ fn storage(read: &mut Reader<'_>) -> Option<Storage> {
         desk_table: desk_table?,
         step_queue_url: step_queue_url?,
         step_dead_letter_queue_url: step_dead_letter_queue_url?,
+        wake_up_senders: senders(&wake_up_senders?.unwrap_or_default()),
         sources_file: sources_file?,
         run_retention: run_retention?,
         idempotency_retention: idempotency_retention?,
@@ -411,6 +415,11 @@ fn http(read: &mut Reader<'_>) -> Option<Http> {
         reads: reads?,
         waits: waits?,
     })
+}
+
+/// Names between commas.
+fn senders(text: &str) -> BTreeSet<String> {
+    text.split(',').map(str::trim).filter(|sender| !sender.is_empty()).map(str::to_owned).collect()
 }
 
 /// What has a text of its own.

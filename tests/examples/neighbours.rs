@@ -103,7 +103,14 @@ async fn measure(phase: &Phase, span: Duration, quiet_per_second: f64) -> Measur
         MODEL_KEY => Some("sk-load-0123456789".to_owned()),
         _ => None,
     });
-    for limit in ["TENANT_RATE_LIMIT", "ACTOR_RATE_LIMIT", "BACKLOG_MAX", "BACKLOG_BUSY_FROM"] {
+    for limit in [
+        "TENANT_RATE_LIMIT",
+        "ACTOR_RATE_LIMIT",
+        "ACTOR_READ_RATE_LIMIT",
+        "TENANT_READ_RATE_LIMIT",
+        "BACKLOG_MAX",
+        "BACKLOG_BUSY_FROM",
+    ] {
         options.env.insert(limit.to_owned(), "off".to_owned());
     }
     (options.queue_order, options.step_concurrency_max) = (phase.order, STEPS_AT_ONCE);

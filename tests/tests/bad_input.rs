@@ -1,7 +1,14 @@
 //! Bad input to the step function: the queue, stored entries, models and tools. Each gets a clear end and loses nothing.
 //! (Bad HTTP requests are in `functions/intake/tests` and `functions/approval/tests`, bad messages in `windlass::queue`.)
 
-use std::{cell::Cell, collections::BTreeMap, path::Path, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
@@ -184,7 +191,8 @@ fn a_message_that_is_not_ours_fails_alone_and_the_rest_of_its_batch_is_worked_on
     event.records[0].body = Some(Message::WakeUp { run }.body());
     let until = world.clock.now() + TIMEOUT;
     let response: Rc<Cell<Option<Vec<String>>>> = Rc::default();
-    let (slot, handler) = (Rc::clone(&response), Handler { engine: world.engine(), terms: TERMS });
+    let handler = Handler { engine: world.engine(), terms: TERMS, wake_up_senders: BTreeSet::new() };
+    let slot = Rc::clone(&response);
     let process = Box::pin(async move {
         let failures = handler.handle(event, until).await.batch_item_failures;
         slot.set(Some(failures.into_iter().map(|failure| failure.item_identifier).collect()));
@@ -192,6 +200,29 @@ fn a_message_that_is_not_ours_fails_alone_and_the_rest_of_its_batch_is_worked_on
     run_to_end(&world.clock, process, until);
     assert_eq!(response.take(), Some(vec!["m-2".to_owned()]));
     assert!(world.is_over(run), "the other message's run was not worked on");
+}
+
+/// Intake and approval send wake-ups to the queue from which requests are taken on for any tenant and actor.
+#[test]
+fn a_request_from_a_sender_that_may_only_wake_runs_starts_none() {
+    let start = r#"{"type":"start","idempotency_key":"k-9","source":"queue",
+        "request":{"tenant":"acme","actor":"eve","task":"refund","payload":{"order":"A-1"}}}"#;
+    for (sender, starts) in [("AROAWAKER:windlass-intake", 0), ("AROAWAKER", 0), ("AROASTARTER:a-service", 1)] {
+        let (world, run) = fresh();
+        let record = |id: &str, body: String| json!({ "messageId": id, "receiptHandle": id, "body": body, "attributes": { "SenderId": sender } });
+        let records = [record("m-1", start.to_owned()), record("m-2", Message::WakeUp { run }.body())];
+        let event: SqsEvent = serde_json::from_value(json!({ "Records": records })).expect("it is an event");
+        let before = world.runs.all_heads().len();
+        let until = world.clock.now() + TIMEOUT;
+        let wake_up_senders = BTreeSet::from(["AROAWAKER".to_owned()]);
+        let handler = Handler { engine: world.engine(), terms: TERMS, wake_up_senders };
+        let process = Box::pin(async move {
+            handler.handle(event, until).await;
+        });
+        run_to_end(&world.clock, process, until);
+        assert_eq!(world.runs.all_heads().len() - before, starts, "{sender}");
+        assert!(world.is_over(run), "the wake-up of the same sender is worked on");
+    }
 }
 
 #[test]

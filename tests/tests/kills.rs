@@ -46,8 +46,7 @@ async fn kill(kit: &Kit, kills: usize) -> BTreeMap<&'static str, usize> {
 async fn every_run_ends_with_each_effect_once_while_processes_are_killed() {
     let (runs, kills) = (number("RUNS", 200), number("KILLS", 50));
     // One actor asks for more than one actor may.
-    let env =
-        [("ACTOR_RATE_LIMIT".to_owned(), "off".to_owned()), ("TENANT_RATE_LIMIT".to_owned(), "off".to_owned())].into();
+    let env = windlass_operator::stack::without_limits().collect();
     let kit = Kit::start(&Options { env, ..Options::new(binaries().await) }).await;
     let orders = kit.seed("K", runs).await;
     let began = Instant::now();

@@ -27,7 +27,8 @@ impl Backlog for Waits {
 }
 
 fn limited(tenant: &str, actor: &str) -> World {
-    let limits = Limits { tenant: tenant.parse().expect("a limit"), actor: actor.parse().expect("a limit"), ..Limits::OFF };
+    let limits =
+        Limits { tenant: tenant.parse().expect("a limit"), actor: actor.parse().expect("a limit"), ..Limits::OFF };
     World::with(|intake| intake.door.limits = limits)
 }
 

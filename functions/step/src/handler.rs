@@ -1,6 +1,9 @@
 //! The step function: a batch of queue messages in, runs advanced, the failed messages out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::future::join_all;
@@ -42,6 +45,8 @@ pub struct Handler {
     pub engine: Engine,
     /// On which terms requests that come as messages are taken on.
     pub terms: Terms,
+    /// Who may wake runs and start none: ids of roles, as SQS says who sent a message.
+    pub wake_up_senders: BTreeSet<String>,
 }
 
 /// What becomes of a message.
@@ -94,6 +99,10 @@ impl Handler {
         let message = record.message_id.as_deref().unwrap_or_default();
         match Message::parse(record.body.as_deref().unwrap_or_default()) {
             Ok(Message::WakeUp { run }) => Ok(run),
+            Ok(Message::Start { .. }) if self.wake_up_senders.contains(sender(record)) => {
+                error!(message, "a request from a sender that may only wake runs");
+                Err(Verdict::PutBack(Duration::ZERO))
+            }
             Ok(Message::Start { idempotency_key, source, request }) => {
                 let admitted = Some(self.admit(message, &request).await?);
                 let trace = sent_trace(record);
@@ -199,6 +208,14 @@ fn rest(receives: u32) -> Duration {
 fn receives(record: &SqsMessage) -> u32 {
     let count = record.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+/// Whose credentials a message was sent with, as SQS saw it and no sender can choose it: the id of a role, without its session, of a user
+/// or an account
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Message.html>).
+fn sender(record: &SqsMessage) -> &str {
+    let sender = record.attributes.get("SenderId").map_or("", String::as_str);
+    sender.split_once(':').map_or(sender, |(role, _)| role)
 }
 
 /// The trace of whoever sent the message, from its attribute `traceparent`. A wake-up needs none: the run knows its trace.

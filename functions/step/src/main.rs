@@ -52,7 +52,9 @@ async fn main() -> ExitCode {
         release: config.runtime.release.clone(),
         strikes_max: config.limits.strikes_max,
     };
-    let current = Current::new(Handler { engine, terms: config.terms() }, agents);
+    let wake_up_senders = storage.wake_up_senders.clone();
+    let handler = Handler { engine, terms: config.terms(), wake_up_senders };
+    let current = Current::new(handler, agents);
     let work = async |event: LambdaEvent<SqsEvent>| {
         let deadline = Timestamp::from_millis(event.context.deadline.try_into().unwrap_or(i64::MAX));
         Ok::<_, Infallible>(current.handler().await.handle(event.payload, deadline).await)

@@ -27,7 +27,8 @@ use crate::{
 };
 
 /// What is said of requests that a replay leaves.
-const OUTSIDE_MEMORY: &str = "left: outside the memory of keys, so that one which was taken on before would be a second run; --again sends them";
+const OUTSIDE_MEMORY: &str =
+    "left: outside the memory of keys, so that one which was taken on before would be a second run; --again sends them";
 
 /// The most characters of a cause in a table.
 const CAUSE_CHARS_MAX: usize = 100;

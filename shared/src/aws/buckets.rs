@@ -102,8 +102,7 @@ impl RateBuckets {
 
     fn remembered(&self, place: &Place) -> Levels {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let level =
-            |attribute: &str| seen.get(&place.bucket(attribute)).copied().unwrap_or_default();
+        let level = |attribute: &str| seen.get(&place.bucket(attribute)).copied().unwrap_or_default();
         Levels { tenant: level(TENANTS), actor: level(&place.actor), share: level(SHARES) }
     }
 
@@ -121,7 +120,11 @@ impl RateBuckets {
     }
 
     fn update_buckets(&self, place: &Place) -> UpdateItemFluentBuilder {
-        self.client.update_item().table_name(&self.table).key("pk", text(&place.partition)).key("sk", text(sort_key(place.scope)))
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text(&place.partition))
+            .key("sk", text(sort_key(place.scope)))
     }
 
     /// Takes a token of each bucket if they are as idle, or as busy, as `levels` has them.
@@ -142,8 +145,8 @@ impl RateBuckets {
             request = request.expression_attribute_names(format!("#{name}"), attribute);
             if level > now_micros(now) {
                 sets.push(format!("#{name} = #{name} + :{name}_interval"));
-                request = request
-                    .expression_attribute_values(format!(":{name}_interval"), number(rate.interval_micros()));
+                request =
+                    request.expression_attribute_values(format!(":{name}_interval"), number(rate.interval_micros()));
                 conditions.push(match at_most {
                     AtMost::Never => format!("#{name} > :now"),
                     AtMost::Empty => {

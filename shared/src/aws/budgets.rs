@@ -19,7 +19,7 @@
 //! ```
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -39,7 +39,9 @@ use super::{
     lease::{Updated, update},
 };
 use crate::{
-    budgets::{ACCOUNT_KEPT_FOR, Account, Allowance, Balance, BudgetError, Budgets, Reservation, Reserved, Spend, is_dead},
+    budgets::{
+        ACCOUNT_KEPT_FOR, Account, Allowance, Balance, BudgetError, Budgets, Reservation, Reserved, Spend, is_dead,
+    },
     clock::{CLOCK_SKEW_MAX, Timestamp},
 };
 
@@ -121,7 +123,7 @@ impl Accounts {
             .expression_attribute_values(":used_usd", number(used.micro_usd))
             .expression_attribute_values(":used_tokens", number(used.tokens));
         let mut expression = "SET #mark = :mark, expires = :expires ADD usd :usd, #tokens :new_tokens, used_usd :used_usd, used_tokens :used_tokens".to_owned();
-        let gone: Vec<&String> = spent.iter().chain(removed.as_ref()).filter(|gone| **gone != mark).collect();
+        let gone: BTreeSet<&String> = spent.iter().chain(removed.as_ref()).filter(|gone| **gone != mark).collect();
         for (index, gone) in gone.iter().enumerate() {
             expression.push_str(if index == 0 { " REMOVE " } else { ", " });
             expression.push_str(&format!("#g{index}"));
@@ -215,7 +217,8 @@ impl Accounts {
             }
         }
         for (mark, value) in item.iter().filter_map(|(name, value)| Some((name, value.as_s().ok()?))) {
-            if let (Some(_), Some(until)) = (mark.strip_prefix(SETTLED), value.parse().ok().map(Timestamp::from_millis)) {
+            if let (Some(_), Some(until)) = (mark.strip_prefix(SETTLED), value.parse().ok().map(Timestamp::from_millis))
+            {
                 if until <= now {
                     self.spend_mark(account, mark.clone());
                 }
@@ -321,7 +324,7 @@ impl Budgets for Accounts {
             .update_expression("SET worst = :worst, expires = :expires")
             .expression_attribute_values(":worst", text(format!("{}:{}", worst.micro_usd, worst.tokens)))
             .expression_attribute_values(":expires", seconds(account.renews_at() + ACCOUNT_KEPT_FOR));
-        update(put).await?;
+        put.send().await.map_err(|error| Fault::of("UpdateItem", &error))?;
         self.spend_mark(account, mark);
         if item.keys().filter(|name| name.starts_with(RESERVED) || name.starts_with(SETTLED)).count() > MARKS_MAX {
             self.tidy(account, &item, now).await?;

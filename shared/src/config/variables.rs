@@ -86,6 +86,7 @@ variables! {
     DESK_TABLE: Storage, Required, "the name of the DynamoDB table of the sample agent";
     STEP_QUEUE_URL: Storage, Required, "the URL of the step queue";
     STEP_DEAD_LETTER_QUEUE_URL: Storage, Required, "the URL of the step queue's dead-letter queue";
+    WAKE_UP_SENDERS: Storage, None, "the ids of roles whose messages on the step queue may wake runs and start none, separated by commas";
     SOURCES_FILE: Storage, None, "the path of the JSON file of sources that answers cite (a built-in handbook without it)";
     RUN_RETENTION_DAYS: Storage, Value("90"), "how many days a run is kept (1 to 3650)";
     IDEMPOTENCY_RETENTION_HOURS: Storage, Value("24"), "how many hours a repeated request is recognised (1 to 8760)";
@@ -114,10 +115,10 @@ variables! {
     TENANT_RATE_LIMIT: Http, Value("3000/60:150"), "the same for all actors of a tenant together, or `off`";
     BACKLOG_BUSY_FROM: Http, Value("1000"), "from how many waiting messages on a tenant waits that has used up half of its limit, or `off`";
     BACKLOG_MAX: Http, Value("10000"), "from how many waiting messages on only tenants start runs that put little of it there, or `off`; from twice as many on, none do";
-    ACTOR_READ_RATE_LIMIT: Http, Value("1200/60:120"), "how often one actor may look at runs or end them, as `ACTOR_RATE_LIMIT`, or `off`";
-    TENANT_READ_RATE_LIMIT: Http, Value("6000/60:300"), "the same for all actors of a tenant together, or `off`";
-    ACTOR_WAIT_RATE_LIMIT: Http, Value("10/25:10"), "how often one actor may wait for a run with `Prefer: wait`, as `ACTOR_RATE_LIMIT`, or `off`";
-    TENANT_WAIT_RATE_LIMIT: Http, Value("20/25:20"), "the same for all actors of a tenant together, or `off`";
+    ACTOR_READ_RATE_LIMIT: Http, Value("3000/60:300"), "how often one actor may look at runs or end them, as `ACTOR_RATE_LIMIT`, or `off`";
+    TENANT_READ_RATE_LIMIT: Http, Value("6000/60:600"), "the same for all actors of a tenant together, or `off`";
+    ACTOR_WAIT_RATE_LIMIT: Http, Value("20/25:20"), "how often one actor may wait for a run with `Prefer: wait`, as `ACTOR_RATE_LIMIT`, or `off`";
+    TENANT_WAIT_RATE_LIMIT: Http, Value("30/25:30"), "the same for all actors of a tenant together, or `off`";
 
     LOG_FORMAT: Observability, Value("json"), "`json` or `text`";
     SHOWN_FIELDS: Observability, Value("{}"), "JSON pointers to the personal data that is needed, such as `{\"request\":[\"/email\"],\"tools\":{\"refund\":{\"answer\":[\"/iban\"]}}}`";

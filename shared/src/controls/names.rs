@@ -86,7 +86,11 @@ mod tests {
 
     fn names() -> Names {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Names { tools: set(&["refund", "look_up_order"]), servers: set(&["bank"]), tasks: set(&["refund", "refund/checked"]) }
+        Names {
+            tools: set(&["refund", "look_up_order"]),
+            servers: set(&["bank"]),
+            tasks: set(&["refund", "refund/checked"]),
+        }
     }
 
     fn typed(before: &Settings, one: &str) -> Result<(), UnknownName> {

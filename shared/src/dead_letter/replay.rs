@@ -206,7 +206,17 @@ impl Replay<'_> {
         });
         let watched = begun.collect();
         let failures = u32::try_from(failures).unwrap_or(u32::MAX);
-        Session { plan, pace, failures, acted_on: 0, next_turn: now, next_look: now, watched, outside_memory: BTreeSet::new(), stopped: None }
+        Session {
+            plan,
+            pace,
+            failures,
+            acted_on: 0,
+            next_turn: now,
+            next_look: now,
+            watched,
+            outside_memory: BTreeSet::new(),
+            stopped: None,
+        }
     }
 
     async fn replay_runs(&self, session: &mut Session) -> Result<(), ReplayError> {

@@ -54,7 +54,6 @@ pub trait Requests: Send + Sync {
     /// What is known of a key, whatever it was used for.
     async fn memory(&self, key: &Key) -> Result<KeyMemory, JournalError>;
 
-
     /// What is recorded under a key, as [`Journal::record`](crate::journal::Journal::record) would say it of a repetition; `None` when
     /// there is no record, or it has expired.
     async fn recorded(&self, key: &Key, hash: &PayloadHash) -> Result<Option<Recorded>, JournalError>;

@@ -239,10 +239,7 @@ impl Limits {
             Share::Off => levels.share,
             Share::Bounded(rate) => take(Limit::Rate(rate), levels.share)?,
             // Not beyond an empty bucket: who has been refused for a while is not refused for the longer.
-            Share::Counted(rate) => {
-                let next = levels.share.max(now_micros(now)) + rate.interval_micros();
-                next.min(levels.share.max(now_micros(now) + capacity(rate)))
-            }
+            Share::Counted(rate) => take(Limit::Rate(rate), levels.share).unwrap_or(levels.share),
         };
         Some(Levels { tenant: take(self.tenant, levels.tenant)?, actor: take(self.actor, levels.actor)?, share })
     }
@@ -437,7 +434,11 @@ mod tests {
         }
         assert_eq!(bounded.take(levels, NOW), None);
         let Taken::No { empty, after, .. } = bounded.refusal(levels, NOW) else { panic!("it is one") };
-        assert_eq!((empty, after), (vec![Whose::Shares], Duration::from_secs(300)), "one token comes back in that time");
+        assert_eq!(
+            (empty, after),
+            (vec![Whose::Shares], Duration::from_secs(300)),
+            "one token comes back in that time"
+        );
         assert!(bounded.take(Levels::default(), NOW).is_some(), "who has taken nothing is let in");
     }
 }

@@ -117,7 +117,9 @@ async fn who_reads_or_waits_too_often_is_told_and_takes_nothing_of_what_starts_r
     for _ in 0..2 {
         door.may_read(&tenant, &actor).await.expect("there is a token");
     }
-    let Err(Refusal::Limited { empty, after, .. }) = door.may_read(&tenant, &actor).await else { panic!("it is limited") };
+    let Err(Refusal::Limited { empty, after, .. }) = door.may_read(&tenant, &actor).await else {
+        panic!("it is limited")
+    };
     assert_eq!((empty, after), (vec![Whose::Tenants], Duration::from_secs(10)));
     assert_eq!(door.may_wait(&tenant, &actor).await, Ok(()));
     assert_eq!(door.may_wait(&tenant, &actor).await, Err(Duration::from_secs(25)));

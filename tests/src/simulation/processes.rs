@@ -138,7 +138,7 @@ impl World {
     pub fn worker_of(&self, engine: Engine, received: Vec<Received>) -> Process {
         let deadline = engine.clock.now() + TIMEOUT;
         let queue = Arc::clone(&self.queue);
-        let handler = Handler { terms: TERMS, engine };
+        let handler = Handler { terms: TERMS, engine, wake_up_senders: std::collections::BTreeSet::new() };
         Box::pin(async move {
             let mut event = SqsEvent::default();
             event.records = received

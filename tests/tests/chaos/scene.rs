@@ -97,7 +97,7 @@ impl Scene {
             "aws_port": aws_port,
             "step_concurrency_max": STEP_CONCURRENCY,
             // One actor asks for more than one actor may.
-            "env": { "ACTOR_RATE_LIMIT": "off", "TENANT_RATE_LIMIT": "off", "LOG_LEVEL": "error" },
+            "env": { "ACTOR_RATE_LIMIT": "off", "TENANT_RATE_LIMIT": "off", "ACTOR_READ_RATE_LIMIT": "off", "TENANT_READ_RATE_LIMIT": "off", "LOG_LEVEL": "error" },
         });
         let stack = StackProcess::start(PathBuf::from(env!("CARGO_BIN_EXE_stack_process")), settings).await;
         let address = stack.address.clone();

@@ -4,8 +4,11 @@ use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use windlass::{
+    audit::AuditRecord,
     aws::{self, clients::Clients},
+    budgets::{Account, Allowance, Reservation, Reserved, Spend},
     clock::Clock as _,
+    controls::{Change, Changed, Document, Settings},
     idempotency::{Begun, Key, PayloadHash, Turn},
     ids::Random as _,
     journal::{Head, HeadStatus, Heads as _, Journal as _, JournalError, Lease, NewRun},
@@ -87,6 +90,55 @@ async fn a_step_costs_one_write_unit_and_a_claim_one() {
     let finished = leave(HeadStatus::Finished { outcome: "completed".to_owned() });
     let left = stores.leases.leave(new.run, &lease, &finished).await;
     assert_eq!((left, spent("DynamoDB.UpdateItem")), (Ok(Left::Done), 2.0));
+}
+
+/// What everything reads, at its largest: 16 units and one partition, were it the document itself.
+#[tokio::test]
+async fn a_read_of_the_controls_is_one_unit_however_large_the_document() {
+    let subject = stores().await;
+    let (stores, stack) = (&subject.ports, &subject.keep);
+    let by = "ops".parse().expect("an actor");
+    let audit = |action| AuditRecord::new(BEGINNING, &stores.random, &by, action, "controls", "why");
+    stores.controls.init(&audit("controls.init")).await.expect("it answers");
+    let settings = Settings { fallback_answer: Some("x".repeat(60_000).into()), ..Settings::default() };
+    let change = Change { by: by.clone(), at: BEGINNING, why: "why".to_owned() };
+    let large = Document::default().changed(settings, change);
+    assert_eq!(stores.controls.change(&large, &audit("controls.change")).await, Ok(Changed::Done));
+    let mut units = Vec::new();
+    for _ in 0..33 {
+        let before = stack.meter();
+        assert_eq!(stores.controls.read().await.as_deref(), Ok(&large));
+        units.push(stack.meter().since(&before).units_of("DynamoDB.GetItem"));
+    }
+    assert!(units[0] > 10.0, "the first read of a version is of the document too: {units:?}");
+    assert!(units[1..].iter().all(|units| *units == 1.0), "{units:?}");
+}
+
+#[tokio::test]
+async fn a_question_costs_its_account_as_much_beside_two_hundred_open_ones_as_alone() {
+    let subject = stores().await;
+    let (stores, stack) = (&subject.ports, &subject.keep);
+    let (tenant, actor) = ("acme".parse().expect("a tenant"), "ada".parse().expect("an actor"));
+    let reservation = |n: u32| Reservation {
+        account: Account::at(BEGINNING, &tenant, &actor),
+        id: format!("01JHD7Z3ZK8V6N5Q4R3S2T1W0X-{n}-1-1"),
+        worst: Spend { micro_usd: 10, tokens: 10 },
+        deadline: BEGINNING + Duration::from_secs(60),
+    };
+    let allowance = Allowance { micro_usd: 1_000_000, tokens: 1_000_000 };
+    let mut costs = Vec::new();
+    for n in 0..200 {
+        let before = stack.meter();
+        let reserved = stores.budgets.reserve(&reservation(n), allowance, BEGINNING).await;
+        assert_eq!(reserved, Ok(Reserved::Done));
+        costs.push(stack.meter().since(&before).units_of("DynamoDB.UpdateItem"));
+    }
+    // The account and the reservation.
+    assert!(costs.iter().all(|units| *units == 2.0), "{costs:?}");
+    let before = stack.meter();
+    assert_eq!(stores.budgets.settle(&reservation(7), Spend { micro_usd: 1, tokens: 1 }).await, Ok(true));
+    let spent = stack.meter().since(&before);
+    assert_eq!((spent.units_of("DynamoDB.UpdateItem"), spent.units_of("DynamoDB.DeleteItem")), (2.0, 1.0));
 }
 
 /// A request with so much in its payload, by somebody whose name is as long as that.

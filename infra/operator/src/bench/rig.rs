@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     local::{self, Address},
-    stack::{Options, kit},
+    stack::{Options, kit, without_limits},
 };
 
 /// Bytes that one step answers.
@@ -164,9 +164,9 @@ impl Kit {
         }
         let logs = ends::folder()?;
         options.logs = Logs::Directory(logs.clone());
-        let env =
-            [("LOG_LEVEL", "warn"), ("STEPS_MAX", "1000"), ("ACTOR_RATE_LIMIT", "off"), ("TENANT_RATE_LIMIT", "off")];
-        options.env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let env = [("LOG_LEVEL", "warn"), ("STEPS_MAX", "1000")];
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        options.env = env.chain(without_limits()).collect();
         let (stack, address) = local::start(&options, &http).await?;
         let runs = runs(&address.aws);
         let ends = Ends::told_in(&logs)?;
