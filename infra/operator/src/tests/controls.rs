@@ -50,6 +50,10 @@ async fn a_change_is_shown_as_a_difference_kept_with_who_and_why_and_can_be_reve
         ! error: there is no setting `modle`
         ! hint: `windlass controls set --help` lists the settings
         exit 1
+        > controls set tool.refnd=off --why typo --by olga
+        ! error: the release knows no tool `refnd`; did you mean `refund`?
+        ! hint: correct it, or add --anyway for a name of another release or of an MCP server
+        exit 1
         > controls history
         VERSION  AT                        BY    CHANGED                                    WHY
         2        2026-09-21T14:13:20.000Z  olga  flag.letters=25%,acme tool.refund=default  fixed
