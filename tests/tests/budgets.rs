@@ -83,7 +83,11 @@ async fn sixteen_runs_at_once_spend_no_more_than_the_budget_for_five() {
         refusals.first().map_or_else(String::new, ToString::to_string)
     );
     assert!(served <= budget, "{served} spent of {budget}");
-    assert_eq!((balance.settled.micro_usd, balance.reserved.micro_usd), (served, 0), "the account is as the model counts");
+    assert_eq!(
+        (balance.settled.micro_usd, balance.reserved.micro_usd),
+        (served, 0),
+        "the account is as the model counts"
+    );
     assert!((1..=5).contains(&completed) && completed + refusals.len() == RUNS);
     for refusal in &refusals {
         let text = refusal.to_string();
