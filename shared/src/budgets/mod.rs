@@ -174,6 +174,11 @@ pub fn is_dead(deadline: Timestamp, now: Timestamp) -> bool {
 }
 
 impl Balance {
+    /// What calls under way may take.
+    pub const fn reserved(&self) -> Spend {
+        self.reserved
+    }
+
     /// What a reservation that did not fit is told.
     pub fn refusal(&self, allowance: Allowance, worst: Spend) -> Reserved {
         if allowance.fits(self.settled, worst) { Reserved::Busy } else { Reserved::Exhausted }
