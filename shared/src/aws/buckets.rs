@@ -145,15 +145,11 @@ impl RateBuckets {
             request = request.expression_attribute_names(format!("#{name}"), attribute);
             if level > now_micros(now) {
                 sets.push(format!("#{name} = #{name} + :{name}_interval"));
-                request =
-                    request.expression_attribute_values(format!(":{name}_interval"), number(rate.interval_micros()));
-                conditions.push(match at_most {
-                    AtMost::Never => format!("#{name} > :now"),
-                    AtMost::Empty => {
-                        request = request.expression_attribute_values(format!(":{name}_last"), number(last));
-                        format!("#{name} > :now AND #{name} <= :{name}_last")
-                    }
-                });
+                // Also of a share that is only counted: what other processes took since it was seen must not add up beyond it.
+                conditions.push(format!("#{name} > :now AND #{name} <= :{name}_last"));
+                request = request
+                    .expression_attribute_values(format!(":{name}_interval"), number(rate.interval_micros()))
+                    .expression_attribute_values(format!(":{name}_last"), number(last));
             } else {
                 sets.push(format!("#{name} = :{name}_next"));
                 conditions.push(format!("(attribute_not_exists(#{name}) OR #{name} <= :now)"));
