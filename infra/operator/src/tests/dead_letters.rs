@@ -34,7 +34,8 @@ async fn dead_letters_are_listed_grouped_and_shown() {
                 "origin": "message",
                 "id": "message-2",
                 "body": "{\"type\":\"wake_up\",\"run\":\"01JHD7Z3ZK8V6N5Q4R3S2T1W0X\"}",
-                "receive_count": 3
+                "receive_count": 3,
+                "repetition": "starts_nothing"
               },
               "cause": "a wake-up for run 01JHD7Z3ZK8V6N5Q4R3S2T1W0X, receives: 3",
               "fingerprint": "264bf79f033b",
@@ -47,7 +48,8 @@ async fn dead_letters_are_listed_grouped_and_shown() {
                 "origin": "message",
                 "id": "message-1",
                 "body": "hello\u001b[2J",
-                "receive_count": 3
+                "receive_count": 3,
+                "repetition": "starts_nothing"
               },
               "cause": "foreign: not a step queue message: expected value at line 1 column 1",
               "fingerprint": "c7ea7baec5b9",
@@ -255,6 +257,7 @@ async fn a_plan_is_made_replayed_and_audited() {
           "undecided": 0,
           "recovered": 2,
           "failed": 1,
+          "outside_memory": 0,
           "stopped": null,
           "items": [
             {
