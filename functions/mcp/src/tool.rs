@@ -183,8 +183,10 @@ impl McpTool {
             RequestError::NotDone { message, retry_after } => ToolError::Unavailable { message, retry_after },
             // It was answered: by the server, or by what stands before it.
             RequestError::Rejected { message } => ToolError::Failed { message },
-            // Nothing can have happened.
-            RequestError::Unknown { message, retry_after } if self.spec.effect == Effect::Read => {
+            // Nothing can have happened, and only this has a place for what the server asked us to wait.
+            RequestError::Unknown { message, retry_after }
+                if self.spec.effect == Effect::Read && !retry_after.is_zero() =>
+            {
                 ToolError::Unavailable { message, retry_after }
             }
             RequestError::Unknown { message, .. } => ToolError::Unknown { message },
