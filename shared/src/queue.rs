@@ -177,6 +177,9 @@ pub trait WakeUps: Send + Sync {
 
     /// Hides a received message for `span` from now; a longer one counts as [`VISIBILITY_MAX`].
     async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
+
+    /// Deletes a received message; nothing happens when it is gone, or has been received again since.
+    async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError>;
 }
 
 /// A message that the queue gave up on.

@@ -113,6 +113,7 @@ impl RefundDesk {
             live: everything_on(Arc::new(SystemClock)),
             release: "r1".parse().expect("a release"),
             strikes_max: 5,
+            telemetry: None,
         }
     }
 
@@ -128,6 +129,7 @@ impl RefundDesk {
             clock: engine.clock.as_ref(),
             random: engine.random.as_ref(),
             release: &engine.release,
+            telemetry: None,
         };
         let request = RunRequest {
             tenant: "acme".parse().expect("a tenant"),

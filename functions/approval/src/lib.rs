@@ -17,6 +17,7 @@ use windlass::{
     queue::WakeUps,
     run::outside::Outside,
     secrets::SecretCache,
+    telemetry::Teller,
 };
 use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, respond};
 
@@ -29,6 +30,8 @@ mod view;
 pub struct Desk {
     /// Where journals are.
     pub journal: Arc<dyn Journal>,
+    /// Told what is written to them, if anybody is.
+    pub telemetry: Option<Arc<Teller>>,
     /// Where runs are found.
     pub heads: Arc<dyn Heads>,
     /// Where wake-ups are sent.
@@ -73,6 +76,7 @@ impl Desk {
             clock: self.clock.as_ref(),
             random: self.random.as_ref(),
             release: &self.release,
+            telemetry: self.telemetry.as_deref(),
         }
     }
 }

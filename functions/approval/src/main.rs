@@ -29,7 +29,8 @@ async fn main() -> ExitCode {
     let runs = Runs::new(clients.dynamodb(), &tables.runs_table, &tables.idempotency_table, clock.clone());
     let runs = Arc::new(runs);
     let desk = Desk {
-        journal: Teller::new(Arc::new(StandardOutput), &config).journal(runs.clone()),
+        journal: runs.clone(),
+        telemetry: Some(Teller::new(Arc::new(StandardOutput), &config)),
         heads: runs,
         wake_ups: Arc::new(StepQueue::new(clients.sqs(), queue)),
         clock,

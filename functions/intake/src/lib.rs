@@ -23,6 +23,7 @@ use windlass::{
     queue::WakeUps,
     redaction::Redactions,
     run::{accept::Terms, outside::Outside},
+    telemetry::Teller,
 };
 use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, respond};
 
@@ -39,6 +40,8 @@ mod view;
 pub struct Intake {
     /// Where journals are.
     pub journal: Arc<dyn Journal>,
+    /// Told what is written to them, if anybody is.
+    pub telemetry: Option<Arc<Teller>>,
     /// Where runs are found.
     pub heads: Arc<dyn Heads>,
     /// Where wake-ups are sent.
@@ -113,6 +116,7 @@ impl Intake {
             clock: self.clock.as_ref(),
             random: self.random.as_ref(),
             release: &self.release,
+            telemetry: self.telemetry.as_deref(),
         }
     }
 }

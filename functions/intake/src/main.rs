@@ -47,7 +47,8 @@ async fn main() -> ExitCode {
         random: random.clone(),
     };
     let intake = Intake {
-        journal: Teller::new(Arc::new(StandardOutput), &config).journal(runs.clone()),
+        journal: runs.clone(),
+        telemetry: Some(Teller::new(Arc::new(StandardOutput), &config)),
         heads: runs.clone(),
         requests: runs,
         wake_ups: queue,

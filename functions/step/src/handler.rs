@@ -2,6 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -62,35 +66,74 @@ enum Verdict {
     Once(Duration),
 }
 
+/// A batch that is being worked on.
+struct Batch<'e> {
+    /// Messages by the run that they are about, while it is worked on.
+    in_work: Mutex<BTreeMap<RunId, Vec<&'e SqsMessage>>>,
+    /// How many messages are left.
+    left: AtomicUsize,
+}
+
+impl<'e> Batch<'e> {
+    fn of(records: &'e [SqsMessage]) -> Self {
+        Batch { in_work: Mutex::default(), left: AtomicUsize::new(records.len()) }
+    }
+
+    /// Whether a message of the run is the first of those that are worked on as one: the others wait for what becomes of it. Each was
+    /// received before the run is claimed, so nothing that it announces is missed.
+    fn is_first(&self, run: RunId, record: &'e SqsMessage) -> bool {
+        let mut in_work = self.in_work();
+        let messages = in_work.entry(run).or_default();
+        messages.push(record);
+        messages.len() == 1
+    }
+
+    fn done(&self, run: RunId) -> Vec<&'e SqsMessage> {
+        self.in_work().remove(&run).unwrap_or_default()
+    }
+
+    /// Whether others are still worked on when this message is done.
+    fn goes_on(&self) -> bool {
+        self.left.fetch_sub(1, Ordering::Relaxed) > 1
+    }
+
+    fn in_work(&self) -> MutexGuard<'_, BTreeMap<RunId, Vec<&'e SqsMessage>>> {
+        self.in_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Handler {
     /// Works on one batch, concurrently; says which messages are to come back.
     ///
-    /// Each is put back as soon as that is known of it: what is put back only at the end waits for the slowest of its batch, and for
-    /// the visibility timeout if another one's run kills this process.
+    /// ```text
+    /// message 1 ── read ── advance its run ── delete
+    /// message 2 ── read ── advance its run ───────────────────────── (the mapping deletes it with the batch)
+    /// message 3 ── read, not admitted now ── put back
+    /// message 4 ── read, the same run as 2 ─────────────────────────  with 2
+    /// ```
+    ///
+    /// No message waits for another one's run: each is deleted, or put back, as soon as that is known of it. What becomes of a message only
+    /// at the end of its batch waits for the slowest run, and for the visibility timeout if another one's run kills this process.
     pub async fn handle(&self, event: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
-        let read = event.records.iter().map(|record| async move {
-            match self.read(record).await {
-                Ok(run) => Ok((run, record)),
-                Err(verdict) => Err(self.carry_out(verdict, record).await),
-            }
-        });
-        // Two messages for one run are worked on as one.
-        let mut by_run: BTreeMap<RunId, Vec<&SqsMessage>> = BTreeMap::new();
-        let mut failures: Vec<BatchItemFailure> = Vec::new();
-        for reading in join_all(read).await {
-            match reading {
-                Ok((run, record)) => by_run.entry(run).or_default().push(record),
-                Err(failure) => failures.extend(failure),
-            }
-        }
-        let worked = by_run.into_iter().map(|(run, records)| async move {
-            let verdict = self.advance(run, deadline).await;
-            join_all(records.into_iter().map(|record| self.carry_out(verdict, record))).await
-        });
-        failures.extend(join_all(worked).await.into_iter().flatten().flatten());
+        let batch = Batch::of(&event.records);
+        let worked = event.records.iter().map(|record| self.work(&batch, record, deadline));
         let mut response = SqsBatchResponse::default();
-        response.batch_item_failures = failures;
+        response.batch_item_failures = join_all(worked).await.into_iter().flatten().collect();
         response
+    }
+
+    /// Works on one message, and on those for the same run that come while it does.
+    async fn work<'e>(&self, batch: &Batch<'e>, record: &'e SqsMessage, deadline: Timestamp) -> Vec<BatchItemFailure> {
+        let run = match self.read(record).await {
+            Ok(run) => run,
+            Err(verdict) => return self.carry_out(batch, verdict, record).await.into_iter().collect(),
+        };
+        if !batch.is_first(run, record) {
+            return Vec::new();
+        }
+        let verdict = self.advance(run, deadline).await;
+        let carried_out = batch.done(run).into_iter().map(|record| self.carry_out(batch, verdict, record));
+        join_all(carried_out).await.into_iter().flatten().collect()
     }
 
     /// The run that a message is about. What is not ours comes back at once, until the queue gives it to the dead-letter queue: its
@@ -148,6 +191,7 @@ impl Handler {
             clock: self.engine.clock.as_ref(),
             random: self.engine.random.as_ref(),
             release: &self.engine.release,
+            telemetry: self.engine.telemetry.as_deref(),
         }
     }
 
@@ -180,13 +224,20 @@ impl Handler {
         }
     }
 
-    /// Puts a message back if it is to come back; as a failure the queue keeps it.
-    async fn carry_out(&self, verdict: Verdict, record: &SqsMessage) -> Option<BatchItemFailure> {
+    /// Puts a message back if it is to come back, as a failure, which the queue keeps; deletes it otherwise, unless the mapping does at once.
+    async fn carry_out(&self, batch: &Batch<'_>, verdict: Verdict, record: &SqsMessage) -> Option<BatchItemFailure> {
+        let goes_on = batch.goes_on();
         let span = match verdict {
-            Verdict::Acknowledge => return None,
-            Verdict::Once(_) if receives(record) > WAKE_UP_RECEIVES_MAX => return None,
-            Verdict::PutBack(span) | Verdict::Once(span) => span,
-            Verdict::Rest(least) => least.max(rest(receives(record))),
+            Verdict::Acknowledge => None,
+            Verdict::Once(_) if receives(record) > WAKE_UP_RECEIVES_MAX => None,
+            Verdict::PutBack(span) | Verdict::Once(span) => Some(span),
+            Verdict::Rest(least) => Some(least.max(rest(receives(record)))),
+        };
+        let Some(span) = span else {
+            if goes_on {
+                self.acknowledge(record).await;
+            }
+            return None;
         };
         if let Some(receipt) = record.receipt_handle.as_deref()
             && let Err(problem) = self.engine.wake_ups.postpone(receipt, span).await
@@ -196,6 +247,18 @@ impl Handler {
         let mut failure = BatchItemFailure::default();
         failure.item_identifier = record.message_id.clone().unwrap_or_default();
         Some(failure)
+    }
+}
+
+impl Handler {
+    /// Deletes a message while others of its batch are worked on. The mapping deletes what is not reported as failed, so one that is not
+    /// deleted now is then.
+    async fn acknowledge(&self, record: &SqsMessage) {
+        if let Some(receipt) = record.receipt_handle.as_deref()
+            && let Err(problem) = self.engine.wake_ups.acknowledge(receipt).await
+        {
+            warn!(%problem, "a message is deleted with its batch only");
+        }
     }
 }
 

@@ -41,7 +41,7 @@ async fn main() -> ExitCode {
         allowance: config.limits.actor_day,
     };
     let engine = Engine {
-        journal: teller.journal(runs.clone()),
+        journal: runs.clone(),
         leases: teller.leases(runs),
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
         agent,
@@ -51,6 +51,7 @@ async fn main() -> ExitCode {
         random,
         release: config.runtime.release.clone(),
         strikes_max: config.limits.strikes_max,
+        telemetry: Some(teller),
     };
     let wake_up_senders = storage.wake_up_senders.clone();
     let handler = Handler { engine, terms: config.terms(), wake_up_senders };

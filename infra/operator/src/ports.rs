@@ -116,6 +116,7 @@ impl Ports {
             clock: self.clock.as_ref(),
             random: self.random.as_ref(),
             release: &self.release,
+            telemetry: None,
         }
     }
 }

@@ -7,10 +7,29 @@ use serde_json::Value;
 
 use super::{history::History, tool::Effect};
 use crate::{
-    ids::{Role, ToolName},
+    ids::{ApprovalId, Role, ToolName},
     run::{entry::Decision, request::RunRequest, state::Totals},
     windows::{Window, WindowTotals},
 };
+
+/// On whose say a call is made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Authorization {
+    /// Nobody's yet.
+    #[default]
+    None,
+    /// The policy's.
+    Policy {
+        /// Its version.
+        version: String,
+    },
+    /// A person's.
+    Approval {
+        /// Which approval.
+        id: ApprovalId,
+    },
+}
 
 /// What the policy is asked.
 #[derive(Debug)]

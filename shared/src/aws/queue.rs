@@ -82,6 +82,10 @@ impl WakeUps for StepQueue {
     async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
         set_visibility(&self.client, &self.url, receipt, span).await
     }
+
+    async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError> {
+        delete(&self.client, &self.url, receipt).await
+    }
 }
 
 /// The step queue's dead-letter queue.
@@ -131,8 +135,7 @@ impl DeadMessages for DeadLetterQueue {
     }
 
     async fn delete(&self, receipt: &str) -> Result<(), QueueError> {
-        let sent = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
-        sent.map(|_| ()).map_err(|error| Fault::of("DeleteMessage", &error).into())
+        delete(&self.client, &self.url, receipt).await
     }
 }
 
@@ -150,6 +153,11 @@ async fn set_visibility(client: &Client, url: &str, receipt: &str, span: Duratio
     let request = client.change_message_visibility().queue_url(url).receipt_handle(receipt);
     let sent = request.visibility_timeout(whole_seconds(span.min(VISIBILITY_MAX))).send().await;
     sent.map(|_| ()).map_err(|error| Fault::of("ChangeMessageVisibility", &error).into())
+}
+
+async fn delete(client: &Client, url: &str, receipt: &str) -> Result<(), QueueError> {
+    let sent = client.delete_message().queue_url(url).receipt_handle(receipt).send().await;
+    sent.map(|_| ()).map_err(|error| Fault::of("DeleteMessage", &error).into())
 }
 
 fn dead_message(message: aws_sdk_sqs::types::Message) -> DeadMessage {

@@ -191,6 +191,11 @@ impl WakeUps for Queue {
     async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
         hide(&mut locked(&self.shelves).waiting, receipt, self.clock.now() + span.min(VISIBILITY_MAX))
     }
+
+    async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError> {
+        Queue::acknowledge(self, receipt);
+        Ok(())
+    }
 }
 
 #[async_trait]

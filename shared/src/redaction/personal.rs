@@ -184,7 +184,7 @@ fn phone(scanner: &mut Scanner<'_>, at: usize) -> Option<Found> {
 /// An IP address. Loopback and unspecified addresses say nothing of anybody.
 pub(super) fn ip_address(scanner: &mut Scanner<'_>, at: usize) -> Option<Found> {
     let is_part = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
-    let length = scanner.run_up_to(IP_ADDRESS_BYTES_MAX, at, is_part);
+    let length = scanner.run(Slot::Address, at, is_part).min(IP_ADDRESS_BYTES_MAX);
     let found = scanner.text.get(at..at + length).filter(|found| found.contains(['.', ':']))?;
     let v4 = found.split(':').next().unwrap_or_default().trim_end_matches('.');
     let (address, length) = match v4.parse::<Ipv4Addr>() {

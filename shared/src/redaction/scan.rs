@@ -56,9 +56,11 @@ pub(super) enum Slot {
     Secret,
     /// What stands before the `@`.
     Local,
+    /// An IP address.
+    Address,
 }
 
-const SLOTS: usize = 6;
+const SLOTS: usize = 7;
 
 impl Slot {
     const fn index(self) -> usize {
@@ -67,6 +69,7 @@ impl Slot {
             Slot::Scheme => 3,
             Slot::Secret => 4,
             Slot::Local => 5,
+            Slot::Address => 6,
         }
     }
 }

@@ -221,6 +221,7 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
         attempted_at: None,
         failing: None,
         denied: None,
+        authorization: Default::default(),
     }
 }
 

@@ -135,7 +135,12 @@ pub async fn accept(outside: &Outside<'_>, terms: &Terms, incoming: Incoming) ->
     };
     let taken_on = match outside.journal.accept(&new).await? {
         // Its first entry is this one, whoever recorded it.
-        Acceptance::Created { run } => TakenOn::New { run, trace },
+        Acceptance::Created { run } => {
+            if let Some(teller) = outside.telemetry {
+                teller.accepted(run, &new.entry);
+            }
+            TakenOn::New { run, trace }
+        }
         Acceptance::Repeated { run } => TakenOn::Repeated { run },
         Acceptance::Mismatch => return Err(AcceptError::Mismatch),
         Acceptance::InProgress => return Err(AcceptError::InProgress),

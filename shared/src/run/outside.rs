@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{
-    entry::{Entry, Event, Writer},
+    entry::{Entry, Event, Seq, Writer},
     state::RunState,
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     journal::{Expected, Interjected, Journal, JournalError},
     queue::{Message, Share, WakeUps},
     retry::{Backoff, Retry},
+    telemetry::{Observed, Teller},
 };
 
 /// How often a write from outside is tried, and how long it waits in between. A busy run appends a few entries a second, and
@@ -34,6 +35,8 @@ pub struct Outside<'a> {
     pub random: &'a dyn Random,
     /// The release that writes.
     pub release: &'a Release,
+    /// Told what is written, if anybody is.
+    pub telemetry: Option<&'a Teller>,
 }
 
 /// A run as it was read: its entries and what they amount to.
@@ -102,6 +105,13 @@ impl InterjectError {
     }
 }
 
+/// An entry that may have been written.
+struct Tried {
+    seq: Seq,
+    entry: Entry,
+    observed: Observed,
+}
+
 impl Outside<'_> {
     /// Appends what `propose` wants of the run as it is, asking it again each time somebody else appended first, and wakes the
     /// run.
@@ -123,8 +133,8 @@ impl Outside<'_> {
         let (mut attempt, mut tried) = (1, None);
         loop {
             let history = History::load(self.journal, run).await?;
-            if let Some(value) = tried.take().filter(|_| history.holds(&writer)) {
-                self.wake(run, &history.state.request.tenant).await;
+            if let Some((value, tried)) = tried.take().filter(|_| history.holds(&writer)) {
+                self.wrote(run, &history.state, tried).await;
                 return Ok(value);
             }
             let now = self.clock.now();
@@ -132,11 +142,13 @@ impl Outside<'_> {
                 Proposal::Append(event, value) => (event, value),
                 Proposal::Leave(value) => return Ok(value),
             };
+            let observed = self.telemetry.map(|teller| teller.observe(run, &history.state, &event, now));
             let entry = Entry { at: now, writer: writer.clone(), release: self.release.clone(), events: vec![event] };
-            let result = self.journal.interject(run, history.state.seq + 1, &entry, Expected::Unfinished).await;
+            let tried_now = Tried { seq: history.state.seq + 1, entry, observed: observed.unwrap_or_default() };
+            let result = self.journal.interject(run, tried_now.seq, &tried_now.entry, Expected::Unfinished).await;
             let failure = match result {
                 Ok(Interjected::Written) => {
-                    self.wake(run, &history.state.request.tenant).await;
+                    self.wrote(run, &history.state, tried_now).await;
                     return Ok(value);
                 }
                 Ok(Interjected::Taken | Interjected::Unexpected) => InterjectError::Contended { run },
@@ -145,8 +157,16 @@ impl Outside<'_> {
             let Retry::Transient { after } = failure.retry() else { return Err(failure) };
             let Some(wait) = ATTEMPTS.wait(attempt, after, self.random) else { return Err(failure) };
             self.clock.sleep_until(self.clock.now() + wait).await;
-            (attempt, tried) = (attempt + 1, Some(value));
+            (attempt, tried) = (attempt + 1, Some((value, tried_now)));
         }
+    }
+
+    /// Tells what is in the journal now, and wakes the run.
+    async fn wrote(&self, run: RunId, state: &RunState, tried: Tried) {
+        if let Some(teller) = self.telemetry {
+            teller.wrote(run, state, tried.seq, &tried.entry, vec![tried.observed]);
+        }
+        self.wake(run, &state.request.tenant).await;
     }
 
     /// Tells the step function to look at a run. A message that cannot be sent is logged and no error: the due index finds the

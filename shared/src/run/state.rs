@@ -9,17 +9,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    entry::{Accepted, Entry, Epoch, Event, Seq, StopReason, UnknownCause, Writer},
+    entry::{Accepted, Decision, Entry, Epoch, Event, Seq, StopReason, UnknownCause, Writer},
     limits::Limits,
     request::RunRequest,
 };
 use crate::{
     agent::{
         model::{Echo, Usage},
+        policy::Authorization,
         redaction::Redaction,
         tool::Effect,
     },
-    approval::{Action, ApprovalRequest},
+    approval::{Action, ApprovalRequest, Verdict},
     clock::Timestamp,
     ids::{Actor, ApprovalId, CallId, Role, ToolName, TraceId},
 };
@@ -197,6 +198,8 @@ pub struct Call {
     pub failing: Option<Failing>,
     /// A person's refusal of it.
     pub denied: Option<Denial>,
+    /// On whose say it is made.
+    pub authorization: Authorization,
 }
 
 /// How a call fails.
@@ -424,11 +427,21 @@ impl RunState {
                 self.trouble.reason.clone_from(reason);
                 Ok(())
             }
-            Event::PolicyDecided { call, decision, .. } => self.judged(*call, decision, at),
+            Event::PolicyDecided { call, decision, policy_version, .. } => {
+                self.judged(*call, decision, at)?;
+                if let Decision::Allow { .. } = decision {
+                    self.call_mut(*call)?.authorization = Authorization::Policy { version: policy_version.clone() };
+                }
+                Ok(())
+            }
             Event::ApprovalRequested(request) => self.asked(request),
             Event::ApprovalDecided { approval, verdict, by, note, result } => {
                 let said = Said { by: by.as_ref(), note: note.as_ref(), result: result.as_ref() };
-                self.answered(*approval, *verdict, said, at)
+                self.answered(*approval, *verdict, said, at)?;
+                if *verdict == Verdict::Approved {
+                    self.call_mut(approval.call)?.authorization = Authorization::Approval { id: *approval };
+                }
+                Ok(())
             }
             Event::ApprovalReminded { approval } => {
                 self.open_approval(*approval).ok_or_else(|| format!("question {approval} is not open"))?;

@@ -14,6 +14,8 @@ use crate::{
     run::{entry::Seq, request::Source},
 };
 
+pub use crate::agent::policy::Authorization;
+
 /// What every event says of its form. The number rises when a reader of the old form would misread the new one.
 pub const SCHEMA: &str = "windlass.events/1";
 
@@ -178,25 +180,6 @@ pub struct ToolEvent {
     pub message: Option<String>,
     /// How long it took; null for an intent, and when the process that called is not the one that tells.
     pub duration_ms: Option<u64>,
-}
-
-/// On whose say a call is made.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(tag = "by", rename_all = "snake_case")]
-pub enum Authorization {
-    /// Nobody's yet.
-    #[default]
-    None,
-    /// The policy's.
-    Policy {
-        /// Its version.
-        version: String,
-    },
-    /// A person's.
-    Approval {
-        /// Which approval.
-        id: ApprovalId,
-    },
 }
 
 /// A look-up of sources.

@@ -1,10 +1,10 @@
 //! Telemetry: what the kit says of its runs, one JSON object a line on standard output, where Lambda hands it to CloudWatch Logs.
 //!
-//! Everything is derived from journal entries in one place, [`Teller`], which stands between the engine and the store: an entry
-//! is told once its write has succeeded, and only then. So what is told is what is in the journal, a repeated write tells nothing
-//! twice, and telling costs no write to any store. A process that dies between a write and its telling leaves a line out; the
-//! journal has it all the same. Numbers of steps are gathered until their run is left ([`metrics`]): they are lost with a process that
-//! dies before, events are not.
+//! Everything is derived from journal entries in one place, [`Teller`]: whoever writes to a journal hands it each event with the state
+//! that it happens to, and the entry once its write has succeeded, and only then. So what is told is what is in the journal, a repeated
+//! write tells nothing twice, and telling costs no write to any store and keeps no payload, argument or answer. A process that dies
+//! between a write and its telling, or never learns that it wrote, leaves a line out; the journal has it all the same. Numbers of steps
+//! are gathered until their run is left ([`metrics`]): they are lost with a process that dies before, events are not.
 //!
 //! Two kinds of lines come of an entry: [events](event::TelemetryEvent) (`docs/events.schema.json`) and [metrics](metrics) in
 //! CloudWatch's embedded metric format. Both are [redacted](crate::redaction).
@@ -19,9 +19,11 @@ mod gathered;
 pub mod metrics;
 mod narrative;
 mod teller;
+mod timings;
 mod trace_context;
 mod watched;
 
+pub(crate) use narrative::Observed;
 pub use narrative::{Narrative, Narrator};
 pub use teller::Teller;
 pub use trace_context::{SpanId, TraceContext};

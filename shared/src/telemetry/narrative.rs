@@ -1,4 +1,4 @@
-//! From journal entries to events: what has to be remembered of a run to tell its next entry.
+//! From journal entries to events: each is told from the state that it met. Nothing of a run is kept for that.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -8,19 +8,20 @@ use sha2::{Digest as _, Sha256};
 use super::{
     SpanId,
     event::{
-        ApprovalAction, ApprovalEvent, Authorization, Body, Envelope, EvalEvent, ModelEvent, PolicyEvent, RunEvent,
-        RunTotals, SCHEMA, TelemetryEvent, ToolEvent,
+        ApprovalAction, ApprovalEvent, Body, Envelope, EvalEvent, ModelEvent, PolicyEvent, RunEvent, RunTotals, SCHEMA,
+        TelemetryEvent, ToolEvent,
     },
 };
 use crate::{
-    agent::{model::Usage, redaction::Redaction as OwnRule, tool::Effect},
-    approval::{ApprovalRequest, Verdict},
+    agent::{model::Usage, tool::Effect},
+    approval::{ApprovalRequest, Subject, Verdict},
     clock::Timestamp,
-    ids::{ApprovalId, CallId, RunId, ToolName},
+    ids::{ApprovalId, CallId, RunId},
     redaction::{Redaction, Redactions},
     run::{
-        entry::{Accepted, Decision, Entry, Event, Plan, Seq, StopReason, ToolOutcome},
-        state::Totals,
+        entry::{Decision, Entry, Event, Plan, Seq, StopReason, ToolOutcome},
+        request::RunRequest,
+        state::{CallStatus, RunState},
     },
 };
 
@@ -51,26 +52,15 @@ pub(super) enum Timed {
 /// How long things took, as far as this process did them.
 pub(super) type Timings = BTreeMap<Timed, Duration>;
 
-/// A run as its telling needs it.
-#[derive(Debug, Clone)]
-pub struct Narrative {
-    run: RunId,
-    /// The last entry that is in it.
-    pub(super) seq: Seq,
-    accepted: Accepted,
-    accepted_at: Timestamp,
-    totals: Totals,
-    calls: BTreeMap<CallId, ToldCall>,
-    open: BTreeMap<CallId, ApprovalRequest>,
-}
+/// What is told of an event, once its entry is written: its span, and what it says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Observed(Vec<(SpanId, Body)>);
 
-#[derive(Debug, Clone)]
-struct ToldCall {
-    tool: ToolName,
-    arguments: Value,
-    rule: OwnRule,
-    authorization: Authorization,
-    effect: Option<Effect>,
+/// A run that an event is about to happen to.
+pub struct Narrative<'a> {
+    run: RunId,
+    before: &'a RunState,
+    narrator: &'a Narrator,
 }
 
 /// What a tool's event says besides the call that it is about.
@@ -83,135 +73,35 @@ struct Step<'a> {
     took: Option<Duration>,
 }
 
-impl Narrative {
-    /// From a run's first entry; `None` when it is none.
-    pub fn begin(run: RunId, first: &Entry) -> Option<Narrative> {
-        let [Event::Accepted(accepted)] = first.events.as_slice() else { return None };
-        Some(Narrative {
-            run,
-            seq: 1,
-            accepted: accepted.as_ref().clone(),
-            accepted_at: first.at,
-            totals: Totals::default(),
-            calls: BTreeMap::new(),
-            open: BTreeMap::new(),
-        })
-    }
-
-    /// From all of a run's entries; `None` when they are none.
-    pub fn of(run: RunId, entries: &[Entry]) -> Option<Narrative> {
-        let (first, rest) = entries.split_first()?;
-        let mut narrative = Narrative::begin(run, first)?;
-        rest.iter().for_each(|entry| narrative.note(entry));
-        Some(narrative)
-    }
-
-    /// Every event of a run, from all of its entries. How long things took is not in a journal.
+impl Narrative<'_> {
+    /// Every event of a run, from all of its entries. How long things took is not in a journal. What does not follow from what was before
+    /// is told as if it had.
     pub fn tell_all(run: RunId, entries: &[Entry], narrator: &Narrator) -> Vec<TelemetryEvent> {
         let Some((first, rest)) = entries.split_first() else { return Vec::new() };
-        let Some(mut narrative) = Narrative::begin(run, first) else { return Vec::new() };
-        let mut told = narrative.tell_first(first, narrator);
+        let Ok(mut state) = RunState::accept(first) else { return Vec::new() };
+        let mut told = tell_first(run, first, narrator);
         for entry in rest {
-            told.extend(narrative.tell(entry, narrator, &mut Timings::new()));
+            let mut observed = Vec::with_capacity(entry.events.len());
+            for event in &entry.events {
+                let narrative = Narrative { run, before: &state, narrator };
+                observed.push(narrative.observe(event, entry.at, state.seq + 1, &mut Timings::new()));
+                let _ = state.note(event, &entry.writer, entry.at);
+            }
+            state.seq += 1;
+            told.extend(tell(Of { run, state: &state, seq: state.seq }, entry, observed, narrator));
         }
         told
     }
 
-    /// Takes in the next entry without telling it.
-    pub(super) fn note(&mut self, entry: &Entry) {
-        self.seq += 1;
-        entry.events.iter().for_each(|event| self.note_event(event));
+    /// What to tell of an event that happens to the run as it is, in its entry `seq`.
+    fn observe(&self, event: &Event, at: Timestamp, seq: Seq, timings: &mut Timings) -> Observed {
+        Observed(self.bodies(event, at, seq, timings))
     }
 
-    /// Tells the first entry.
-    pub(super) fn tell_first(&self, first: &Entry, narrator: &Narrator) -> Vec<TelemetryEvent> {
-        let body = Body::Run(RunEvent {
-            source: Some(self.accepted.source),
-            content_ref: Some(self.entry_ref(1)),
-            ..self.run_event("accepted")
-        });
-        vec![self.event(first, 0, SpanId::of_run(self.run), body, narrator)]
-    }
-
-    /// Takes in the next entry and tells it.
-    pub(super) fn tell(&mut self, entry: &Entry, narrator: &Narrator, timings: &mut Timings) -> Vec<TelemetryEvent> {
-        self.seq += 1;
-        let mut told = Vec::new();
-        for event in &entry.events {
-            for (span, body) in self.bodies(event, entry.at, narrator, timings) {
-                told.push(self.event(entry, told.len() as u32, span, body, narrator));
-            }
-            self.note_event(event);
-        }
-        told
-    }
-
-    fn event(&self, entry: &Entry, index: u32, span: SpanId, body: Body, narrator: &Narrator) -> TelemetryEvent {
-        let envelope = Envelope {
-            schema: SCHEMA.to_owned(),
-            at: entry.at,
-            run_id: self.run,
-            trace_id: self.accepted.trace,
-            span_id: span.to_string(),
-            tenant: self.accepted.request.tenant.clone(),
-            environment: narrator.environment.to_owned(),
-            release: entry.release.clone(),
-            seq: self.seq,
-            index,
-        };
-        TelemetryEvent { envelope, body }
-    }
-
-    fn note_event(&mut self, event: &Event) {
-        match event {
-            Event::Planned { plan, usage, .. } => {
-                self.totals.steps += 1;
-                self.totals.spent(usage);
-                if let Plan::Call { calls } = plan {
-                    self.calls.extend(calls.iter().map(|call| {
-                        let (tool, arguments, rule) =
-                            (call.tool.clone(), call.arguments.clone(), call.redaction.clone());
-                        (call.id, ToldCall { tool, arguments, rule, authorization: Authorization::None, effect: None })
-                    }));
-                }
-            }
-            Event::Unanswered { questions, usage, .. } => {
-                self.totals.steps = self.totals.steps.saturating_add(*questions);
-                self.totals.spent(usage);
-            }
-            Event::PolicyDecided { call, decision: Decision::Allow { .. }, policy_version, .. } => {
-                self.authorize(*call, Authorization::Policy { version: policy_version.clone() });
-            }
-            Event::ApprovalRequested(request) => {
-                self.open.insert(request.id.call, request.as_ref().clone());
-            }
-            Event::ApprovalDecided { approval, verdict, .. } => {
-                self.open.remove(&approval.call);
-                if *verdict == Verdict::Approved {
-                    self.authorize(approval.call, Authorization::Approval { id: *approval });
-                }
-            }
-            Event::ToolAttempted { call, effect, .. } => {
-                if let Some(call) = self.calls.get_mut(call) {
-                    call.effect = Some(*effect);
-                }
-            }
-            Event::Cancelled { .. } | Event::Abandoned { .. } | Event::Stopped { .. } => self.open.clear(),
-            _ => {}
-        }
-    }
-
-    fn authorize(&mut self, call: CallId, authorization: Authorization) {
-        if let Some(call) = self.calls.get_mut(&call) {
-            call.authorization = authorization;
-        }
-    }
-
-    /// What to tell of an event, from what was noted before it.
-    fn bodies(&self, event: &Event, at: Timestamp, narrator: &Narrator, timings: &mut Timings) -> Vec<(SpanId, Body)> {
+    fn bodies(&self, event: &Event, at: Timestamp, seq: Seq, timings: &mut Timings) -> Vec<(SpanId, Body)> {
         let run = |event: RunEvent| vec![(SpanId::of_run(self.run), Body::Run(event))];
         let ending = |event: RunEvent| {
-            let closed = self.open.values().map(|request| self.approval(request, "closed", None, Some(at), narrator));
+            let closed = self.before.open_approvals().map(|request| self.approval(request, "closed", None, Some(at)));
             closed.chain([(SpanId::of_run(self.run), Body::Run(event))]).collect()
         };
         match event {
@@ -223,59 +113,53 @@ impl Narrative {
                     Plan::Answer { .. } => "answer",
                     Plan::Malformed { .. } => "malformed",
                 };
-                vec![self.model(status, usage, model, prompt_version, took)]
+                vec![self.model(status, usage, (model, prompt_version), seq, took)]
             }
             Event::Unanswered { usage, model, .. } => {
                 let took = timings.remove(&Timed::Model);
-                vec![self.model("unanswered", usage, model, "", took)]
+                vec![self.model("unanswered", usage, (model, ""), seq, took)]
             }
             Event::PolicyDecided { call, decision, policy_version, policies } => {
                 self.policy(*call, decision, policy_version, policies).into_iter().collect()
             }
-            Event::ApprovalRequested(request) => vec![self.approval(request, "requested", None, None, narrator)],
+            Event::ApprovalRequested(request) => vec![self.approval(request, "requested", None, None)],
             Event::ApprovalDecided { approval, verdict, by, .. } => {
                 let by = by.as_ref().map(|by| self.pseudonym(by.as_str()));
-                let request = self.open.get(&approval.call).filter(|request| request.id == *approval);
-                request
-                    .map(|request| self.approval(request, word(*verdict), by, Some(at), narrator))
-                    .into_iter()
-                    .collect()
+                self.decided(*approval, *verdict, by, at)
             }
             Event::ApprovalReminded { approval } => {
-                let request = self.open.get(&approval.call).filter(|request| request.id == *approval);
-                request.map(|request| self.approval(request, "reminded", None, None, narrator)).into_iter().collect()
+                let request = self.before.open_approval(*approval);
+                request.map(|request| self.approval(request, "reminded", None, None)).into_iter().collect()
             }
             Event::ToolAttempted { call, attempt, effect, .. } => {
                 let step = Step { attempt: *attempt, status: "attempted", effect: Some(*effect), ..Step::default() };
-                self.tool(*call, &step, narrator)
+                self.tool(*call, &step)
             }
             Event::CompensationAttempted { call, attempt, .. } => {
-                self.tool(*call, &Step { attempt: *attempt, status: "undoing", ..Step::default() }, narrator)
+                self.tool(*call, &Step { attempt: *attempt, status: "undoing", ..Step::default() })
             }
             Event::ToolReturned { call, attempt, outcome, .. } => {
                 let (status, message) = outcome_words(outcome);
                 let took = timings.remove(&Timed::Call(*call));
-                self.tool(*call, &Step { attempt: *attempt, status, message, took, effect: None }, narrator)
+                self.tool(*call, &Step { attempt: *attempt, status, message, took, effect: None })
             }
-            Event::AnsweredFromCache { call, .. } => {
-                self.tool(*call, &Step { status: "cached", ..Step::default() }, narrator)
-            }
+            Event::AnsweredFromCache { call, .. } => self.tool(*call, &Step { status: "cached", ..Step::default() }),
             Event::Compensated { call, attempt, outcome } => {
                 let (status, message) = outcome_words(outcome);
                 let (status, took) = (format!("undo_{status}"), timings.remove(&Timed::Call(*call)));
                 let step = Step { attempt: *attempt, status: &status, message, took, effect: None };
-                self.tool(*call, &step, narrator)
+                self.tool(*call, &step)
             }
             Event::CompensationGivenUp { call, cause } => {
                 let step = Step { status: "undo_given_up", message: Some(cause), ..Step::default() };
-                self.tool(*call, &step, narrator)
+                self.tool(*call, &step)
             }
             Event::Waited { reason, .. } => run(RunEvent { reason: Some(plain(reason)), ..self.run_event("waited") }),
             Event::Held { reason, .. } => run(RunEvent { reason: Some(plain(reason)), ..self.run_event("held") }),
             Event::Responded { .. } => {
-                run(RunEvent { content_ref: Some(self.entry_ref(self.seq)), ..self.run_event("responded") })
+                run(RunEvent { content_ref: Some(entry_ref(self.run, seq)), ..self.run_event("responded") })
             }
-            Event::Replayed { .. } => run(self.run_event("replayed")),
+            Event::Replayed { .. } => self.replayed(),
             Event::Cancelled { reason, .. } => {
                 ending(RunEvent { reason: reason.as_deref().map(plain), ..self.run_event("cancelled") })
             }
@@ -286,10 +170,10 @@ impl Narrative {
                 outcome: Some(reason.word().to_owned()),
                 reason: Some(stop_words(reason)),
                 totals: Some(RunTotals {
-                    steps: self.totals.steps,
-                    tokens: self.totals.tokens,
-                    cost_micro_usd: self.totals.cost_micro_usd,
-                    duration_ms: millis(at.since(self.accepted_at)),
+                    steps: self.before.totals.steps,
+                    tokens: self.before.totals.tokens,
+                    cost_micro_usd: self.before.totals.cost_micro_usd,
+                    duration_ms: millis(at.since(self.before.accepted_at)),
                 }),
                 ..self.run_event("ended")
             }),
@@ -305,21 +189,38 @@ impl Narrative {
         }
     }
 
-    fn run_event(&self, status: &str) -> RunEvent {
-        RunEvent {
-            operation: "invoke_agent".to_owned(),
-            actor: self.pseudonym(self.accepted.request.actor.as_str()),
-            task: Redactions::default().task(&self.accepted.request.task),
-            status: status.to_owned(),
-            source: None,
-            outcome: None,
-            reason: None,
-            content_ref: None,
-            totals: None,
-        }
+    /// An answer; a question about an effect that nobody answered ends the run, and with it every other question.
+    fn decided(&self, id: ApprovalId, verdict: Verdict, by: Option<String>, at: Timestamp) -> Vec<(SpanId, Body)> {
+        let Some(request) = self.before.open_approval(id) else { return Vec::new() };
+        let ends_the_run = verdict == Verdict::Expired && request.subject == Subject::Doubt;
+        let others = self.before.open_approvals().filter(|other| ends_the_run && other.id != id);
+        let closed = others.map(|other| self.approval(other, "closed", None, Some(at)));
+        [self.approval(request, word(verdict), by, Some(at))].into_iter().chain(closed).collect()
     }
 
-    fn model(&self, status: &str, usage: &Usage, model: &str, prompt: &str, took: Option<Duration>) -> (SpanId, Body) {
+    /// What a dead run was asked, which was told to be closed when it died, is asked again.
+    fn replayed(&self) -> Vec<(SpanId, Body)> {
+        let asked = self.before.calls.iter().filter_map(|call| match &call.status {
+            CallStatus::AwaitingApproval(request) | CallStatus::InDoubt(request) => Some(request),
+            _ => None,
+        });
+        let asked = asked.filter(|_| self.before.abandoned.is_none());
+        let asked = asked.map(|request| self.approval(request, "requested", None, None));
+        [(SpanId::of_run(self.run), Body::Run(self.run_event("replayed")))].into_iter().chain(asked).collect()
+    }
+
+    fn run_event(&self, status: &str) -> RunEvent {
+        run_event(&self.before.request, status)
+    }
+
+    fn model(
+        &self,
+        status: &str,
+        usage: &Usage,
+        (model, prompt): (&str, &str),
+        seq: Seq,
+        took: Option<Duration>,
+    ) -> (SpanId, Body) {
         let body = ModelEvent {
             operation: "chat".to_owned(),
             provider: model.split_once(':').map(|(provider, _)| provider.to_owned()),
@@ -327,12 +228,12 @@ impl Narrative {
             input_tokens: usage.input_tokens,
             output_tokens: usage.output_tokens,
             prompt_version: prompt.to_owned(),
-            input_ref: format!("run/{}/entries/1-{}", self.run, self.seq.saturating_sub(1)),
+            input_ref: format!("run/{}/entries/1-{}", self.run, seq.saturating_sub(1)),
             output_status: status.to_owned(),
             cost_micro_usd: usage.cost_micro_usd,
             duration_ms: took.map(millis),
         };
-        (SpanId::of_step(self.run, self.totals.steps), Body::Model(body))
+        (SpanId::of_step(self.run, self.before.totals.steps), Body::Model(body))
     }
 
     fn policy(&self, id: CallId, decision: &Decision, version: &str, rules: &[String]) -> Option<(SpanId, Body)> {
@@ -347,24 +248,25 @@ impl Narrative {
             reason_code: if rules.is_empty() { NO_RULE.to_owned() } else { plain(&rules.join(",")) },
             reason: plain(reason),
             enforcement: enforcement.to_owned(),
-            tool: self.calls.get(&id)?.tool.clone(),
+            tool: self.before.call(id)?.tool.clone(),
             call: id.0,
         };
         Some((SpanId::of_call(self.run, id), Body::Policy(body)))
     }
 
-    fn tool(&self, id: CallId, step: &Step<'_>, narrator: &Narrator) -> Vec<(SpanId, Body)> {
-        let Some(call) = self.calls.get(&id) else { return Vec::new() };
+    fn tool(&self, id: CallId, step: &Step<'_>) -> Vec<(SpanId, Body)> {
+        let Some(call) = self.before.call(id) else { return Vec::new() };
+        let shown = |all: &Value| self.narrator.redactions.arguments(&call.tool, &call.redaction, all);
         let body = ToolEvent {
             operation: "execute_tool".to_owned(),
             tool: call.tool.clone(),
             call: id.to_string(),
-            arguments: bounded(&call.arguments, |all| narrator.redactions.arguments(&call.tool, &call.rule, all)),
+            arguments: bounded(&call.arguments, shown),
             authorization: call.authorization.clone(),
             status: step.status.to_owned(),
             retry_count: step.attempt.saturating_sub(1),
             idempotency_key: format!("{}-{id}", self.run),
-            effect: step.effect.or(call.effect),
+            effect: step.effect.or((call.attempts > 0).then_some(call.effect)),
             message: step.message.map(plain),
             duration_ms: step.took.map(millis),
         };
@@ -377,14 +279,13 @@ impl Narrative {
         result: &str,
         decided_by: Option<String>,
         ended: Option<Timestamp>,
-        narrator: &Narrator,
     ) -> (SpanId, Body) {
         let ApprovalId { call, .. } = request.id;
         let (tool, arguments) = (&request.action.tool, &request.action.arguments);
-        let rule = self.calls.get(&call).map(|call| call.rule.clone()).unwrap_or_default();
+        let rule = self.before.call(call).map(|call| call.redaction.clone()).unwrap_or_default();
         let action = ApprovalAction {
             tool: tool.clone(),
-            arguments: bounded(arguments, |all| narrator.redactions.arguments(tool, &rule, all)),
+            arguments: bounded(arguments, |all| self.narrator.redactions.arguments(tool, &rule, all)),
             digest: request.digest.clone(),
         };
         let body = ApprovalEvent {
@@ -399,18 +300,100 @@ impl Narrative {
         (SpanId::of_call(self.run, call), Body::Approval(body))
     }
 
-    fn entry_ref(&self, seq: Seq) -> String {
-        format!("run/{}/entries/{seq}", self.run)
-    }
-
-    /// A name, unless it is an e-mail address or the like: then a digest that is the same wherever this tenant's actor appears.
     fn pseudonym(&self, name: &str) -> String {
-        if Redaction::STRICT.text(name) == name {
-            return name.to_owned();
-        }
-        let digest = Sha256::digest(format!("{}#{name}", self.accepted.request.tenant).as_bytes());
-        digest.iter().take(8).fold("actor:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+        pseudonym(&self.before.request, name)
     }
+}
+
+/// Where an entry belongs.
+#[derive(Clone, Copy)]
+pub(super) struct Of<'a> {
+    pub(super) run: RunId,
+    /// Of which only what never changes is told.
+    pub(super) state: &'a RunState,
+    pub(super) seq: Seq,
+}
+
+/// What is to be told of an event that happens to a run in the state `before`.
+pub(super) fn observe(
+    (run, before): (RunId, &RunState),
+    event: &Event,
+    at: Timestamp,
+    narrator: &Narrator,
+    timings: &mut Timings,
+) -> Observed {
+    Narrative { run, before, narrator }.observe(event, at, before.seq + 1, timings)
+}
+
+/// Tells the first entry; nothing, when it is none.
+pub(super) fn tell_first(run: RunId, first: &Entry, narrator: &Narrator) -> Vec<TelemetryEvent> {
+    let [Event::Accepted(accepted)] = first.events.as_slice() else { return Vec::new() };
+    let body = Body::Run(RunEvent {
+        source: Some(accepted.source),
+        content_ref: Some(entry_ref(run, 1)),
+        ..run_event(&accepted.request, "accepted")
+    });
+    let envelope = Envelope {
+        schema: SCHEMA.to_owned(),
+        at: first.at,
+        run_id: run,
+        trace_id: accepted.trace,
+        span_id: SpanId::of_run(run).to_string(),
+        tenant: accepted.request.tenant.clone(),
+        environment: narrator.environment.to_owned(),
+        release: first.release.clone(),
+        seq: 1,
+        index: 0,
+    };
+    vec![TelemetryEvent { envelope, body }]
+}
+
+/// Tells an entry that was written.
+pub(super) fn tell(of: Of<'_>, entry: &Entry, observed: Vec<Observed>, narrator: &Narrator) -> Vec<TelemetryEvent> {
+    let bodies = observed.into_iter().flat_map(|Observed(bodies)| bodies);
+    let told = (0..).zip(bodies).map(|(index, (span, body))| {
+        let envelope = Envelope {
+            schema: SCHEMA.to_owned(),
+            at: entry.at,
+            run_id: of.run,
+            trace_id: of.state.trace,
+            span_id: span.to_string(),
+            tenant: of.state.request.tenant.clone(),
+            environment: narrator.environment.to_owned(),
+            release: entry.release.clone(),
+            seq: of.seq,
+            index,
+        };
+        TelemetryEvent { envelope, body }
+    });
+    told.collect()
+}
+
+fn run_event(request: &RunRequest, status: &str) -> RunEvent {
+    RunEvent {
+        operation: "invoke_agent".to_owned(),
+        actor: pseudonym(request, request.actor.as_str()),
+        task: Redactions::default().task(&request.task),
+        status: status.to_owned(),
+        source: None,
+        outcome: None,
+        reason: None,
+        content_ref: None,
+        totals: None,
+    }
+}
+
+fn entry_ref(run: RunId, seq: Seq) -> String {
+    format!("run/{run}/entries/{seq}")
+}
+
+/// A name, unless it is an e-mail address or the like: then a digest that is the same wherever this tenant's actor appears.
+fn pseudonym(request: &RunRequest, name: &str) -> String {
+    if Redaction::STRICT.text(name) == name {
+        return name.to_owned();
+    }
+    let digest = Sha256::digest(format!("{}#{name}", request.tenant).as_bytes());
+    digest.iter().take(8).fold("actor:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn plain(text: &str) -> String {

@@ -5,23 +5,30 @@ use serde_json::{Value, json};
 use super::{
     event::*,
     metrics::{Metrics, ModelNews},
-    narrative::Timings,
     *,
 };
 use crate::{
     agent::model::Usage,
     clock::Timestamp,
-    journal::{Appended, HeadStatus, Journal, JournalError, NewRun},
+    ids::{CallId, RunId},
+    journal::{HeadStatus, Journal, NewRun},
     lease::{Claim, Leave, Left},
-    memory::{ManualClock, Records, Runs},
+    memory::{ManualClock, Queue, Records, Runs, SeededRandom},
     redaction::Redactions,
-    run::entry::{Accepted, Entry, Event, Plan, StopReason, Writer},
-    run::limits::Limits,
-    run::request::{RunRequest, Source},
+    run::{
+        accept::{Incoming, Terms, accept},
+        cancel::cancel,
+        entry::{Accepted, Entry, Event, Plan, StopReason, Writer},
+        limits::Limits,
+        outside::Outside,
+        request::{RunRequest, Source},
+        state::RunState,
+    },
 };
 
 const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 const RUN: &str = "01JHD7Z3ZK8V6N5Q4R3S2T1W0X";
+const HOUR: Duration = Duration::from_secs(3600);
 const EXPIRES: Timestamp = Timestamp::from_millis(1_790_900_000_000);
 
 fn entry(seconds: u64, events: Vec<Event>) -> Entry {
@@ -66,46 +73,94 @@ fn new_run() -> NewRun {
     NewRun { run, key, payload_hash, key_expires: EXPIRES, expires: EXPIRES, entry, admitted: None }
 }
 
-/// The journal of one accepted run, whose writes are told.
-async fn told() -> (Arc<Collected>, Arc<dyn Journal>) {
-    let clock = Arc::new(ManualClock::at(START));
-    let runs = Arc::new(Runs::new(clock, &Records::new()));
+/// Tells an entry that was written behind `entries`.
+fn write(teller: &Teller, entries: &[Entry], entry: &Entry) {
+    let mut state = RunState::fold(entries).expect("a journal");
+    let run = RUN.parse().expect("a run");
+    let mut observed = Vec::new();
+    for event in &entry.events {
+        observed.push(teller.observe(run, &state, event, entry.at));
+        // What does not follow is told all the same.
+        let _ = state.note(event, &entry.writer, entry.at);
+    }
+    teller.wrote(run, &state, state.seq + 1, entry, observed);
+}
+
+#[tokio::test]
+async fn a_run_is_told_to_be_taken_on_once_however_often_its_request_is_repeated() {
     let kept = Arc::new(Collected::default());
     let teller = Teller::telling(kept.clone(), narrator(), "r1".parse().expect("a release"));
-    let journal = teller.journal(runs);
-    let new = new_run();
+    let clock = ManualClock::at(START);
+    let runs = Runs::new(Arc::new(ManualClock::at(START)), &Records::new());
+    let queue = Queue::new(Arc::new(ManualClock::at(START)), Duration::from_secs(360), 10);
+    let (random, release) = (SeededRandom::new(1), "r1".parse().expect("a release"));
+    let outside = Outside {
+        journal: &runs,
+        wake_ups: &queue,
+        clock: &clock,
+        random: &random,
+        release: &release,
+        telemetry: Some(&*teller),
+    };
+    let terms = Terms { limits: Limits::default(), key_kept_for: HOUR, run_kept_for: HOUR };
+    let Event::Accepted(first) = &accepted("ada").events[0] else { panic!("it was accepted") };
     for _ in 0..2 {
-        let _ = journal.accept(&new).await.expect("the store answers");
+        let incoming = Incoming {
+            request: first.request.clone(),
+            source: Source::Http,
+            client_key: "k".to_owned(),
+            trace: None,
+            admitted: None,
+            person: None,
+        };
+        accept(&outside, &terms, incoming).await.expect("the store answers");
     }
-    (kept, journal)
-}
-
-#[tokio::test]
-async fn an_entry_is_told_once_however_often_its_write_is_repeated() {
-    let (kept, journal) = told().await;
-    let (run, second) = (RUN.parse().expect("a run"), entry(1, vec![planned()]));
-    for _ in 0..3 {
-        assert_eq!(journal.append(run, 2, &second, EXPIRES).await, Ok::<_, JournalError>(Appended::Written));
-    }
-    let other = entry(2, vec![planned(), planned()]);
-    assert_eq!(journal.append(run, 2, &other, EXPIRES).await, Ok(Appended::Taken));
     let events = events(&kept.lines());
-    assert_eq!(events.iter().filter(|event| event.envelope.seq == 2).count(), 1);
-    assert_eq!(events.len(), 2, "the acceptance and the plan");
+    assert_eq!(events.len(), 1, "{events:?}");
+    let run = events[0].envelope.run_id;
+    for _ in 0..2 {
+        cancel(&outside, run, &"ada".parse().expect("an actor"), Some("enough")).await.expect("the store answers");
+    }
+    let told: Vec<u32> = self::events(&kept.lines()).iter().map(|event| event.envelope.seq).collect();
+    assert_eq!(told, [1, 2], "what was written is told, and nothing else");
 }
 
-#[tokio::test]
-async fn another_process_tells_what_it_writes_to_a_run_that_it_has_only_read() {
-    let (_, journal) = told().await;
+#[test]
+fn what_is_told_entry_by_entry_is_what_is_told_of_the_whole_journal() {
+    let [first, second] = ruled();
     let kept = Arc::new(Collected::default());
-    let teller = Teller::telling(kept.clone(), narrator(), "r2".parse().expect("a release"));
-    let journal = teller.journal(journal);
-    let run = RUN.parse().expect("a run");
-    journal.append(run, 2, &entry(1, vec![planned()]), EXPIRES).await.expect("the store answers");
-    assert_eq!(events(&kept.lines()).len(), 1, "even one that it has not read");
-    journal.load(run, 1).await.expect("the store answers");
-    journal.append(run, 3, &entry(2, vec![planned()]), EXPIRES).await.expect("the store answers");
-    assert_eq!(events(&kept.lines())[1].envelope.seq, 3);
+    let teller = Teller::telling(kept.clone(), narrator(), "r1".parse().expect("a release"));
+    teller.accepted(RUN.parse().expect("a run"), &first);
+    write(&teller, std::slice::from_ref(&first), &second);
+    let told: Vec<String> = events(&kept.lines()).iter().map(TelemetryEvent::line).collect();
+    let whole = Narrative::tell_all(RUN.parse().expect("a run"), &[first, second], &narrator());
+    assert_eq!(told, whole.iter().map(TelemetryEvent::line).collect::<Vec<_>>());
+}
+
+#[test]
+fn large_arguments_are_told_by_their_size_and_no_event_is_larger_than_its_bound() {
+    let [first, mut second] = ruled();
+    let Event::Planned { plan: Plan::Call { calls }, .. } = &mut second.events[0] else { panic!("a call") };
+    calls[0].arguments = json!({ "to": "a:".repeat(30_000) });
+    second.events.truncate(1);
+    let attempted = Event::AnsweredFromCache { call: CallId(1), value: json!(1), given_at: START, suspected: vec![] };
+    let third = entry(2, vec![attempted]);
+    let told = Narrative::tell_all(RUN.parse().expect("a run"), &[first, second, third], &narrator());
+    let lines: Vec<String> = told.iter().map(TelemetryEvent::line).collect();
+    assert!(lines.iter().any(|line| line.contains("60009 bytes")), "{lines:?}");
+    assert!(lines.iter().all(|line| line.len() < 10_000));
+}
+
+#[test]
+fn times_of_runs_that_are_never_told_do_not_add_up() {
+    let kept = Arc::new(Collected::default());
+    let teller = Teller::telling(kept, narrator(), "r1".parse().expect("a release"));
+    let random = SeededRandom::new(1);
+    for _ in 0..1_000 {
+        let run = RunId::generate(&ManualClock::at(START), &random);
+        (1..200).for_each(|call| teller.took(run, narrative::Timed::Call(CallId(call)), HOUR));
+    }
+    assert!(teller.times() <= 64 * 64, "{}", teller.times());
 }
 
 /// The numbers of a metric in these lines, a list for each line that has some.
@@ -120,14 +175,14 @@ async fn numbers_of_steps_are_told_together_before_the_run_is_left() {
     let runs = Arc::new(Runs::new(clock, &Records::new()));
     let kept = Arc::new(Collected::default());
     let teller = Teller::telling(kept.clone(), narrator(), "r1".parse().expect("a release"));
-    let (journal, leases) = (teller.journal(runs.clone()), teller.leases(runs));
-    journal.accept(&new_run()).await.expect("the store answers");
+    let leases = teller.leases(runs.clone());
+    runs.accept(&new_run()).await.expect("the store answers");
+    let first = accepted("ada");
+    teller.accepted(RUN.parse().expect("a run"), &first);
     let run = RUN.parse().expect("a run");
     let claim = leases.claim(run, "worker", START, START + Duration::from_secs(30)).await.expect("the store answers");
     let Claim::Won(head, lease) = claim else { panic!("{claim:?}") };
-    for seq in 2..5 {
-        journal.append(run, seq, &entry(1, vec![planned()]), EXPIRES).await.expect("the store answers");
-    }
+    (2..5).for_each(|_| write(&teller, std::slice::from_ref(&first), &entry(1, vec![planned()])));
     assert_eq!(events(&kept.lines()).len(), 4, "events are told at once");
     assert_eq!(numbers(&kept.lines(), "ModelAnswers"), Vec::<Value>::new());
     let leave = Leave {
@@ -268,9 +323,11 @@ fn an_actor_whose_name_is_an_address_is_told_as_a_digest_and_the_same_one_each_t
 #[test]
 fn how_long_something_took_is_told_with_what_it_said() {
     let run = RUN.parse().expect("a run");
-    let mut narrative = Narrative::begin(run, &accepted("ada")).expect("it begins");
-    let mut timings = Timings::from([(narrative::Timed::Model, Duration::from_millis(321))]);
-    let told = narrative.tell(&entry(1, vec![planned()]), &narrator(), &mut timings);
+    let kept = Arc::new(Collected::default());
+    let teller = Teller::telling(kept.clone(), narrator(), "r1".parse().expect("a release"));
+    teller.took(run, narrative::Timed::Model, Duration::from_millis(321));
+    write(&teller, &[accepted("ada")], &entry(1, vec![planned()]));
+    let told = events(&kept.lines());
     let Body::Model(model) = &told[0].body else { panic!("{told:?}") };
     assert_eq!(
         (model.duration_ms, model.provider.as_deref(), model.model.as_str()),

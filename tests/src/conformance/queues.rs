@@ -157,8 +157,12 @@ pub async fn a_message_put_back_is_received_again(queues: &Queues) {
 
 pub async fn an_acknowledged_message_is_gone(queues: &Queues) {
     queues.send(1).await;
-    let arrival = queues.arrival().await;
-    queues.consumer.acknowledge(&arrival.receipt).await;
+    queues.send(2).await;
+    let arrivals = queues.arrivals(2).await;
+    queues.consumer.acknowledge(&arrivals[0].receipt).await;
+    // By whoever works on it, while others of its batch are worked on; the consumer acknowledges the whole batch at its end.
+    queues.wake_ups.acknowledge(&arrivals[1].receipt).await.expect("the queue answers");
+    queues.consumer.acknowledge(&arrivals[1].receipt).await;
     assert_eq!(queues.consumer.receive().await, []);
 }
 

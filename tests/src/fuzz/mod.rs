@@ -6,7 +6,8 @@
 //! FUZZ_TARGET=journal …                 one boundary only
 //! ```
 //!
-//! Nothing may panic or take long, and each boundary has something that must hold whatever it is given (see `targets`).
+//! Nothing may panic, take long or take much memory, and each boundary has something that must hold whatever it is given (see `targets`).
+//! Some inputs are a part of another one over and over, as long as an input may be: what is quadratic shows there.
 
 pub mod mutate;
 pub mod targets;
@@ -35,6 +36,19 @@ const SHORTENINGS_MAX: usize = 2_000;
 
 /// The most bytes of an input.
 pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// How often an input is a part of another one over and over, and the most bytes of that part.
+const STRETCHED_SHARE: f64 = 0.01;
+const STRETCHED_PART_BYTES_MAX: usize = 48;
+
+/// Counts the memory of this process.
+#[derive(Clone, Copy)]
+pub struct MemoryMeter {
+    /// The most bytes there have been, counted from what there is now on.
+    pub restart: fn(),
+    /// The most bytes there have been since, beyond what there was then.
+    pub peak_bytes: fn() -> usize,
+}
 
 /// What a boundary made of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,10 +118,14 @@ pub struct Report {
     pub slowest: Duration,
     /// Its input.
     pub slowest_input: Vec<u8>,
+    /// The most bytes that an execution took.
+    pub peak_bytes: usize,
+    /// Its input.
+    pub peak_input: Vec<u8>,
 }
 
 /// Throws `executions` inputs at a boundary, the same ones for the same seed.
-pub fn fuzz(target: &Target, executions: u64, seed: u64) -> Report {
+pub fn fuzz(target: &Target, executions: u64, seed: u64, memory: MemoryMeter) -> Report {
     let mut rng = StdRng::seed_from_u64(
         seed ^ target.name.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte))),
     );
@@ -119,11 +137,16 @@ pub fn fuzz(target: &Target, executions: u64, seed: u64) -> Report {
         let unchanged = usize::try_from(n).ok().and_then(|n| seeds.get(n)).cloned();
         let input = unchanged.unwrap_or_else(|| {
             let kept = if rng.random_bool(TAKEN_SHARE) { &taken } else { &refused };
-            mutated(&kept[rng.random_range(0..kept.len())], kept, &mut rng)
+            let input = mutated(&kept[rng.random_range(0..kept.len())], kept, &mut rng);
+            if rng.random_bool(STRETCHED_SHARE) { stretched(&input, &mut rng) } else { input }
         });
+        (memory.restart)();
         let began = Instant::now();
         let said = execute(target, &input);
-        let took = began.elapsed();
+        let (took, bytes) = (began.elapsed(), (memory.peak_bytes)());
+        if bytes > report.peak_bytes {
+            (report.peak_bytes, report.peak_input) = (bytes, input.clone());
+        }
         report.executions += 1;
         if took > report.slowest {
             (report.slowest, report.slowest_input) = (took, input.clone());
@@ -148,6 +171,17 @@ pub fn fuzz(target: &Target, executions: u64, seed: u64) -> Report {
     let shorter = |(message, input): (String, Vec<u8>)| Crash { input: shortened(target, input, &message), message };
     report.crashes = crashes.into_iter().map(shorter).collect();
     report
+}
+
+/// An input whose middle is a part of it over and over.
+fn stretched(input: &[u8], rng: &mut StdRng) -> Vec<u8> {
+    if input.is_empty() || input.len() > INPUT_BYTES_MAX / 2 {
+        return input.to_vec();
+    }
+    let from = rng.random_range(0..input.len());
+    let bytes = rng.random_range(1..=STRETCHED_PART_BYTES_MAX).min(input.len() - from);
+    let times = (INPUT_BYTES_MAX - input.len()) / bytes;
+    [&input[..from], &input[from..from + bytes].repeat(times), &input[from + bytes..]].concat()
 }
 
 /// One execution; the panic's place and first line, if it panics.

@@ -160,6 +160,9 @@ impl<P: WakeUps + ?Sized> WakeUps for Faulty<P> {
     async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
         self.faults.around("wake_ups.postpone", queue, self.inner.postpone(receipt, span)).await
     }
+    async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError> {
+        self.faults.around("wake_ups.acknowledge", queue, WakeUps::acknowledge(self.inner.as_ref(), receipt)).await
+    }
 }
 
 fn controls() -> ControlsError {

@@ -229,6 +229,7 @@ impl Outsider {
             clock: self.clock.as_ref(),
             random: self.random.as_ref(),
             release: &self.release,
+            telemetry: None,
         }
     }
 }

@@ -300,6 +300,7 @@ impl World {
             },
             release: "r1".parse().expect("a release"),
             strikes_max: self.manner.strikes_max,
+            telemetry: None,
         }
     }
 

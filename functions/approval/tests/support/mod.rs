@@ -78,6 +78,7 @@ impl World {
             clock: self.clock.as_ref(),
             random: &self.random,
             release: &release,
+            telemetry: None,
         };
         let request = RunRequest {
             tenant: tenant.parse().expect("a tenant"),
@@ -207,6 +208,7 @@ pub fn desk_over(
 ) -> Desk {
     let parse = |text: &_| ApprovalKeys::parse(text).map_err(|error| error.to_string());
     Desk {
+        telemetry: None,
         journal,
         heads,
         wake_ups,

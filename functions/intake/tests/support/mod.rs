@@ -66,6 +66,7 @@ pub fn intake_with(
 ) -> Intake {
     let queue = Arc::new(Queue::new(clock.clone(), DAY, 3));
     Intake {
+        telemetry: None,
         journal,
         heads,
         wake_ups,

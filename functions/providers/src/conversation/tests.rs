@@ -63,6 +63,7 @@ pub(crate) fn call(id: u32, step: u32, status: CallStatus) -> Call {
         attempted_at: None,
         failing: None,
         denied: None,
+        authorization: Default::default(),
     }
 }
 

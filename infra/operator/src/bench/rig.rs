@@ -93,6 +93,7 @@ pub(super) fn engine(aws: &str) -> Result<Engine, BenchError> {
         },
         release: "bench".parse().map_err(unexpected)?,
         strikes_max: 5,
+        telemetry: None,
     })
 }
 
@@ -110,6 +111,7 @@ pub(super) async fn take_on(engine: &Engine, key: &str, steps: usize) -> Result<
         clock: engine.clock.as_ref(),
         random: engine.random.as_ref(),
         release: &engine.release,
+        telemetry: None,
     };
     let limits = Limits { steps_max: 10_000, tokens_max: 1_000_000_000, ..Limits::default() };
     let terms = Terms { limits, key_kept_for: DAY, run_kept_for: 90 * DAY };

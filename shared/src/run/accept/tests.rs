@@ -41,6 +41,7 @@ impl Desk {
             clock: self.clock.as_ref(),
             random: &self.random,
             release: &release,
+            telemetry: None,
         };
         let request = RunRequest {
             tenant: "acme".parse().expect("a tenant"),

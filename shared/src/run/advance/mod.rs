@@ -26,6 +26,7 @@ use crate::{
     prompts::PromptCache,
     queue::WakeUps,
     windows::Windows,
+    telemetry::Teller,
 };
 
 mod counting;
@@ -73,6 +74,8 @@ pub struct Engine {
     pub release: Release,
     /// Claims without progress after which a run is dead.
     pub strikes_max: u32,
+    /// Told what is written, if anybody is.
+    pub telemetry: Option<Arc<Teller>>,
 }
 
 /// What is read anew while runs go on.

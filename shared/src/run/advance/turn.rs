@@ -23,6 +23,7 @@ use crate::{
         state::{Phase, RunState},
         stored::EntryTooLarge,
     },
+    telemetry::Observed,
 };
 
 /// How a write of the turn is repeated when the store does not answer: what has happened in the world must not be forgotten
@@ -80,6 +81,8 @@ pub(super) struct Turn<'e> {
     pub(super) counts_settled: BTreeSet<CallId>,
     expires: Timestamp,
     pending: Vec<Event>,
+    /// What is to be told of each that is pending.
+    observed: Vec<Observed>,
     /// Entries written in this turn.
     written: u32,
     leaves: u32,
@@ -120,6 +123,7 @@ impl<'e> Turn<'e> {
             counts_settled,
             expires,
             pending: Vec::new(),
+            observed: Vec::new(),
             written: 0,
             leaves: 0,
             asked_in_vain,
@@ -141,10 +145,26 @@ impl<'e> Turn<'e> {
 
     /// Takes an event into the state, to be written with the next flush.
     pub(super) fn record(&mut self, event: Event) -> Result<(), Interrupted> {
-        let noted = self.state.note(&event, &self.writer(), self.engine.clock.now());
-        noted.map_err(|problem| self.illegal(problem))?;
+        let now = self.engine.clock.now();
+        let observed = self.observe(&self.state, &event, now);
+        self.state.note(&event, &self.writer(), now).map_err(|problem| self.illegal(problem))?;
         self.pending.push(event);
+        self.observed.push(observed);
         Ok(())
+    }
+
+    fn observe(&self, before: &RunState, event: &Event, now: Timestamp) -> Observed {
+        let teller = self.engine.telemetry.as_ref();
+        teller.map(|teller| teller.observe(self.run, before, event, now)).unwrap_or_default()
+    }
+
+    /// Takes note that an entry is in the journal, and tells it.
+    fn wrote(&mut self, entry: &Entry, observed: Vec<Observed>) {
+        self.state.seq += 1;
+        self.written += 1;
+        if let Some(teller) = &self.engine.telemetry {
+            teller.wrote(self.run, &self.state, self.state.seq, entry, observed);
+        }
     }
 
     pub(super) fn illegal(&self, problem: String) -> Interrupted {
@@ -163,15 +183,15 @@ impl<'e> Turn<'e> {
             release: self.engine.release.clone(),
             events: std::mem::take(&mut self.pending),
         };
+        let observed = std::mem::take(&mut self.observed);
         match self.append(&entry).await {
             Ok(Appended::Written) => {
-                self.state.seq += 1;
-                self.written += 1;
+                self.wrote(&entry, observed);
                 self.settle_counts().await;
                 Ok(Flushed::Written)
             }
             Ok(Appended::Taken) => self.reload(entry.events).await.map(|()| Flushed::Reloaded),
-            Err(JournalError::TooLarge(too_large)) => self.split_or_fail(entry, too_large).await,
+            Err(JournalError::TooLarge(too_large)) => self.split_or_fail(entry, observed, too_large).await,
             Err(error) => Err(error.into()),
         }
     }
@@ -203,19 +223,22 @@ impl<'e> Turn<'e> {
 
     /// An entry of several events that is too large is written one event at a time; a single event that is too large ends the run:
     /// every event is bounded, so this is a mistake in a bound and not in the data.
-    async fn split_or_fail(&mut self, entry: Entry, too_large: EntryTooLarge) -> Result<Flushed, Interrupted> {
+    async fn split_or_fail(
+        &mut self,
+        entry: Entry,
+        observed: Vec<Observed>,
+        too_large: EntryTooLarge,
+    ) -> Result<Flushed, Interrupted> {
         if entry.events.len() == 1 {
             return Err(JournalError::TooLarge(too_large).into());
         }
         let mut events = entry.events.into_iter();
+        let mut observed = observed.into_iter();
         while let Some(event) = events.next() {
             let part =
                 Entry { events: vec![event], writer: entry.writer.clone(), release: entry.release.clone(), ..entry };
             match self.append(&part).await? {
-                Appended::Written => {
-                    self.state.seq += 1;
-                    self.written += 1;
-                }
+                Appended::Written => self.wrote(&part, observed.next().into_iter().collect()),
                 Appended::Taken => {
                     let rest = part.events.into_iter().chain(events).collect();
                     return self.reload(rest).await.map(|()| Flushed::Reloaded);
@@ -237,10 +260,12 @@ impl<'e> Turn<'e> {
         let illegal = |source| Interrupted::Unreadable(JournalError::Illegal { run: self.run, source });
         self.state = RunState::fold(&entries).map_err(illegal)?;
         self.pending.clear();
+        self.observed.clear();
         for fact in unwritten.into_iter().filter(Event::is_fact) {
-            let mut state = self.state.clone();
-            match state.note(&fact, &self.writer(), self.engine.clock.now()) {
+            let (mut state, now) = (self.state.clone(), self.engine.clock.now());
+            match state.note(&fact, &self.writer(), now) {
                 Ok(()) => {
+                    self.observed.push(self.observe(&self.state, &fact, now));
                     self.state = state;
                     self.pending.push(fact);
                 }
@@ -263,7 +288,10 @@ impl<'e> Turn<'e> {
         let events = std::mem::take(&mut self.pending);
         let entry =
             Entry { at: self.engine.clock.now(), writer: self.writer(), release: self.engine.release.clone(), events };
-        self.engine.journal.append(self.run, self.state.seq + 1, &entry, self.expires).await?;
+        let observed = std::mem::take(&mut self.observed);
+        if self.engine.journal.append(self.run, self.state.seq + 1, &entry, self.expires).await? == Appended::Written {
+            self.wrote(&entry, observed);
+        }
         Ok(())
     }
 

@@ -23,8 +23,14 @@ async fn cancelled_times(times: usize) -> (Runs, RunId, Vec<Cancellation>) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_millis(1_768_000_000_000)));
     let (runs, queue) = (Runs::new(clock.clone(), &Records::new()), Queue::new(clock.clone(), DAY, 3));
     let (random, release) = (SeededRandom::new(1), "r1".parse().expect("a release"));
-    let outside =
-        Outside { journal: &runs, wake_ups: &queue, clock: clock.as_ref(), random: &random, release: &release };
+    let outside = Outside {
+        journal: &runs,
+        wake_ups: &queue,
+        clock: clock.as_ref(),
+        random: &random,
+        release: &release,
+        telemetry: None,
+    };
     let request = RunRequest {
         tenant: "acme".parse().expect("a tenant"),
         actor: "ada".parse().expect("an actor"),
@@ -72,8 +78,14 @@ async fn a_run_that_is_over_is_not_written_to() {
     let clock: Arc<dyn Clock> = Arc::new(clock);
     let (queue, random) = (Queue::new(clock.clone(), DAY, 3), SeededRandom::new(2));
     let release = "r1".parse().expect("a release");
-    let outside =
-        Outside { journal: &runs, wake_ups: &queue, clock: clock.as_ref(), random: &random, release: &release };
+    let outside = Outside {
+        journal: &runs,
+        wake_ups: &queue,
+        clock: clock.as_ref(),
+        random: &random,
+        release: &release,
+        telemetry: None,
+    };
     let result = cancel(&outside, run, &head.actor, None).await.expect("the store answers");
     assert_eq!(result, Cancellation::AlreadyOver { reason: StopReason::Cancelled });
     assert_eq!(queue.receive(10), vec![], "nobody is woken");

@@ -38,6 +38,7 @@ mock! {
         async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError>;
         async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError>;
         async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
+        async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError>;
     }
 }
 
@@ -108,7 +109,8 @@ fn waking() -> MockQueue {
 async fn cancelling(journal: &MockJournals, queue: &MockQueue) -> Result<Cancellation, InterjectError> {
     let (clock, random) = (Jumping(ManualClock::at(NOW)), SeededRandom::new(5));
     let release = "r1".parse().expect("a release");
-    let outside = Outside { journal, wake_ups: queue, clock: &clock, random: &random, release: &release };
+    let outside =
+        Outside { journal, wake_ups: queue, clock: &clock, random: &random, release: &release, telemetry: None };
     cancel(&outside, run(), &ada(), None).await
 }
 

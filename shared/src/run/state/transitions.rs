@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Abandonment, Call, CallStatus, Denial, Failing, Phase, RunState, Trouble};
 use crate::{
-    agent::tool::Effect,
+    agent::{policy::Authorization, tool::Effect},
     approval::{ApprovalRequest, CallResult, Subject, Verdict},
     clock::Timestamp,
     ids::{Actor, ApprovalId, CallId},
@@ -84,6 +84,7 @@ impl RunState {
                         failing: None,
                         denied: None,
                         approved_as: BTreeSet::new(),
+                        authorization: Authorization::None,
                     });
                 }
                 Phase::Acting

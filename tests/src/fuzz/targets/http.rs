@@ -91,6 +91,7 @@ impl World {
             clock: self.clock.as_ref(),
             random: &self.random,
             release: &release,
+            telemetry: None,
         };
         let request = RunRequest {
             tenant: "acme".parse().expect("a tenant"),
@@ -183,6 +184,7 @@ pub fn intake(input: &[u8]) -> Said {
     let world = World::new();
     world.run();
     let intake = Intake {
+        telemetry: None,
         journal: world.runs.clone(),
         heads: world.runs.clone(),
         wake_ups: world.queue.clone(),
@@ -267,6 +269,7 @@ fn desk(world: &World) -> Desk {
     secrets.set("keys", &json!({ "current": "k1", "keys": { "k1": key } }).to_string());
     let parse = |text: &_| ApprovalKeys::parse(text).map_err(|error| error.to_string());
     Desk {
+        telemetry: None,
         journal: world.runs.clone(),
         heads: world.runs.clone(),
         wake_ups: world.queue.clone(),

@@ -18,7 +18,7 @@ use windlass::{
     ids::{Actor, ApprovalId, Release, Role, RunId, Task, Tenant, ToolName, TraceId},
     memory::Sources,
     prompts::SavedPrompt,
-    redaction::{Redaction, Redactions},
+    redaction::{LOOKS_PER_BYTE_MAX, Redaction, Redactions, looked_at},
     retrieval::citations::cited,
     run::{request::RunRequest, state::Totals},
 };
@@ -232,9 +232,11 @@ pub fn redaction_seeds() -> Vec<Vec<u8>> {
     ])
 }
 
-/// What is redacted once stays as it is.
+/// What is redacted once stays as it is, and takes time that is linear in its bytes.
 pub fn redaction(input: &[u8]) -> Said {
     let text = text(input);
+    let (looked_at, bytes) = (looked_at(&text), u64::try_from(text.len()).expect("it is short"));
+    assert!(looked_at <= LOOKS_PER_BYTE_MAX * bytes.max(64), "redaction looks too often at a byte");
     let once = Redaction::default().text(&text).into_owned();
     // JSON is redacted by its structure, see below: what is taken out of its text does not leave JSON.
     if !text.contains('"') {

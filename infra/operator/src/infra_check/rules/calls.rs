@@ -47,6 +47,7 @@ const DEPTH: By = By::Code("shared/src/aws/queue.rs", "get_queue_attributes", "S
 const WAKE: By = By::Code("shared/src/aws/queue.rs", "send_message", "StepQueue");
 const WAKE_MANY: By = By::Code("shared/src/aws/queue.rs", "send_message_batch", "StepQueue");
 const POSTPONE: By = By::Code("shared/src/aws/queue.rs", "change_message_visibility", "StepQueue");
+const ACKNOWLEDGE: By = By::Code("shared/src/aws/queue.rs", "delete_message", "StepQueue");
 const JOB: By = By::Code("shared/src/aws/schedule.rs", "update_item", "Jobs");
 const SWEEP: By = By::Code("shared/src/aws/retention.rs", "scan", "ExpiredItems");
 const DELETE: By = By::Code("shared/src/aws/retention.rs", "delete_item", "ExpiredItems");
@@ -100,6 +101,7 @@ pub(super) const CALLS: &[Call] = &[
     call("step", "sqs:ChangeMessageVisibility", QUEUE, POSTPONE),
     call("step", "sqs:ReceiveMessage", QUEUE, By::Lambda),
     call("step", "sqs:DeleteMessage", QUEUE, By::Lambda),
+    call("step", "sqs:DeleteMessage", QUEUE, ACKNOWLEDGE),
     call("step", "sqs:GetQueueAttributes", QUEUE, By::Lambda),
     call("approval", "dynamodb:PutItem", RUNS, INTERJECT),
     call("approval", "dynamodb:UpdateItem", RUNS, INTERJECT),
@@ -195,7 +197,6 @@ pub(super) const NOT_IN_FUNCTIONS: &[&str] = &[
     "shared/src/aws/idempotency.rs: update_item",
     "shared/src/aws/prompts.rs: put_item",
     "shared/src/aws/prompts.rs: query",
-    "shared/src/aws/queue.rs: delete_message",
     "shared/src/aws/queue.rs: get_queue_url",
     "shared/src/aws/queue.rs: receive_message",
     "shared/src/aws/replay_plans.rs: batch_write_item",
