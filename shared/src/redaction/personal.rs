@@ -23,6 +23,9 @@ const PHONE_BYTES_MAX: usize = 24;
 /// The most bytes of an IP address, with an IPv4 address at the end of an IPv6 one.
 const IP_ADDRESS_BYTES_MAX: usize = 45;
 
+/// The most colons in an IPv6 address, of which the last two may be one after the other.
+const IPV6_COLONS_MAX: usize = 8;
+
 /// `local@domain.tld`, percent-encoded or not.
 pub(super) fn email(scanner: &mut Scanner<'_>, at: usize) -> Option<Found> {
     let is_local = |byte: u8| byte.is_ascii_alphanumeric() || b"._%+-!#$&'*/=?^{|}~".contains(&byte) || byte >= 0x80;
@@ -192,6 +195,9 @@ pub(super) fn ip_address(scanner: &mut Scanner<'_>, at: usize) -> Option<Found> 
         Err(_) => {
             let v6 = found.trim_end_matches('.');
             let v6 = if v6.ends_with("::") { v6 } else { v6.trim_end_matches(':') };
+            if v6.bytes().filter(|byte| *byte == b':').count() > IPV6_COLONS_MAX {
+                return None;
+            }
             // `a::b` is a path in some languages; an address of anybody has more to it.
             let parts = v6.split(':').filter(|part| !part.is_empty()).nth(2);
             parts?;
