@@ -191,6 +191,7 @@ impl Controls for Slack {
 fn no_run_waits_for_the_admission_of_another_ones_request() {
     let (world, runs, mut received) = ten();
     let request = RunRequest {
+        roles: Default::default(),
         tenant: "acme".parse().expect("a tenant"),
         actor: "bob".parse().expect("an actor"),
         task: "refund".parse().expect("a task"),

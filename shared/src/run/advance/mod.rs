@@ -25,8 +25,8 @@ use crate::{
     lease::{Claim, LEASE_FOR, Leases, Leave},
     prompts::PromptCache,
     queue::WakeUps,
-    windows::Windows,
     telemetry::Teller,
+    windows::Windows,
 };
 
 mod counting;
