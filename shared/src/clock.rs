@@ -7,14 +7,35 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::redaction::cut;
 
+/// 0000-01-01T00:00:00Z: RFC 3339 has no earlier year.
+const MILLIS_MIN: i64 = -62_167_219_200_000;
+
+/// 9999-12-30T22:00:00.999Z: the latest moment that `jiff` reads in every time zone.
+const MILLIS_MAX: i64 = 253_402_207_200_999;
+
 /// A moment in UTC with millisecond precision, written as RFC 3339 (`2026-01-31T08:30:00.000Z`).
+///
+/// Every value is one that can be written and read back: what lies outside becomes the nearest moment that can. A peer may name any
+/// time, and what it names is stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment `millis` milliseconds after 1970-01-01T00:00:00Z.
+    /// The earliest moment.
+    pub const MIN: Timestamp = Timestamp(MILLIS_MIN);
+    /// The latest moment.
+    pub const MAX: Timestamp = Timestamp(MILLIS_MAX);
+
+    /// The moment `millis` milliseconds after 1970-01-01T00:00:00Z, or the nearest one between [`Timestamp::MIN`] and
+    /// [`Timestamp::MAX`].
     pub const fn from_millis(millis: i64) -> Self {
-        Self(millis)
+        if millis < MILLIS_MIN {
+            Timestamp::MIN
+        } else if millis > MILLIS_MAX {
+            Timestamp::MAX
+        } else {
+            Self(millis)
+        }
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -42,30 +63,29 @@ impl Timestamp {
 
     /// The whole second that this moment is in.
     pub const fn whole_second(self) -> Timestamp {
-        Self(self.as_seconds() * 1000)
+        Self::from_millis(self.as_seconds() * 1000)
     }
 }
 
 impl Add<Duration> for Timestamp {
     type Output = Timestamp;
     fn add(self, span: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Timestamp::from_millis(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
 impl Sub<Duration> for Timestamp {
     type Output = Timestamp;
     fn sub(self, span: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Timestamp::from_millis(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(moment) => write!(f, "{moment:.3}"),
-            Err(_) => write!(f, "{}ms", self.0),
-        }
+        // Both ends are within what `jiff` knows.
+        let moment = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX);
+        write!(f, "{moment:.3}")
     }
 }
 
@@ -86,8 +106,11 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse::<jiff::Timestamp>()
-            .map(|moment| Timestamp(moment.as_millisecond()))
-            .map_err(|_| InvalidTimestamp { text: cut(text, 40).to_owned() })
+            .ok()
+            .map(jiff::Timestamp::as_millisecond)
+            .filter(|millis| (MILLIS_MIN..=MILLIS_MAX).contains(millis))
+            .map(Timestamp)
+            .ok_or_else(|| InvalidTimestamp { text: cut(text, 40).to_owned() })
     }
 }
 
@@ -125,7 +148,7 @@ pub struct SystemClock;
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp(jiff::Timestamp::now().as_millisecond())
+        Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
     }
 
     async fn sleep_until(&self, until: Timestamp) {
@@ -153,6 +176,35 @@ mod tests {
         assert_eq!(moment.to_string(), "2026-01-09T23:06:40.123Z");
         assert_eq!(moment.to_string().parse::<Timestamp>().expect("it was just written"), moment);
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    fn comes_back(moment: Timestamp) {
+        let text = moment.to_string();
+        assert_eq!(text.parse::<Timestamp>().expect(&text), moment, "{text}");
+        let json = serde_json::to_string(&moment).expect("it can be written");
+        assert_eq!(serde_json::from_str::<Timestamp>(&json).expect(&json), moment);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_time_a_peer_names_reads_back_as_it_was_written(millis: i64, span_millis: u64) {
+            let moment = Timestamp::from_millis(millis);
+            comes_back(moment);
+            comes_back(moment + Duration::from_millis(span_millis));
+            comes_back(moment - Duration::from_millis(span_millis));
+            comes_back(moment.whole_second());
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_all_calendars_is_the_last_one_that_reads_back() {
+        // Seen: `Retry-After: 1768000000000` of a tool server made its run unreadable.
+        let named = Timestamp::from_millis(1_768_000_000_000) + Duration::from_secs(1_768_000_000_000);
+        assert_eq!(named, Timestamp::MAX);
+        for edge in [Timestamp::MIN, Timestamp::MAX, Timestamp::from_millis(i64::MIN), named] {
+            comes_back(edge);
+        }
+        assert!("-000001-12-31T23:59:59Z".parse::<Timestamp>().is_err());
     }
 
     #[test]

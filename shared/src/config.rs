@@ -11,7 +11,10 @@ use crate::{
     door,
     ids::Release,
     redaction::Redactions,
-    run::{accept::Terms, limits::Limits},
+    run::{
+        accept::Terms,
+        limits::{JOURNAL_ENTRIES_MAX, Limits},
+    },
 };
 
 mod model;
@@ -388,6 +391,7 @@ fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {
         tokens_max: tokens_max?,
         cost_max_micro_usd: cost_max_micro_usd?,
         wall_time_max_seconds: wall_time_max_seconds?,
+        entries_max: JOURNAL_ENTRIES_MAX,
     };
     let actor_day = Allowance { micro_usd: day_micro_usd?, tokens: day_tokens? };
     Some(Bounds { run, actor_day, strikes_max: u32::try_from(strikes_max?).ok()? })

@@ -12,16 +12,20 @@ use crate::{
     retry::Retry,
     run::{
         entry::{Entry, Epoch, Seq},
-        state::IllegalEntry,
+        snapshot::Snapshot,
+        state::{IllegalEntry, RunState},
         stored::{EntryTooLarge, Stored, Unreadable},
     },
 };
 
 mod accepting;
+mod paging;
 
 pub use accepting::{Acceptance, HEAD_BYTES_MAX, NewRun, Opened, Recorded};
+pub use paging::{EntryPage, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX};
 
-/// The most entries one load returns: a run has at most a few per step, and steps are limited.
+/// The most entries of a journal. No more are ever appended, and a journal that has more is unreadable. A run ends well before: see
+/// [`RunState::journal_limit`](crate::run::state::RunState::journal_limit).
 pub const ENTRIES_MAX: usize = 10_000;
 
 /// How long after a run became ready somebody looks whether it got going. The message sent with it should have arrived long before;
@@ -225,6 +229,12 @@ pub enum JournalError {
         /// The run.
         run: RunId,
     },
+    /// The journal has as many entries as a journal may have.
+    #[error("the journal of run `{run}` is full")]
+    Full {
+        /// The run.
+        run: RunId,
+    },
     /// The entry does not fit.
     #[error(transparent)]
     TooLarge(#[from] EntryTooLarge),
@@ -256,6 +266,14 @@ pub enum JournalError {
     },
 }
 
+/// Whether there is an entry `seq`.
+///
+/// # Errors
+/// [`JournalError::Full`] beyond [`ENTRIES_MAX`].
+pub(crate) const fn check_place(run: RunId, seq: Seq) -> Result<(), JournalError> {
+    if seq as usize > ENTRIES_MAX { Err(JournalError::Full { run }) } else { Ok(()) }
+}
+
 impl JournalError {
     /// Whether asking again may help.
     pub const fn retry(&self) -> Retry {
@@ -263,6 +281,7 @@ impl JournalError {
             JournalError::Unavailable { .. } => Retry::SOON,
             JournalError::Refused { .. }
             | JournalError::Missing { .. }
+            | JournalError::Full { .. }
             | JournalError::TooLarge(_)
             | JournalError::Unreadable { .. }
             | JournalError::Illegal { .. }
@@ -306,9 +325,27 @@ pub trait Journal: Send + Sync {
     /// does not carry must have been appended.
     async fn open(&self, head: &Head) -> Result<Opened, JournalError>;
 
-    /// Every entry from `from` on, in order, read consistently; at most [`ENTRIES_MAX`]. None when there are none, or when they
-    /// have expired. A gap is [`Unreadable`]. The first is the head's, if that carries one.
-    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
+    /// Entries from `from` on, in order, read consistently: at most `limit` and [`PAGE_ENTRIES_MAX`], and about [`PAGE_BYTES_MAX`]; at
+    /// least one if there is one. None when there are none, or when they have expired. A gap is [`Unreadable`], and so is an entry beyond
+    /// [`ENTRIES_MAX`]: nothing is left out in silence. The first is the head's, if that carries one.
+    async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError>;
+
+    /// Every entry from `from` on, page by page. For who needs a journal whole; who needs its state asks
+    /// [`recall`](crate::run::snapshot::recall).
+    ///
+    /// # Errors
+    /// As [`Journal::page`].
+    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
+        paging::load(self, run, from).await
+    }
+
+    /// The state of the run's last snapshot, perhaps an older one; `None` when there is none, it cannot be read, or other code made it.
+    /// See [`snapshot`](crate::run::snapshot).
+    async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError>;
+
+    /// Saves a snapshot in the place of whatever is there, newer ones too: it changes no state, see
+    /// [`snapshot`](crate::run::snapshot).
+    async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError>;
 
     /// Appends an entry at `seq`, if nobody else has. `expires` is the head's.
     ///

@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod journal;
 pub mod json;
+pub mod json_bounds;
 pub mod lease;
 pub mod memory;
 pub mod principal;

@@ -9,6 +9,7 @@ use crate::{
     idempotency::InvalidKey,
     ids::{RunId, Tenant},
     json::{self, ReadError},
+    json_bounds::{self, OutOfBounds},
     retry::Retry,
     run::request::{InvalidRequest, RunRequest, Source},
 };
@@ -57,6 +58,9 @@ pub enum InvalidMessage {
         /// Its size.
         bytes: usize,
     },
+    /// It has too many values.
+    #[error("a message that is too dense: {0}")]
+    TooDense(#[from] OutOfBounds),
     /// It is not JSON of the wanted shape.
     #[error("not a step queue message: {0}")]
     Malformed(#[from] ReadError),
@@ -80,6 +84,7 @@ impl Message {
         if body.len() > MESSAGE_BYTES_MAX {
             return Err(InvalidMessage::TooLarge { bytes: body.len() });
         }
+        json_bounds::check_text(body.as_bytes())?;
         let message: Message = json::read(body)?;
         if let Message::Start { idempotency_key, source, request } = &message {
             if *source == Source::Http {

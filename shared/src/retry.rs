@@ -22,6 +22,11 @@ pub enum Retry {
 impl Retry {
     /// Transient, with nothing said about when.
     pub const SOON: Retry = Retry::Transient { after: Duration::ZERO };
+
+    /// Transient, after what the other side asked for: at most [`ASKED_WAIT_MAX`].
+    pub fn after(asked: Duration) -> Retry {
+        Retry::Transient { after: asked.min(ASKED_WAIT_MAX) }
+    }
 }
 
 /// How often and how long to wait between attempts.
@@ -189,5 +194,13 @@ mod tests {
         let after = Duration::from_secs(9);
         assert_eq!(BACKOFF.wait(1, after, &Always(0)), Some(after));
         assert_eq!(BACKOFF.wait(1, Duration::MAX, &Always(0)), Some(ASKED_WAIT_MAX));
+    }
+
+    #[test]
+    fn nobody_asks_for_a_longer_wait_than_an_hour() {
+        for asked in [Duration::from_secs(1_768_000_000_000), Duration::MAX, ASKED_WAIT_MAX] {
+            assert_eq!(BACKOFF.wait(1, asked, &Always(0)), Some(ASKED_WAIT_MAX));
+            assert_eq!(Retry::after(asked), Retry::Transient { after: ASKED_WAIT_MAX });
+        }
     }
 }

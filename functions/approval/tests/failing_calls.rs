@@ -12,10 +12,14 @@ use windlass::{
     approval::{Subject, Verdict},
     clock::Timestamp,
     ids::{ApprovalId, RunId},
-    journal::{Appended, Expected, Head, Interjected, Journal, JournalError, NewRun, Opened, Recorded},
+    journal::{Appended, EntryPage, Expected, Head, Interjected, Journal, JournalError, NewRun, Opened, Recorded},
     memory::ManualClock,
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
-    run::entry::{Entry, Event, Seq, Writer},
+    run::{
+        entry::{Entry, Event, Seq, Writer},
+        snapshot::Snapshot,
+        state::RunState,
+    },
     secrets::{SecretError, Secrets},
 };
 use windlass_http::Event as Incoming;
@@ -28,6 +32,9 @@ mock! {
         async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError>;
         async fn open(&self, head: &Head) -> Result<Opened, JournalError>;
         async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
+        async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError>;
+        async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError>;
+        async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError>;
         async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError>;
         async fn interject(&self, run: RunId, seq: Seq, entry: &Entry, expected: Expected) -> Result<Interjected, JournalError>;
     }

@@ -37,7 +37,7 @@ impl From<InvalidKey> for Problem {
 impl From<InvalidRequest> for Problem {
     fn from(error: InvalidRequest) -> Problem {
         let kind = match &error {
-            InvalidRequest::PayloadTooLarge { .. } => Kind::TooLarge,
+            InvalidRequest::PayloadTooLarge { .. } | InvalidRequest::PayloadTooDense => Kind::TooLarge,
             InvalidRequest::PayloadTooDeep | InvalidRequest::PayloadNotAnObject | InvalidRequest::RolesUnproven => {
                 Kind::Malformed
             }
@@ -62,6 +62,7 @@ impl From<JournalError> for Problem {
             JournalError::Illegal { run, source } => unreadable(&run.to_string(), &source.to_string()),
             JournalError::DamagedHead { run, .. } => unreadable(&run, "its head is damaged"),
             JournalError::TooLarge(error) => Problem::new(Kind::TooLarge, error.to_string()),
+            JournalError::Full { .. } => unavailable("the run has reached the end of its journal and is being ended"),
             JournalError::Refused { .. } => Problem::new(Kind::Internal, "the store refused"),
         }
     }

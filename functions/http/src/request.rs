@@ -10,6 +10,7 @@ use serde_json::json;
 use windlass::{
     ids::{Random, TraceId},
     json::{self, ReadError},
+    json_bounds,
 };
 
 use crate::{Event, Kind, Problem};
@@ -119,8 +120,8 @@ impl Request {
     /// The body, read as JSON of a known shape.
     ///
     /// # Errors
-    /// A 413 for more than `bytes_max` bytes, a 415 for anything but JSON, a 400 with line and column for JSON of another shape, and for a
-    /// number with more digits than can be kept.
+    /// A 413 for more than `bytes_max` bytes or [`JSON_NODES_MAX`](json_bounds::JSON_NODES_MAX) values, a 415 for anything but JSON, a 400
+    /// with line and column for JSON of another shape, and for a number with more digits than can be kept.
     pub fn json<T: DeserializeOwned>(&self, bytes_max: usize) -> Result<T, Problem> {
         let body = self.body_of(bytes_max)?;
         let content_type = self.header("content-type").unwrap_or_default();
@@ -129,6 +130,8 @@ impl Request {
             let detail = "send the body as `content-type: application/json`";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail).header("accept", "application/json"));
         }
+        // Before anything is built: a few bytes of JSON can be a thousand of memory.
+        json_bounds::check_text(&body).map_err(|error| Problem::new(Kind::TooLarge, format!("the body: {error}")))?;
         let text = std::str::from_utf8(&body).map_err(|error| not_text(&body[..error.valid_up_to()]))?;
         json::read(text).map_err(|error| match error {
             ReadError::Json(error) => malformed(&error),

@@ -14,9 +14,9 @@ use windlass::{
     principal::Principal,
     run::{
         accept::{Incoming, TakenOn, accept},
-        outside::History,
         repeat::repeated,
         request::{PAYLOAD_BYTES_MAX, RunRequest, Source},
+        snapshot::recall,
     },
 };
 use windlass_http::{
@@ -116,11 +116,11 @@ impl Intake {
         let known = match (taken_on, waited) {
             (TakenOn::New { .. }, false) => None,
             // What is shown goes beyond what was asked for: that it cannot be shown is no failure of the request.
-            (TakenOn::New { .. }, true) => History::load(self.journal.as_ref(), run).await.ok(),
-            (TakenOn::Repeated { .. }, _) => Some(History::load(self.journal.as_ref(), run).await?),
+            (TakenOn::New { .. }, true) => recall(self.journal.as_ref(), run).await.ok(),
+            (TakenOn::Repeated { .. }, _) => Some(recall(self.journal.as_ref(), run).await?),
         };
         let (summary, trace) = match (&known, taken_on) {
-            (Some(history), _) => (Summary::of(&history.state, &self.redactions), history.state.trace),
+            (Some(state), _) => (Summary::of(state, &self.redactions), state.trace),
             (None, TakenOn::New { trace, .. }) => (Summary::accepted(), trace),
             (None, TakenOn::Repeated { .. }) => return Err(windlass::journal::JournalError::Missing { run }.into()),
         };

@@ -12,12 +12,16 @@ use windlass::{
     clock::Timestamp,
     ids::RunId,
     journal::{
-        Appended, Due, DueQueue, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError, Listing,
-        NewRun, Opened, Postponed, Recorded,
+        Appended, Due, DueQueue, EntryPage, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError,
+        Listing, NewRun, Opened, Postponed, Recorded,
     },
     memory::ManualClock,
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
-    run::entry::{Entry, Seq},
+    run::{
+        entry::{Entry, Seq},
+        snapshot::Snapshot,
+        state::RunState,
+    },
 };
 
 mock! {
@@ -28,6 +32,9 @@ mock! {
         async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError>;
         async fn open(&self, head: &Head) -> Result<Opened, JournalError>;
         async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
+        async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError>;
+        async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError>;
+        async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError>;
         async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError>;
         async fn interject(&self, run: RunId, seq: Seq, entry: &Entry, expected: Expected) -> Result<Interjected, JournalError>;
     }
@@ -168,7 +175,7 @@ async fn a_run_that_was_taken_on_is_not_denied_because_it_cannot_be_watched() {
     let mut ports = Ports::default();
     taken_on(&mut ports);
     ports.queue.expect_send().times(1).returning(|_, _, _| Ok(()));
-    ports.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
+    ports.journal.expect_snapshot().times(1).returning(|_| Err(unavailable()));
     let answer = ports.send(submission("k").header("prefer", "wait=0")).await;
     assert_eq!((answer.status, &answer.body["status"]), (202, &json!("ready")), "{}", answer.body);
 }
@@ -180,20 +187,24 @@ async fn a_repetition_whose_run_cannot_be_read_may_be_sent_again() {
     ports.journal.expect_record().times(1).returning(move |_| Ok(Some(before)));
     ports.journal.expect_opened().times(1).returning(|_| Ok(Some(head())));
     ports.queue.expect_send().times(1).returning(|_, _, _| Ok(()));
-    ports.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
+    ports.journal.expect_snapshot().times(1).returning(|_| Err(unavailable()));
     let answer = ports.send(submission("k")).await;
     assert_eq!((answer.status, answer.problem()), (503, "unavailable"));
 }
 
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_no_missing_run() {
-    for (method, path) in [("GET", ""), ("GET", "/journal"), ("POST", "/cancel")] {
-        let path = format!("/runs/{}{path}", head().run);
+    for (method, what) in [("GET", ""), ("GET", "/journal"), ("POST", "/cancel")] {
+        let path = format!("/runs/{}{what}", head().run);
         let mut at_the_head = Ports::default();
         at_the_head.heads.expect_head().times(1).returning(|_| Err(unavailable()));
         let mut at_the_journal = Ports::default();
         at_the_journal.heads.expect_head().times(1).returning(|_| Ok(Some(head())));
-        at_the_journal.journal.expect_load().times(1).returning(|_, _| Err(unavailable()));
+        match what {
+            "" => drop(at_the_journal.journal.expect_snapshot().times(1).returning(|_| Err(unavailable()))),
+            "/journal" => drop(at_the_journal.journal.expect_page().times(1).returning(|_, _, _| Err(unavailable()))),
+            _ => drop(at_the_journal.journal.expect_load().times(1).returning(|_, _| Err(unavailable()))),
+        }
         for ports in [at_the_head, at_the_journal] {
             let answer = ports.send(request(method, &path)).await;
             assert_eq!((answer.status, answer.problem()), (503, "unavailable"), "{path}");

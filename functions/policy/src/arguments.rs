@@ -22,13 +22,10 @@ use std::{
 
 use cedar_policy::RestrictedExpression;
 use serde_json::{Map, Number, Value, json};
-use windlass::json::normalised;
+use windlass::{json::normalised, json_bounds};
 
 /// The deepest nesting of a schema that a policy can refer to.
 pub const SCHEMA_DEPTH_MAX: usize = 8;
-
-/// The deepest nesting of arguments, parts without a type included.
-pub const ARGUMENTS_DEPTH_MAX: usize = 32;
 
 /// A Cedar decimal is a 64-bit number of ten-thousandths (<https://docs.cedarpolicy.com/policies/syntax-datatypes.html#datatype-decimal>).
 const DECIMAL_DIGITS_MAX: usize = 4;
@@ -150,9 +147,7 @@ impl Shape {
     /// # Errors
     /// The first part that does not fit.
     pub fn express(&self, arguments: &Value) -> Result<RestrictedExpression, Unfit> {
-        if !is_within(arguments, ARGUMENTS_DEPTH_MAX) {
-            return Err(Unfit::new("", format!("is nested more than {ARGUMENTS_DEPTH_MAX} levels deep")));
-        }
+        json_bounds::check(arguments).map_err(|error| Unfit::new("", error.to_string()))?;
         express(self, arguments, "")
     }
 }
@@ -376,13 +371,5 @@ const fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
-    }
-}
-
-fn is_within(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(values) => levels > 0 && values.iter().all(|value| is_within(value, levels - 1)),
-        Value::Object(values) => levels > 0 && values.values().all(|value| is_within(value, levels - 1)),
-        _ => true,
     }
 }

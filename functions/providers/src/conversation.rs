@@ -7,10 +7,14 @@ use windlass::{
     agent::model::Question,
     ids::CallId,
     json, redaction,
-    run::state::{Call, CallStatus},
+    run::state::{Call, CallStatus, short_arguments},
 };
 
 use crate::tool_names::WireNames;
+
+mod earlier;
+
+pub use earlier::{CALLS_SHOWN_MAX, EARLIER_BYTES_MAX};
 
 /// The most bytes of one tool answer that a model is shown.
 pub const RESULT_BYTES_MAX: usize = 32 * 1024;
@@ -86,9 +90,22 @@ impl Conversation {
     pub fn of(question: &Question<'_>, model: &str) -> Conversation {
         let request = question.request;
         let payload = data("request", &request.payload);
-        let mut turns = vec![Turn::Said(format!("The task is `{}`.\n{payload}", request.task))];
+        let (earlier, recent) = earlier::split(question.calls);
+        let told = earlier::told(earlier)
+            .map(|told| {
+                format!(
+                    "
+{told}"
+                )
+            })
+            .unwrap_or_default();
+        let mut turns = vec![Turn::Said(format!(
+            "The task is `{}`.
+{payload}{told}",
+            request.task
+        ))];
         let names = WireNames::of(question.tools);
-        turns.extend(history(question.calls, &names, model));
+        turns.extend(history(recent, &names, model));
         if let Some(problem) = question.problem {
             let problem = excerpt(problem, PROBLEM_BYTES_MAX);
             turns.push(Turn::Said(format!("Your last answer could not be used: {problem}\nAnswer again.")));
@@ -132,7 +149,8 @@ fn history(calls: &[Call], names: &WireNames<'_>, model: &str) -> Vec<Turn> {
 
 fn past(call: &Call, names: &WireNames<'_>, model: &str, left: &mut usize) -> Past {
     let (succeeded, outcome) = outcome(&call.status);
-    let arguments = take(left, call.arguments.clone()).unwrap_or_else(|| json!({ "left_out": "for length" }));
+    // What it did, the model is always told.
+    let arguments = take(left, call.arguments.clone()).unwrap_or_else(|| short_arguments(&call.arguments));
     let shortened = json!({ "status": outcome["status"], "left_out": "older answers are left out for length" });
     let outcome = take(left, outcome).unwrap_or(shortened);
     let echo = call.echo.as_ref().filter(|echo| echo.model == model);

@@ -74,7 +74,7 @@ pub fn describe(event: &Event) -> String {
             format!("{questions} questions without an answer: {}", quoted(reason))
         }
         Event::Waited { until, reason, .. } => format!("waits until {until}: {}", quoted(reason)),
-        Event::Held { reason, controls } => format!("held: {reason} (controls v{controls})"),
+        Event::Held { reason, controls, .. } => format!("held: {reason} (controls v{controls})"),
         Event::Cancelled { by, reason } => {
             format!("cancelled by {by}: {}", quoted(reason.as_deref().unwrap_or("no reason given")))
         }

@@ -235,7 +235,7 @@ impl ModelError {
     pub fn retry(&self) -> Retry {
         match self {
             ModelError::TurnedAway { retry_after, .. } | ModelError::Unavailable { retry_after, .. } => {
-                Retry::Transient { after: *retry_after }
+                Retry::after(*retry_after)
             }
             ModelError::Unreachable { .. }
             | ModelError::Unanswered { .. }

@@ -147,7 +147,7 @@ impl ToolError {
     /// Whether the same call may succeed later. An unknown outcome is resolved by the effect class, not by a retry.
     pub fn retry(&self) -> Retry {
         match self {
-            ToolError::Unavailable { retry_after, .. } => Retry::Transient { after: *retry_after },
+            ToolError::Unavailable { retry_after, .. } => Retry::after(*retry_after),
             ToolError::Refused { .. } | ToolError::Failed { .. } | ToolError::Unknown { .. } => Retry::Terminal,
         }
     }

@@ -20,11 +20,13 @@ use crate::{
     clock::{Clock, Timestamp},
     ids::RunId,
     journal::{
-        Appended, DueQueue, ENTRIES_MAX, Expected, Head, Heads as _, Interjected, Journal, JournalError, NewRun,
-        Opened, RESCUE_AFTER, Recorded, due_shard,
+        Appended, DueQueue, ENTRIES_MAX, EntryPage, Expected, Head, Heads as _, Interjected, Journal, JournalError,
+        NewRun, Opened, PAGE_ENTRIES_MAX, RESCUE_AFTER, Recorded, check_place, due_shard,
     },
     run::{
         entry::{Entry, Seq},
+        snapshot::Snapshot,
+        state::RunState,
         stored::{Body, Stored, Unreadable},
     },
 };
@@ -67,28 +69,38 @@ impl Runs {
         }
     }
 
-    /// The items of a run between two sort keys that have not expired, in order; no more than a journal and its head are.
-    async fn live_items(&self, run: RunId, from: String, to: String) -> Result<Vec<Item>, Fault> {
+    /// The first items of a run between two sort keys that have not expired, in order: one page of at most `limit`, and whether there
+    /// may be more.
+    async fn live_items(&self, run: RunId, from: String, to: String, limit: usize) -> Result<(Vec<Item>, bool), Fault> {
         let now = self.clock.now();
         let query = self
             .client
             .query()
             .table_name(&self.table)
             .consistent_read(true)
+            .limit(limit as i32)
             .key_condition_expression("pk = :run AND sk BETWEEN :from AND :to")
             .expression_attribute_values(":run", text(run))
             .expression_attribute_values(":from", text(from))
             .expression_attribute_values(":to", text(to));
-        let (mut items, mut start) = (Vec::new(), None);
+        let mut start = None;
         loop {
             let page = query.clone().set_exclusive_start_key(start).send().await;
             let page = page.map_err(|error| Fault::of("Query", &error))?;
-            items.extend(page.items.unwrap_or_default().into_iter().filter(|item| !expires(item).has_expired(now)));
+            let items = page.items.unwrap_or_default().into_iter();
+            let live: Vec<Item> = items.filter(|item| !expires(item).has_expired(now)).collect();
             start = page.last_evaluated_key;
-            if start.is_none() || items.len() > ENTRIES_MAX {
-                return Ok(items);
+            if start.is_none() || !live.is_empty() {
+                return Ok((live, start.is_some()));
             }
         }
+    }
+
+    /// A run's head, read consistently, whether or not it has expired.
+    async fn head_item(&self, run: RunId) -> Result<Option<Item>, Fault> {
+        let request = self.client.get_item().table_name(&self.table).key("pk", text(run)).key("sk", text(HEAD));
+        let answer = request.consistent_read(true).send().await.map_err(|error| Fault::of("GetItem", &error))?;
+        Ok(answer.item)
     }
 
     fn entry_put(&self, run: RunId, seq: Seq, stored: &Stored, expires: Timestamp) -> PutBuilder {
@@ -133,9 +145,7 @@ impl Journal for Runs {
     }
 
     async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError> {
-        let request = self.client.get_item().table_name(&self.table).key("pk", text(run)).key("sk", text(HEAD));
-        let answer = request.consistent_read(true).send().await.map_err(|error| Fault::of("GetItem", &error))?;
-        answer.item.map(read_head).transpose()
+        self.head_item(run).await?.map(read_head).transpose()
     }
 
     async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
@@ -145,11 +155,17 @@ impl Journal for Runs {
         }
     }
 
-    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
+    async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError> {
+        let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         let to = if from == 1 { HEAD.to_owned() } else { entry_key(99_999_999) };
-        let mut items = self.live_items(run, entry_key(from), to).await?;
+        // Two more than entries: the head, and an entry that counts for nothing beside the one in the head.
+        let (mut items, mut more) = self.live_items(run, entry_key(from), to, limit + 2).await?;
         // After all entries, as `head` is after `entry#`.
-        let head = items.pop_if(|item| item.get("sk") == Some(&text(HEAD)));
+        let mut head = items.pop_if(|item| item.get("sk") == Some(&text(HEAD)));
+        if from == 1 && more && head.is_none() {
+            let now = self.clock.now();
+            head = self.head_item(run).await?.filter(|head| !expires(head).has_expired(now));
+        }
         let first = head.and_then(|head| read_first(&head));
         let beside = first.is_some() && items.first().is_some_and(|item| item.get("sk") == Some(&text(entry_key(1))));
         let rest = items.into_iter().skip(usize::from(beside));
@@ -158,18 +174,34 @@ impl Journal for Runs {
         if let Some(first) = first {
             entries.push(first.decode().map_err(unreadable(1))?);
         }
-        for item in rest.take(ENTRIES_MAX - entries.len()) {
+        for item in rest {
+            if entries.len() == limit {
+                more = true;
+                break;
+            }
             let seq = from.saturating_add(entries.len() as Seq);
+            if seq as usize > ENTRIES_MAX {
+                return Err(unreadable(seq)(Unreadable::TooLong));
+            }
             if item.get("sk") != Some(&text(entry_key(seq))) {
                 return Err(unreadable(seq)(Unreadable::missing()));
             }
             let stored = read_stored(&item, "v").map_err(unreadable(seq))?;
             entries.push(stored.decode().map_err(unreadable(seq))?);
         }
-        Ok(entries)
+        Ok(EntryPage { entries, more })
+    }
+
+    async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError> {
+        Ok(self.get_snapshot(run).await?.and_then(|snapshot| snapshot.decode()))
+    }
+
+    async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError> {
+        Ok(self.put_snapshot(run, snapshot, expires).await?)
     }
 
     async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
+        check_place(run, seq)?;
         let stored = Stored::encode(entry)?;
         let there = self.put_if_absent(entry_item(run, seq, &stored, expires)).await?;
         Ok(if there.is_none_or(|there| holds(Some(&there), &stored)) { Appended::Written } else { Appended::Taken })
@@ -182,6 +214,7 @@ impl Journal for Runs {
         entry: &Entry,
         expected: Expected,
     ) -> Result<Interjected, JournalError> {
+        check_place(run, seq)?;
         let stored = Stored::encode(entry)?;
         let head = self.head(run).await?.ok_or(JournalError::Missing { run })?;
         let entry_put = self.entry_put(run, seq, &stored, head.expires).build().map_err(Fault::refused)?;

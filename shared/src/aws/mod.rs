@@ -25,6 +25,7 @@ mod replay_plans;
 mod retention;
 mod schedule;
 mod secrets;
+mod snapshots;
 mod windows;
 
 pub use answers::AnswerTable;

@@ -53,6 +53,9 @@ impl Replay<'_> {
                 if !is_dead(&state) {
                     return Err(ReviveError::NotDead);
                 }
+                if !state.takes_from_outside() {
+                    return Err(JournalError::Full { run }.into());
+                }
                 let entry = Entry {
                     at: self.trail.clock.now(),
                     writer: writer.clone(),

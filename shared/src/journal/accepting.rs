@@ -178,7 +178,7 @@ async fn is_first<J: Journal + ?Sized>(journal: &J, new: &NewRun, head: &Head) -
 
 /// The head for the first entry that somebody else appended to `run`; it is kept as long as that.
 async fn head_of_first<J: Journal + ?Sized>(journal: &J, new: &NewRun, run: RunId) -> Result<Head, JournalError> {
-    let entry = journal.load(run, 1).await?.into_iter().next().ok_or(JournalError::Missing { run })?;
+    let entry = journal.page(run, 1, 1).await?.entries.into_iter().next().ok_or(JournalError::Missing { run })?;
     let as_of_then = |until: Timestamp| entry.at + until.since(new.entry.at);
     let (key_expires, expires) = (as_of_then(new.key_expires), as_of_then(new.expires));
     NewRun { run, key_expires, expires, entry, ..new.clone() }.head()

@@ -16,6 +16,7 @@ impl Retention for Runs {
         let mut tables = locked(&self.tables);
         tables.heads.retain(|run, row| !purge.takes(run.spread(), row.head.expires));
         tables.entries.retain(|(run, _), item| !purge.takes(run.spread(), item.expires));
+        tables.snapshots.retain(|run, (_, expires)| !purge.takes(run.spread(), *expires));
         let spread = |id: &str| id.bytes().map(u64::from).sum();
         self.records.lock().retain(|id, record| !purge.takes(spread(id), record.expires));
         Ok(purge.purged)

@@ -14,11 +14,13 @@ use crate::{
     idempotency::{Key, PayloadHash},
     ids::RunId,
     journal::{
-        Appended, DueQueue, ENTRIES_MAX, Expected, Head, HeadStatus, Inbox, Interjected, Journal, JournalError, NewRun,
-        Opened, RESCUE_AFTER, Recorded,
+        Appended, DueQueue, ENTRIES_MAX, EntryPage, Expected, Head, HeadStatus, Inbox, Interjected, Journal,
+        JournalError, NewRun, Opened, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, RESCUE_AFTER, Recorded, check_place,
     },
     run::{
         entry::{Entry, Seq},
+        snapshot::Snapshot,
+        state::RunState,
         stored::{Stored, Unreadable},
     },
 };
@@ -34,6 +36,7 @@ pub struct Runs {
 pub(super) struct Tables {
     pub(super) heads: BTreeMap<RunId, Row>,
     pub(super) entries: BTreeMap<(RunId, Seq), Item>,
+    pub(super) snapshots: BTreeMap<RunId, (Snapshot, Timestamp)>,
 }
 
 /// A head as it is kept.
@@ -141,17 +144,39 @@ impl Journal for Runs {
         }
     }
 
-    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
+    async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError> {
         let tables = locked(&self.tables);
-        let live = tables.live_entries(run, from, self.clock.now()).take(ENTRIES_MAX);
-        let in_place = live.zip(from..).map(|((seq, stored), wanted)| match seq == wanted {
-            true => stored.decode().map_err(|source| JournalError::Unreadable { run, seq: wanted, source }),
-            false => Err(JournalError::Unreadable { run, seq: wanted, source: Unreadable::missing() }),
-        });
-        in_place.collect()
+        let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
+        let (mut page, mut bytes) = (EntryPage { entries: Vec::new(), more: false }, 0);
+        for ((seq, stored), wanted) in tables.live_entries(run, from, self.clock.now()).zip(from..) {
+            bytes += stored.body.len();
+            if page.entries.len() == limit || (bytes > PAGE_BYTES_MAX && !page.entries.is_empty()) {
+                page.more = true;
+                break;
+            }
+            let entry = match seq == wanted {
+                _ if wanted as usize > ENTRIES_MAX => Err(Unreadable::TooLong),
+                true => stored.decode(),
+                false => Err(Unreadable::missing()),
+            };
+            page.entries.push(entry.map_err(|source| JournalError::Unreadable { run, seq: wanted, source })?);
+        }
+        Ok(page)
+    }
+
+    async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError> {
+        let tables = locked(&self.tables);
+        let live = tables.snapshots.get(&run).filter(|(_, expires)| !expires.has_expired(self.clock.now()));
+        Ok(live.and_then(|(snapshot, _)| snapshot.decode()))
+    }
+
+    async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError> {
+        locked(&self.tables).snapshots.insert(run, (snapshot.clone(), expires.whole_second()));
+        Ok(())
     }
 
     async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
+        check_place(run, seq)?;
         let stored = Stored::encode(entry)?;
         Ok(locked(&self.tables).put(run, seq, stored, expires))
     }
@@ -163,6 +188,7 @@ impl Journal for Runs {
         entry: &Entry,
         expected: Expected,
     ) -> Result<Interjected, JournalError> {
+        check_place(run, seq)?;
         let stored = Stored::encode(entry)?;
         let mut tables = locked(&self.tables);
         let Some(Row { head, .. }) = tables.live(run, self.clock.now()) else {

@@ -9,7 +9,10 @@ use super::{Pointer, Redaction};
 use crate::{
     agent::redaction::Redaction as OwnRule,
     ids::{ApprovalId, NAME_CHARS_MAX, Task, ToolName},
-    run::entry::Entry,
+    run::{
+        entry::Entry,
+        state::{Call, RunState},
+    },
 };
 
 /// Fields of events that name who and what, in the words of the kit: they are what a journal is for, and every reader may see
@@ -127,6 +130,15 @@ impl Redactions {
     /// A journal, to be shown entry by entry from its first.
     pub fn in_order(&self) -> InOrder<'_> {
         InOrder { redactions: self, calls: BTreeMap::new() }
+    }
+
+    /// A journal, to be shown entry by entry from anywhere in it: `state` is one that its calls are known in.
+    pub fn in_order_with(&self, state: &RunState) -> InOrder<'_> {
+        let known = |call: &Call| {
+            let planned = Planned { tool: Some(call.tool.clone()), rule: call.redaction.clone() };
+            (u64::from(call.id.0), planned)
+        };
+        InOrder { redactions: self, calls: state.calls.iter().map(known).collect() }
     }
 
     /// A journal's entries as JSON.

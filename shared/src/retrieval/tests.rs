@@ -217,6 +217,7 @@ fn search(tenant: &str, actor: &str, query: &str) -> Call {
         approvals: 0,
         reminded: 0,
         approved_as: Default::default(),
+        detail: Default::default(),
         suspected: Vec::new(),
         attempted_at: None,
         failing: None,

@@ -123,7 +123,7 @@ pub async fn accept(outside: &Outside<'_>, terms: &Terms, incoming: Incoming) ->
     if !accepted.suspected.is_empty() {
         tracing::warn!(%run, suspected = ?accepted.suspected, "the payload holds texts that address the model");
     }
-    let accepted = Event::Accepted(Box::new(accepted));
+    let accepted = Event::Accepted(Box::new(accepted)).bounded();
     let new = NewRun {
         run,
         key,

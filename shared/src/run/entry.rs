@@ -19,6 +19,10 @@ use crate::{
     ids::{Actor, ApprovalId, CallId, Release, Role, ToolName, TraceId},
 };
 
+mod bounded;
+
+pub use bounded::{POINTER_BYTES_MAX, SUSPECTED_MAX, TEXT_CHARS_MAX};
+
 /// The place of an entry in its journal: 1, 2, 3 … without gaps.
 pub type Seq = u32;
 
@@ -157,12 +161,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "is_zero")]
         failures: u32,
     },
-    /// The controls hold the run where it is. Recorded once, however often it is looked at again.
+    /// The run is held where it is. Recorded once for each thing that holds it, however often it is looked at again.
     Held {
-        /// Which switch, in words.
+        /// What holds it, in words.
         reason: String,
         /// The version of the controls.
         controls: u64,
+        /// What holds it.
+        #[serde(default, skip_serializing_if = "HeldBy::is_switch")]
+        by: HeldBy,
     },
     /// A person ended the run.
     Cancelled {
@@ -231,6 +238,27 @@ pub enum Event {
         /// The replay plan that it belongs to.
         plan: String,
     },
+}
+
+/// What holds a run. A fault's words differ each time it is met, a switch's do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBy {
+    /// A switch that its words name.
+    #[default]
+    Switch,
+    /// The controls cannot be read.
+    Controls,
+    /// A prompt cannot be read, or is not there.
+    Prompt,
+    /// The model cannot be asked, whatever it would be asked.
+    Model,
+}
+
+impl HeldBy {
+    const fn is_switch(&self) -> bool {
+        matches!(self, HeldBy::Switch)
+    }
 }
 
 /// What a run starts from.

@@ -10,6 +10,7 @@ pub mod outside;
 pub mod repeat;
 pub mod request;
 mod screen;
+pub mod snapshot;
 pub mod stand_in;
 pub mod state;
 pub mod stored;

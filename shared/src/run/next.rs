@@ -62,6 +62,12 @@ pub fn decide(state: &RunState, now: Timestamp, epoch: Epoch) -> Next {
     if let Phase::Finished(_) = state.phase {
         return Next::Nothing;
     }
+    if state.must_stop() {
+        let limit = || state.journal_limit().unwrap_or_else(|| format!("journal of {} entries", state.seq));
+        let reason = || StopReason::LimitReached { limit: limit(), renews_at: None };
+        let abandoned = state.abandoned.as_ref().map(|abandonment| abandonment.reason.clone());
+        return Next::Stop(abandoned.unwrap_or_else(reason));
+    }
     match &state.abandoned {
         Some(abandonment) => unwind(state, abandonment, now, epoch),
         None => go_on(state, now, epoch),
@@ -110,6 +116,11 @@ fn resolve(call: &Call, abandonment: Option<&Abandonment>, now: Timestamp, epoch
 /// The limits come first: what cannot be resolved must not keep a run from ending.
 fn go_on(state: &RunState, now: Timestamp, epoch: Epoch) -> Next {
     let give_up_at = state.accepted_at + state.limits.wall_time_max();
+    if !matches!(state.phase, Phase::Answering { .. })
+        && let Some(limit) = state.journal_limit()
+    {
+        return Next::Abandon(StopReason::LimitReached { limit, renews_at: None });
+    }
     if give_up_at <= now && !matches!(state.phase, Phase::Answering { .. }) {
         let limit = format!("wall time of {} s", state.limits.wall_time_max_seconds);
         return Next::Abandon(StopReason::LimitReached { limit, renews_at: None });
@@ -222,6 +233,8 @@ pub fn in_doubt(state: &RunState) -> Vec<CallId> {
     ids_of(state, |call| match call.status {
         CallStatus::Attempted { .. } => call.effect != Effect::Read,
         CallStatus::Uncertain | CallStatus::InDoubt(_) | CallStatus::Doubtful { .. } => true,
+        // Stopped while it was being undone.
+        CallStatus::Compensating { .. } => true,
         _ => false,
     })
 }

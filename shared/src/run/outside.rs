@@ -142,6 +142,10 @@ impl Outside<'_> {
                 Proposal::Append(event, value) => (event, value),
                 Proposal::Leave(value) => return Ok(value),
             };
+            if !history.state.takes_from_outside() {
+                return Err(JournalError::Full { run }.into());
+            }
+            let event = event.bounded();
             let observed = self.telemetry.map(|teller| teller.observe(run, &history.state, &event, now));
             let entry = Entry { at: now, writer: writer.clone(), release: self.release.clone(), events: vec![event] };
             let tried_now = Tried { seq: history.state.seq + 1, entry, observed: observed.unwrap_or_default() };

@@ -8,14 +8,12 @@ use serde_json::{Value, json};
 use crate::{
     idempotency::PayloadHash,
     ids::{Actor, Role, Task, Tenant},
+    json_bounds::{self, JSON_DEPTH_MAX, JSON_NODES_MAX, OutOfBounds},
 };
 
 /// The most bytes of a request's payload, as JSON. A run's first entry holds it, and an entry must stay well below
 /// DynamoDB's 400 KB item limit.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
-
-/// The deepest nesting of arrays and objects in a payload: enough for any document, too little to exhaust a stack.
-pub const PAYLOAD_DEPTH_MAX: usize = 32;
 
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +37,7 @@ pub struct RunRequest {
     pub actor: Actor,
     /// What is asked.
     pub task: Task,
-    /// What it is asked with. At most [`PAYLOAD_BYTES_MAX`] and [`PAYLOAD_DEPTH_MAX`].
+    /// What it is asked with. At most [`PAYLOAD_BYTES_MAX`], [`JSON_NODES_MAX`] and [`JSON_DEPTH_MAX`].
     pub payload: Value,
     /// What the actor may do, as authentication said when the run was asked for; a policy reads it as `principal.roles`. Empty for what
     /// came from the queue or a schedule: nobody has authenticated there, and a message that names roles is refused.
@@ -56,8 +54,11 @@ pub enum InvalidRequest {
         /// Its size.
         bytes: usize,
     },
+    /// The payload has too many values.
+    #[error("the payload has more than {JSON_NODES_MAX} values")]
+    PayloadTooDense,
     /// The payload is nested too deeply.
-    #[error("the payload is nested more than {PAYLOAD_DEPTH_MAX} levels deep")]
+    #[error("the payload is nested more than {JSON_DEPTH_MAX} levels deep")]
     PayloadTooDeep,
     /// It names roles, and nobody has authenticated whoever sent it.
     #[error("a request that did not come over HTTP cannot name roles")]
@@ -83,7 +84,7 @@ impl RunRequest {
         if self.roles.is_empty() { Ok(()) } else { Err(InvalidRequest::RolesUnproven) }
     }
 
-    /// Checks what types alone do not say: size, depth, shape. A text that addresses the model is no reason to refuse: whoever writes
+    /// Checks what types alone do not say: size, nodes, depth, shape. A text that addresses the model is no reason to refuse: whoever writes
     /// to a customer's desk could make their own ticket unprocessable, and it would stop nobody. It is marked
     /// ([`Accepted::suspected`](super::entry::Accepted::suspected)).
     ///
@@ -93,24 +94,15 @@ impl RunRequest {
         if !self.payload.is_object() {
             return Err(InvalidRequest::PayloadNotAnObject);
         }
-        if !is_within(&self.payload, PAYLOAD_DEPTH_MAX) {
-            return Err(InvalidRequest::PayloadTooDeep);
-        }
+        json_bounds::check(&self.payload).map_err(|out_of_bounds| match out_of_bounds {
+            OutOfBounds::TooManyNodes => InvalidRequest::PayloadTooDense,
+            OutOfBounds::TooDeep => InvalidRequest::PayloadTooDeep,
+        })?;
         let bytes = self.payload.to_string().len();
         if bytes > PAYLOAD_BYTES_MAX {
             return Err(InvalidRequest::PayloadTooLarge { bytes });
         }
         Ok(())
-    }
-}
-
-/// Whether `value` is at most `allowed` levels deep.
-fn is_within(value: &Value, allowed: usize) -> bool {
-    match (value, allowed.checked_sub(1)) {
-        (Value::Array(items), Some(below)) => items.iter().all(|item| is_within(item, below)),
-        (Value::Object(fields), Some(below)) => fields.values().all(|field| is_within(field, below)),
-        (Value::Array(_) | Value::Object(_), None) => false,
-        _ => true,
     }
 }
 
@@ -158,7 +150,10 @@ mod tests {
         let large = json!({"text": "x".repeat(PAYLOAD_BYTES_MAX)});
         assert!(matches!(request(large).check(), Err(InvalidRequest::PayloadTooLarge { .. })));
         let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
-        assert_eq!(request(nested(PAYLOAD_DEPTH_MAX)).check(), Ok(()));
-        assert_eq!(request(nested(PAYLOAD_DEPTH_MAX + 1)).check(), Err(InvalidRequest::PayloadTooDeep));
+        assert_eq!(request(nested(JSON_DEPTH_MAX)).check(), Ok(()));
+        assert_eq!(request(nested(JSON_DEPTH_MAX + 1)).check(), Err(InvalidRequest::PayloadTooDeep));
+        let dense = json!({ "items": vec![0; JSON_NODES_MAX] });
+        assert!(dense.to_string().len() < PAYLOAD_BYTES_MAX);
+        assert_eq!(request(dense).check(), Err(InvalidRequest::PayloadTooDense));
     }
 }

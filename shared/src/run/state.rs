@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    entry::{Accepted, Decision, Entry, Epoch, Event, Seq, StopReason, UnknownCause, Writer},
+    entry::{Decision, Epoch, Event, Seq, StopReason, UnknownCause, Writer},
     limits::Limits,
-    request::RunRequest,
+    request::{RunRequest, Source},
 };
 use crate::{
     agent::{
@@ -25,12 +25,20 @@ use crate::{
     ids::{Actor, ApprovalId, CallId, Role, ToolName, TraceId},
 };
 
+mod bounds;
+mod fold;
+mod hold;
+mod kept;
 mod transitions;
 
 use self::transitions::Said;
 
+pub use bounds::{END_ENTRIES, JOURNAL_BYTES_MAX, OUTSIDE_ENTRIES, UNDO_BYTES_MAX, UNDO_ENTRIES};
+pub use hold::{HOLD_ENTRIES_MAX, Hold};
+pub use kept::{CALLS_BYTES_MAX, SHORT_ARGUMENTS_BYTES, short_arguments};
+
 /// A run as its journal tells it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunState {
     /// The last entry's place.
     pub seq: Seq,
@@ -68,10 +76,18 @@ pub struct RunState {
     pub person: Option<Actor>,
     /// Where in the request's payload a text addresses the model, as JSON pointers.
     pub suspected: Vec<String>,
+    /// How the request came in.
+    pub source: Source,
+    /// Bytes of all entries so far, as JSON.
+    pub journal_bytes: u64,
+    /// The epoch of the last claim whose holder appended.
+    pub last_holder: Epoch,
+    /// Bytes of the arguments of calls that are remembered in short and may have to be undone.
+    pub undo_bytes: u64,
 }
 
 /// Why a run is given up.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Abandonment {
     /// The first reason.
     pub reason: StopReason,
@@ -92,17 +108,8 @@ pub struct Trouble {
     pub reason: String,
 }
 
-/// What holds a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
-    /// Which switch, in words.
-    pub reason: String,
-    /// Since when.
-    pub since: Timestamp,
-}
-
 /// Where a run stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Phase {
     /// The model is to be asked.
     Planning,
@@ -123,7 +130,7 @@ pub enum Phase {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Why.
     pub reason: StopReason,
@@ -140,7 +147,7 @@ pub struct Outcome {
 }
 
 /// What a run has used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Questions to the model, answered or not.
     pub steps: u32,
@@ -160,7 +167,7 @@ impl Totals {
 }
 
 /// A planned call and what has become of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// Its number.
     pub id: CallId,
@@ -200,10 +207,12 @@ pub struct Call {
     pub denied: Option<Denial>,
     /// On whose say it is made.
     pub authorization: Authorization,
+    /// How much of it is remembered.
+    pub detail: Detail,
 }
 
 /// How a call fails.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failing {
     /// Since when.
     pub since: Timestamp,
@@ -218,7 +227,7 @@ pub struct Failing {
 }
 
 /// A person's refusal of a call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Denial {
     /// Who.
     pub by: Option<Actor>,
@@ -238,8 +247,18 @@ impl Denial {
     }
 }
 
+/// How much of a call is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Detail {
+    /// Everything.
+    #[default]
+    Whole,
+    /// What it was and what came of it; its answer and most of its arguments are in the journal only.
+    Short,
+}
+
 /// Where a call stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum CallStatus {
     /// The policy has not judged it.
     Proposed,
@@ -325,69 +344,20 @@ pub struct IllegalEntry {
 }
 
 impl RunState {
-    /// The state after all of `entries`, which start at 1.
-    ///
-    /// # Errors
-    /// The first entry that does not follow; an empty journal is one too.
-    pub fn fold(entries: &[Entry]) -> Result<RunState, IllegalEntry> {
-        let [first, rest @ ..] = entries else {
-            return Err(IllegalEntry { seq: 1, problem: "the journal is empty".to_owned() });
-        };
-        rest.iter().try_fold(RunState::accept(first)?, RunState::apply)
-    }
-
-    /// The state after a journal's first entry.
-    ///
-    /// # Errors
-    /// When the entry is anything but one acceptance.
-    pub fn accept(first: &Entry) -> Result<RunState, IllegalEntry> {
-        let [Event::Accepted(accepted)] = first.events.as_slice() else {
-            return Err(IllegalEntry { seq: 1, problem: "a journal starts with one `accepted`".to_owned() });
-        };
-        let Accepted { request, trace, limits, person, suspected, .. } = accepted.as_ref().clone();
-        Ok(RunState {
-            seq: 1,
-            request,
-            trace,
-            limits,
-            accepted_at: first.at,
-            phase: Phase::Planning,
-            calls: Vec::new(),
-            totals: Totals::default(),
-            abandoned: None,
-            appended_at: first.at,
-            progress_epoch: 0,
-            problem: None,
-            trouble: Trouble::default(),
-            held: None,
-            prompt_version: None,
-            interjections: 0,
-            person,
-            suspected,
-        })
-    }
-
-    /// The state after one more entry.
-    ///
-    /// # Errors
-    /// When the entry does not follow.
-    pub fn apply(mut self, entry: &Entry) -> Result<RunState, IllegalEntry> {
-        (self.seq, self.appended_at) = (self.seq + 1, entry.at);
-        self.interjections += u64::from(matches!(entry.writer, Writer::Outside(_)));
-        for event in &entry.events {
-            self.note(event, &entry.writer, entry.at).map_err(|problem| IllegalEntry { seq: self.seq, problem })?;
-        }
-        if entry.events.is_empty() {
-            return Err(IllegalEntry { seq: self.seq, problem: "an entry without events".to_owned() });
-        }
-        Ok(self)
-    }
-
     /// Takes in one event that is about to be appended by the same writer as part of the next entry.
     ///
     /// # Errors
     /// What is wrong with it; `self` may be changed then.
     pub fn note(&mut self, event: &Event, writer: &Writer, at: Timestamp) -> Result<(), String> {
+        let was_acting = self.phase == Phase::Acting;
+        self.take_in(event, writer, at)?;
+        if was_acting && self.phase != Phase::Acting {
+            self.shorten_the_oldest();
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, event: &Event, writer: &Writer, at: Timestamp) -> Result<(), String> {
         if let (Writer::Holder(epoch), true) = (writer, event.is_progress()) {
             self.progress_epoch = self.progress_epoch.max(*epoch);
         }
@@ -408,8 +378,8 @@ impl RunState {
         }
         match event {
             Event::Accepted(_) => Err("accepted twice".to_owned()),
-            Event::Held { reason, .. } => {
-                self.held = Some(Hold { reason: reason.clone(), since: at });
+            Event::Held { reason, by, .. } => {
+                self.held.get_or_insert_with(|| Hold::since(at)).tell(*by, reason);
                 Ok(())
             }
             Event::Planned { plan, usage, prompt_version, .. } => {

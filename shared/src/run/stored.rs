@@ -5,6 +5,7 @@ use std::{cell::RefCell, io::Read as _};
 use flate2::{Compress, Compression, FlushCompress, Status, read::DeflateDecoder};
 
 use super::entry::Entry;
+use crate::journal::ENTRIES_MAX;
 
 /// The version of the envelope that this code writes. It reads this one and every older one.
 pub const ENVELOPE_VERSION: u32 = 1;
@@ -58,6 +59,9 @@ pub enum Unreadable {
         /// Its version.
         found: u32,
     },
+    /// Its journal goes on where no journal does.
+    #[error("it has more than {ENTRIES_MAX} entries, and no more are read")]
+    TooLong,
     /// It is damaged, or nobody of ours wrote it.
     #[error("not an entry: {problem}")]
     Malformed {
@@ -113,7 +117,9 @@ impl Stored {
         }
         let entry: Entry = match &self.body {
             Body::Json(json) => serde_json::from_str(json).map_err(malformed)?,
-            Body::Deflated(bytes) => serde_json::from_slice(&inflate(bytes)?).map_err(malformed)?,
+            Body::Deflated(bytes) => {
+                serde_json::from_slice(&inflate(bytes, ENTRY_JSON_BYTES_MAX)?).map_err(malformed)?
+            }
         };
         if entry.events.is_empty() {
             return Err(Unreadable::Malformed { problem: "no events".to_owned() });
@@ -150,7 +156,7 @@ thread_local! {
 }
 
 /// `bytes` compressed, if that makes them fewer.
-fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
     COMPRESSOR.with_borrow_mut(|compressor| {
         compressor.reset();
         let mut deflated = Vec::with_capacity(bytes.len());
@@ -159,12 +165,13 @@ fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
+/// `bytes` inflated, unless they become more than `bytes_max`.
+pub(super) fn inflate(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unreadable> {
     let mut json = Vec::new();
-    let mut bounded = DeflateDecoder::new(bytes).take(ENTRY_JSON_BYTES_MAX as u64 + 1);
+    let mut bounded = DeflateDecoder::new(bytes).take(bytes_max as u64 + 1);
     bounded.read_to_end(&mut json).map_err(|error| Unreadable::Malformed { problem: error.to_string() })?;
-    if json.len() > ENTRY_JSON_BYTES_MAX {
-        return Err(Unreadable::Malformed { problem: format!("inflates to more than {ENTRY_JSON_BYTES_MAX} bytes") });
+    if json.len() > bytes_max {
+        return Err(Unreadable::Malformed { problem: format!("inflates to more than {bytes_max} bytes") });
     }
     Ok(json)
 }

@@ -44,7 +44,13 @@ fn accepted(actor: &str) -> Entry {
         payload: json!({}),
         roles: Default::default(),
     };
-    let limits = Limits { steps_max: 9, tokens_max: 9_999, cost_max_micro_usd: 9, wall_time_max_seconds: 9_999 };
+    let limits = Limits {
+        steps_max: 9,
+        tokens_max: 9_999,
+        cost_max_micro_usd: 9,
+        wall_time_max_seconds: 9_999,
+        ..Limits::default()
+    };
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736".parse().expect("a trace");
     entry(0, vec![Event::Accepted(Box::new(Accepted::new(request, Source::Http, trace, limits)))])
 }

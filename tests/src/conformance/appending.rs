@@ -3,11 +3,11 @@
 use futures::future::join_all;
 use windlass::{
     ids::RunId,
-    journal::{Appended, JournalError},
+    journal::{Appended, ENTRIES_MAX, Expected, JournalError},
     run::stored::{Body, ENVELOPE_VERSION, Stored, Unreadable},
 };
 
-use super::{KEPT_FOR, SECOND, Stores, noise};
+use super::{BEGINNING, KEPT_FOR, SECOND, Stores, noise};
 
 fn nobody() -> RunId {
     "01JHD7Z3ZK8V6N5Q4R3S2T1W0X".parse().expect("a run id")
@@ -122,6 +122,27 @@ pub async fn a_gap_in_a_journal_is_unreadable(stores: &Stores) {
         let loaded = stores.journal.load(run, from).await;
         assert!(matches!(loaded, Err(JournalError::Unreadable { seq: 2, .. })), "{loaded:?}");
     }
+}
+
+pub async fn no_entry_is_appended_beyond_the_last_that_is_read(stores: &Stores) {
+    let run = stores.run("k").await;
+    let beyond = ENTRIES_MAX as u32 + 1;
+    let appended = stores.journal.append(run, beyond, &stores.said(1, "too far"), BEGINNING + KEPT_FOR).await;
+    assert_eq!(appended, Err(JournalError::Full { run }));
+    let written = stores.journal.interject(run, beyond, &stores.cancelled("m"), Expected::Unfinished).await;
+    assert_eq!(written, Err(JournalError::Full { run }));
+    assert_eq!(stores.head(run).await.interjections, 0);
+}
+
+pub async fn a_journal_that_is_longer_than_a_load_is_unreadable_and_not_cut(stores: &Stores) {
+    let run = stores.run("k").await;
+    let last = ENTRIES_MAX as u32;
+    for seq in last - 1..=last + 1 {
+        let stored = Stored::encode(&stores.said(1, "hello")).expect("it fits");
+        stores.planting.plant(run, seq, stored).await;
+    }
+    let loaded = stores.journal.load(run, last - 1).await;
+    assert_eq!(loaded, Err(JournalError::Unreadable { run, seq: last + 1, source: Unreadable::TooLong }));
 }
 
 pub async fn an_expired_journal_is_never_read(stores: &Stores) {

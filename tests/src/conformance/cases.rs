@@ -51,6 +51,8 @@ macro_rules! store_cases {
                 an_entry_of_a_later_version_is_not_guessed_at
                 an_unreadable_entry_holds_its_place
                 a_gap_in_a_journal_is_unreadable
+                no_entry_is_appended_beyond_the_last_that_is_read
+                a_journal_that_is_longer_than_a_load_is_unreadable_and_not_cut
                 an_expired_journal_is_never_read
             }
             interjecting {
@@ -144,6 +146,16 @@ macro_rules! store_cases {
                 a_repeated_completion_is_true_and_another_result_is_not_taken
                 what_was_done_is_not_released
                 what_was_never_begun_is_neither_completed_nor_released
+            }
+            snapshots {
+                a_journal_comes_page_by_page_and_says_whether_there_is_more
+                a_page_is_bounded_by_its_bytes
+                a_snapshot_comes_back_as_the_state_that_it_was_made_of
+                a_snapshot_of_many_parts_comes_back_whole
+                a_late_snapshot_of_fewer_entries_changes_no_state
+                a_snapshot_of_other_code_or_of_another_journal_counts_for_nothing
+                whoever_has_read_many_entries_saves_a_snapshot_and_the_next_reads_what_came_since
+                an_expired_snapshot_is_never_read
             }
             retaining {
                 what_is_long_over_is_deleted_once_and_nothing_else

@@ -51,6 +51,7 @@ pub mod queues;
 pub mod repeating;
 pub mod retaining;
 pub mod secrets;
+pub mod snapshots;
 pub mod windows;
 
 /// A case as data.

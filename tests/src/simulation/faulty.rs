@@ -17,12 +17,16 @@ use windlass::{
     controls::{Changed, Controls, ControlsError, Document, Initialised},
     ids::{RunId, Tenant},
     journal::{
-        Appended, Due, DueQueue, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
-        Opened, Postponed, Recorded,
+        Appended, Due, DueQueue, EntryPage, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing,
+        NewRun, Opened, Postponed, Recorded,
     },
     lease::{Claim, Leases, Leave, Left},
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
-    run::entry::{Entry, Seq},
+    run::{
+        entry::{Entry, Seq},
+        snapshot::Snapshot,
+        state::RunState,
+    },
     windows::{Became, CountReservation, CountReserved, Counted, Counter, WindowError, Windows},
 };
 
@@ -77,8 +81,14 @@ impl<P: Journal + ?Sized> Journal for Faulty<P> {
     async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
         self.faults.around("journal.open", store, self.inner.open(head)).await
     }
-    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
-        self.faults.around("journal.load", store, self.inner.load(run, from)).await
+    async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError> {
+        self.faults.around("journal.page", store, self.inner.page(run, from, limit)).await
+    }
+    async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError> {
+        self.faults.around("journal.snapshot", store, self.inner.snapshot(run)).await
+    }
+    async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError> {
+        self.faults.around("journal.save_snapshot", store, self.inner.save_snapshot(run, snapshot, expires)).await
     }
     async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
         self.faults.around("journal.append", store, self.inner.append(run, seq, entry, expires)).await

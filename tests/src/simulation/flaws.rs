@@ -20,13 +20,15 @@ use windlass::{
     clock::{Clock, Timestamp},
     ids::{Role, RunId, Tenant},
     journal::{
-        Appended, Due, DueQueue, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing, NewRun,
-        Opened, Postponed, Recorded,
+        Appended, Due, DueQueue, EntryPage, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing,
+        NewRun, Opened, Postponed, Recorded,
     },
     lease::{Claim, Leases, Leave, Left},
     memory::Runs,
     run::{
         entry::{Entry, Event, Seq},
+        snapshot::Snapshot,
+        state::RunState,
         stored::Stored,
     },
     windows::Window,
@@ -160,8 +162,16 @@ impl Journal for Store {
         }
     }
 
-    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
-        self.runs.load(run, from).await
+    async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError> {
+        self.runs.page(run, from, limit).await
+    }
+
+    async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError> {
+        self.runs.snapshot(run).await
+    }
+
+    async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError> {
+        self.runs.save_snapshot(run, snapshot, expires).await
     }
 
     async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {

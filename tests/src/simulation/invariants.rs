@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use windlass::{
     clock::{CLOCK_SKEW_MAX, Clock as _},
     ids::RunId,
-    journal::{Head, HeadStatus},
+    journal::{Head, HeadStatus, Journal as _},
     run::{
         entry::{Entry, Writer},
         next::{Next, decide},
@@ -13,7 +13,11 @@ use windlass::{
     },
 };
 
-use super::{faulty::show, order, world::World};
+use super::{
+    faulty::show,
+    order,
+    world::{World, now},
+};
 
 impl World {
     /// Checks everything that must hold at every moment.
@@ -30,6 +34,12 @@ impl World {
         self.check_prefix(&entries);
         self.check_head(&head, &state, &entries);
         self.check_effects(&state, &entries);
+        if let Some(snapshot) = now(self.runs.snapshot(run)).expect("the store in memory does not fail") {
+            let folded = RunState::fold(&entries[..snapshot.seq as usize]).expect("what was folded before folds");
+            assert_eq!(snapshot, folded, "a snapshot is not what its entries are\n{}", show(&entries));
+        }
+        let most = self.manner.entries_max as usize;
+        assert!(entries.len() <= most, "{} entries of at most {most}\n{}", entries.len(), show(&entries));
         order::check(&entries);
     }
 

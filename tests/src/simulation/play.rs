@@ -21,6 +21,7 @@ use windlass::{
     queue::Message,
     run::{
         entry::{Event, StopReason, ToolOutcome},
+        limits::JOURNAL_ENTRIES_MAX,
         state::{Call, CallStatus, Phase, RunState},
     },
 };
@@ -45,6 +46,18 @@ const SWITCHES_ON: &[&str] = &["tool.refund=on", "tool.write_to_customer=on", "m
 
 /// What an actor may spend in a day: mostly more than any schedule uses, at times less than a run takes.
 const DAILY_TOKENS: [u64; 4] = [ALLOWANCE.tokens, ALLOWANCE.tokens, ALLOWANCE.tokens, 12_000];
+
+/// The most entries of a run's journal: mostly as many as there are, at times few, so that runs come to the end of it.
+const ENTRIES_MAX: [u32; 8] = [
+    JOURNAL_ENTRIES_MAX,
+    JOURNAL_ENTRIES_MAX,
+    JOURNAL_ENTRIES_MAX,
+    JOURNAL_ENTRIES_MAX,
+    JOURNAL_ENTRIES_MAX,
+    48,
+    40,
+    34,
+];
 
 /// Processes at once.
 const PROCESSES_MAX: usize = 6;
@@ -80,6 +93,8 @@ pub struct Tally {
     pub held: u64,
     /// Runs that reached a limit.
     pub limited: u64,
+    /// Runs that came to the end of their journal.
+    pub filled: u64,
 }
 
 impl AddAssign for Tally {
@@ -98,6 +113,7 @@ impl AddAssign for Tally {
         self.doubted += other.doubted;
         self.held += other.held;
         self.limited += other.limited;
+        self.filled += other.filled;
     }
 }
 
@@ -154,7 +170,9 @@ impl<'s> Player<'s> {
         let (skewed, strikes_max) = (rng.random_range(0..4) != 0, rng.random_range(2..6));
         let tokens = DAILY_TOKENS[rng.random_range(0..DAILY_TOKENS.len())];
         let request = if rng.random_range(0..4) == 0 { Size::Large } else { Size::Small };
-        let manner = Manner { skewed, strikes_max, allowance: Allowance { micro_usd: 0, tokens }, request, flaw };
+        let allowance = Allowance { micro_usd: 0, tokens };
+        let entries_max = ENTRIES_MAX[rng.random_range(0..ENTRIES_MAX.len())];
+        let manner = Manner { skewed, strikes_max, allowance, request, entries_max, flaw };
         Self {
             world: World::of(seed, Faults::scripted(), scenario, manner),
             scenario,
@@ -355,6 +373,10 @@ impl<'s> Player<'s> {
         self.tally.used_up += u64::from(used_up);
         self.tally.doubted += u64::from(doubted);
         let Phase::Finished(outcome) = &state.phase else { panic!("unfinished\n{}", show(&entries)) };
+        self.tally.filled += u64::from(match &outcome.reason {
+            StopReason::LimitReached { limit, .. } => limit.starts_with("journal of"),
+            _ => false,
+        });
         if outcome.reason != StopReason::Completed {
             let accounted = |call: &Call| {
                 call.status == CallStatus::Compensated

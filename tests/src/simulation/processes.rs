@@ -35,7 +35,7 @@ use super::{
     executor::{Process, yield_now},
     faulty::Faulty,
     flaws::Store,
-    world::{Size, TERMS, TIMEOUT, World},
+    world::{Size, TIMEOUT, World},
 };
 
 impl World {
@@ -63,11 +63,12 @@ impl World {
             admitted: None,
         };
         let controls = self.faulty(Arc::clone(&self.controls));
+        let terms = self.terms();
         Box::pin(async move {
             let at = outsider.clock.now();
             let Ok(document) = controls.read().await else { return };
             let incoming = Incoming { admitted: Some(Admitted { controls: document.version, at }), ..incoming };
-            match accept(&outsider.outside(), &TERMS, incoming).await {
+            match accept(&outsider.outside(), &terms, incoming).await {
                 Ok(taken_on) => answer.set(Some(taken_on.run())),
                 Err(AcceptError::Journal(JournalError::Unavailable { .. })) => {}
                 Err(other) => panic!("the client was told: {other}"),
@@ -138,7 +139,7 @@ impl World {
     pub fn worker_of(&self, engine: Engine, received: Vec<Received>) -> Process {
         let deadline = engine.clock.now() + TIMEOUT;
         let queue = Arc::clone(&self.queue);
-        let handler = Handler { terms: TERMS, engine, wake_up_senders: std::collections::BTreeSet::new() };
+        let handler = Handler { terms: self.terms(), engine, wake_up_senders: std::collections::BTreeSet::new() };
         Box::pin(async move {
             let mut event = SqsEvent::default();
             event.records = received

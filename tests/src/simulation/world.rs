@@ -42,7 +42,7 @@ use windlass::{
         accept::Terms,
         advance::{Engine, Live},
         entry::Entry,
-        limits::Limits,
+        limits::{JOURNAL_ENTRIES_MAX, Limits},
     },
     secrets::SecretCache,
 };
@@ -63,6 +63,7 @@ pub const TERMS: Terms = Terms {
         tokens_max: 500_000,
         cost_max_micro_usd: 5_000_000,
         wall_time_max_seconds: 7 * 24 * 3600,
+        entries_max: JOURNAL_ENTRIES_MAX,
     },
     // Longer than any schedule lasts: a client that repeats its request later asks for another run.
     key_kept_for: Duration::from_secs(60 * 24 * 3600),
@@ -148,6 +149,8 @@ pub struct Manner {
     pub allowance: Allowance,
     /// How large the client's request is.
     pub request: Size,
+    /// The most entries of a run's journal.
+    pub entries_max: u32,
     /// A guarantee that is broken.
     pub flaw: Option<Flaw>,
 }
@@ -162,8 +165,14 @@ pub enum Size {
 }
 
 /// A world as it should be.
-pub const SOUND: Manner =
-    Manner { skewed: false, strikes_max: 5, allowance: ALLOWANCE, request: Size::Small, flaw: None };
+pub const SOUND: Manner = Manner {
+    skewed: false,
+    strikes_max: 5,
+    allowance: ALLOWANCE,
+    request: Size::Small,
+    entries_max: JOURNAL_ENTRIES_MAX,
+    flaw: None,
+};
 
 impl World {
     /// A new world with the orders of `scenario`.
@@ -226,6 +235,11 @@ impl World {
         let keys = [key(number), key(number.saturating_sub(1))];
         let kept = if number == 0 { 1 } else { 2 };
         self.secrets.set("keys", &format!(r#"{{"current":"k{number}","keys":{{{}}}}}"#, keys[..kept].join(",")));
+    }
+
+    /// On which terms runs are taken on in this world.
+    pub fn terms(&self) -> Terms {
+        Terms { limits: Limits { entries_max: self.manner.entries_max, ..TERMS.limits }, ..TERMS }
     }
 
     /// The clock of a process that starts now.

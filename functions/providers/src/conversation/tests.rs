@@ -59,6 +59,7 @@ pub(crate) fn call(id: u32, step: u32, status: CallStatus) -> Call {
         approvals: 0,
         reminded: 0,
         approved_as: Default::default(),
+        detail: Default::default(),
         suspected: Vec::new(),
         attempted_at: None,
         failing: None,
@@ -193,4 +194,49 @@ fn what_a_provider_wants_back_goes_to_its_own_model_only_and_counts_as_history()
     let long = |id| call(id, id, CallStatus::Succeeded { value: json!("y".repeat(RESULT_BYTES_MAX - 100)) });
     let calls: Vec<Call> = std::iter::once(planned).chain((2..=12).map(long)).collect();
     assert_eq!(told("openai:m", &calls), None, "what is too long is left out");
+}
+
+fn refund(id: u32) -> Call {
+    let arguments = json!({ "amount_cents": 100 + id, "order": format!("A-{id}"), "text": "la ".repeat(400) });
+    let status = CallStatus::Succeeded { value: json!({ "refund": format!("r-{id}"), "text": "la ".repeat(400) }) };
+    Call { arguments, effect: Effect::Idempotent, tool: "refund".parse().expect("a name"), ..call(id, id, status) }
+}
+
+fn said(conversation: &Conversation) -> String {
+    conversation
+        .turns
+        .iter()
+        .map(|turn| match turn {
+            Turn::Said(text) => text.clone(),
+            Turn::Called(past) => {
+                past.iter().map(|past| format!("{} {} {}", past.name, past.arguments, past.result)).collect()
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn a_model_is_told_what_it_did_however_long_ago_that_was() {
+    // Seen: the oldest calls kept "succeeded" and lost their arguments, so that something was refunded, and nobody knew what.
+    let request = request(json!({}));
+    let calls: Vec<Call> = (1..=190).map(refund).collect();
+    let all = said(&Conversation::of(&question(&request, &[], &calls), "openai:m"));
+    for id in [1, 2, 100, 190] {
+        assert!(all.contains(&format!("\"order\":\"A-{id}\"")), "what was refunded by call {id}?");
+    }
+}
+
+#[test]
+fn a_thousand_calls_stay_within_a_bound_and_each_effect_is_told_or_counted() {
+    let request = request(json!({}));
+    let calls: Vec<Call> = (1..=1_000).map(refund).collect();
+    let conversation = Conversation::of(&question(&request, &[], &calls), "openai:m");
+    let all = said(&conversation);
+    let bound = HISTORY_BYTES_MAX + EARLIER_BYTES_MAX + CALLS_SHOWN_MAX * 700;
+    assert!(all.len() < bound, "{} bytes, {bound} at most", all.len());
+    let Turn::Said(first) = &conversation.turns[0] else { panic!("the request comes first") };
+    let told: Value = serde_json::from_str(first.lines().rev().nth(1).expect("a block")).expect("it is JSON");
+    let one_by_one = told["last_first"].as_array().expect("calls").len() as u64;
+    assert!(one_by_one > 100 && told["last_first"][0]["arguments"]["order"] == "A-800", "{told}");
+    assert_eq!(told["counted"], json!([{ "tool": "refund", "status": "succeeded", "calls": 800 - one_by_one }]));
 }

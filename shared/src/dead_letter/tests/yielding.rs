@@ -7,8 +7,12 @@ use crate::{
     clock::Timestamp,
     dead_letter::{AuditRecord, ItemStatus, Plan, PlanError, ReplayPlans},
     ids::RunId,
-    journal::{Appended, Expected, Head, Interjected, Journal, JournalError, NewRun, Opened, Recorded},
-    run::entry::{Entry, Seq},
+    journal::{Appended, EntryPage, Expected, Head, Interjected, Journal, JournalError, NewRun, Opened, Recorded},
+    run::{
+        entry::{Entry, Seq},
+        snapshot::Snapshot,
+        state::RunState,
+    },
 };
 
 pub(super) struct Yielding<'a, P>(pub(super) &'a P);
@@ -31,8 +35,14 @@ impl<P: Journal> Journal for Yielding<'_, P> {
     async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
         between(self.0.open(head)).await
     }
-    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
-        between(self.0.load(run, from)).await
+    async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError> {
+        between(self.0.page(run, from, limit)).await
+    }
+    async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError> {
+        between(self.0.snapshot(run)).await
+    }
+    async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError> {
+        between(self.0.save_snapshot(run, snapshot, expires)).await
     }
     async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
         between(self.0.append(run, seq, entry, expires)).await

@@ -13,7 +13,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 const TERMS: Terms = Terms {
-    limits: Limits { steps_max: 3, tokens_max: 4, cost_max_micro_usd: 5, wall_time_max_seconds: 600 },
+    limits: Limits { steps_max: 3, tokens_max: 4, cost_max_micro_usd: 5, wall_time_max_seconds: 600, entries_max: 700 },
     key_kept_for: DAY,
     run_kept_for: Duration::from_secs(90 * 86_400),
 };

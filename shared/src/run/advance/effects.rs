@@ -134,8 +134,8 @@ impl Turn<'_> {
             return Ok(None);
         }
         let held = self.undo_is_held(&call.tool).await;
-        let outcome = if let Some(reason) = &held {
-            ToolOutcome::Unavailable { message: reason.clone(), retry_at: Some(self.now()) }
+        let outcome = if let Some(hindrance) = &held {
+            ToolOutcome::Unavailable { message: hindrance.reason.clone(), retry_at: Some(self.now()) }
         } else if self.may_act_for(spec.timeout) {
             let context = self.context(id);
             let until = self.now() + spec.timeout;
@@ -161,7 +161,7 @@ impl Turn<'_> {
         let cause = match self.engine.agent.tool(&call.tool) {
             None => missing(&call.tool),
             Some(_) => match (self.undo_is_held(&call.tool).await, &call) {
-                (Some(reason), _) => reason,
+                (Some(hindrance), _) => hindrance.reason,
                 (None, Call { failing: Some(failing), .. }) => failing.message.clone(),
                 (None, _) => "it was not reached in time".to_owned(),
             },

@@ -12,6 +12,7 @@ use self::turn::{Interrupted, Turn};
 use super::{
     entry::{Event, StopReason},
     next::{Next, decide},
+    snapshot::recall_and_save,
     state::RunState,
 };
 use crate::{
@@ -167,12 +168,17 @@ impl Engine {
         }
     }
 
+    /// What the run is, from its claim, or from its last snapshot and the entries after it.
     async fn load(&self, head: &Head) -> Result<RunState, JournalError> {
-        let entries = match head.only_entry() {
-            Some(entry) => vec![entry],
-            None => self.journal.load(head.run, 1).await?,
-        };
-        RunState::fold(&entries).map_err(|source| JournalError::Illegal { run: head.run, source })
+        let run = head.run;
+        let illegal = |source| JournalError::Illegal { run, source };
+        if let Some(entry) = head.only_entry() {
+            return RunState::accept(&entry).map_err(illegal);
+        }
+        match recall_and_save(self.journal.as_ref(), run, head.expires).await {
+            Err(JournalError::Missing { .. }) => RunState::fold(&[]).map_err(illegal),
+            recalled => recalled,
+        }
     }
 
     async fn drive(&self, mut turn: Turn<'_>) -> Result<Advanced, JournalError> {

@@ -10,6 +10,7 @@ use crate::{
     agent::tool::{Effect, ErrorsMean, TOOL_ANSWER_BYTES_MAX, ToolError, ToolSpec},
     clock::Timestamp,
     ids::CallId,
+    json_bounds,
     redaction::cut,
     retry::RetryPolicy,
     run::{
@@ -47,7 +48,10 @@ pub(super) fn ran_out_of_time(spec: &ToolSpec) -> ToolError {
 pub(super) fn bounded(value: Value) -> Value {
     let bytes = value.to_string().len();
     if bytes <= TOOL_ANSWER_BYTES_MAX {
-        return value;
+        return match json_bounds::check(&value) {
+            Ok(()) => value,
+            Err(error) => json!({ "omitted": format!("an answer of {bytes} bytes: {error}") }),
+        };
     }
     json!({ "omitted": format!("an answer of {bytes} bytes; at most {TOOL_ANSWER_BYTES_MAX} are kept") })
 }

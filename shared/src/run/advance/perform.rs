@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::{
     Advanced,
     spending::{Funds, spend_of},
-    switches::May,
+    switches::{Hindrance, May},
     turn::{Interrupted, Turn},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     approval::{Action, ApprovalRequest, Evidence, Subject, Verdict},
     clock::{Timestamp, before},
     ids::{ApprovalId, CallId, FlagName, Role, ToolName},
-    json,
+    json, json_bounds,
     retry::Rests,
     run::{
         entry::{Decision, Event, Plan, PlannedCall, StopReason},
@@ -156,7 +156,7 @@ impl Turn<'_> {
                 // One hold is one event, however the provider words it the next time.
                 let known = self.state.held.as_ref().filter(|held| held.reason.starts_with(MISCONFIGURED));
                 let reason = known.map_or_else(|| format!("{MISCONFIGURED}{words}"), |held| held.reason.clone());
-                return self.hold(reason).await.map(May::advanced);
+                return self.hold(Hindrance::model(reason)).await.map(May::advanced);
             }
             ModelError::Unanswered { lost, .. } => {
                 self.record_lost(lost, &words)?;
@@ -204,6 +204,7 @@ impl Turn<'_> {
 
     fn plan_of(&self, proposal: Proposal) -> Plan {
         let too_large = |value: &Value| value.to_string().len() > ANSWER_BYTES_MAX;
+        let dense = |values: &[&Value]| json_bounds::check_each(values.iter().copied()).err();
         match proposal {
             Proposal::Call(calls) if calls.is_empty() => Plan::Malformed { problem: "a plan without calls".into() },
             Proposal::Call(calls) if calls.len() > CALLS_PER_PLAN_MAX => {
@@ -216,6 +217,14 @@ impl Turn<'_> {
             }
             Proposal::Respond(response) if too_large(&response) => {
                 Plan::Malformed { problem: format!("a response of more than {ANSWER_BYTES_MAX} bytes") }
+            }
+            Proposal::Call(calls)
+                if let Some(error) = dense(&calls.iter().map(|call| &call.arguments).collect::<Vec<_>>()) =>
+            {
+                Plan::Malformed { problem: format!("the arguments of one plan: {error}") }
+            }
+            Proposal::Respond(response) if let Some(error) = dense(&[&response]) => {
+                Plan::Malformed { problem: format!("the response: {error}") }
             }
             Proposal::Call(calls) => {
                 let first = self.state.calls.len() as u32 + 1;

@@ -26,7 +26,7 @@ use crate::{
     prompts::{Choice, choose},
     retry::{Backoff, Retry},
     run::{
-        entry::{Decision, Event, Plan, PlannedCall, ToolOutcome},
+        entry::{Decision, Event, HeldBy, Plan, PlannedCall, ToolOutcome},
         stand_in,
         state::{Call, CallStatus},
     },
@@ -167,7 +167,7 @@ impl Turn<'_> {
     pub(super) async fn may_ask(&mut self) -> Result<May, Interrupted> {
         let document = match self.controls_fresh().await {
             Ok(document) => document,
-            Err(reason) => return self.hold(reason).await,
+            Err(reason) => return self.hold(Hindrance::controls(reason)).await,
         };
         if let Some(answer) = self.state.calls.last().and_then(stand_in::agreed) {
             return self.answer_instead(answer);
@@ -205,8 +205,10 @@ impl Turn<'_> {
                 self.prompt = prompt;
                 Ok(May::Go)
             }
-            Ok(None) => self.hold(format!("there is no version {number} of the prompt of `{task}`")).await,
-            Err(error) => self.hold(error.to_string()).await,
+            Ok(None) => {
+                self.hold(Hindrance::prompt(format!("there is no version {number} of the prompt of `{task}`"))).await
+            }
+            Err(error) => self.hold(Hindrance::prompt(error.to_string())).await,
         }
     }
 
@@ -225,7 +227,7 @@ impl Turn<'_> {
     pub(super) async fn may_judge(&mut self, call: CallId) -> Result<May, Interrupted> {
         let document = match self.controls_known().await {
             Ok(document) => document,
-            Err(reason) => return self.hold(reason).await,
+            Err(reason) => return self.hold(Hindrance::controls(reason)).await,
         };
         let Some(call) = self.state.call(call).cloned() else { return Ok(May::Go) };
         if stand_in::is(&call.tool) {
@@ -259,7 +261,7 @@ impl Turn<'_> {
         };
         let document = match known {
             Ok(document) => document,
-            Err(reason) => return self.hold(reason).await,
+            Err(reason) => return self.hold(Hindrance::controls(reason)).await,
         };
         let begun = matches!(call.status, CallStatus::Attempted { .. });
         match gate::act(&document.settings, call, effect == Effect::Read) {
@@ -301,10 +303,10 @@ impl Turn<'_> {
         }
         let repeated = matches!(call.status, CallStatus::Attempted { .. });
         let (hold, why) = match self.controls_now().await {
-            Err(reason) => (Some(reason.clone()), reason),
+            Err(reason) => (Some(Hindrance::controls(reason.clone())), reason),
             Ok(document) => match gate::act(&document.settings, call, false) {
                 Act::Yes => return None,
-                Act::Held(reason) => (Some(reason.clone()), reason),
+                Act::Held(reason) => (Some(Hindrance::from(reason.clone())), reason),
                 Act::Judge => (None, "the policy was tightened".to_owned()),
                 Act::Denied(reason) => (None, reason.to_owned()),
             },
@@ -314,10 +316,10 @@ impl Turn<'_> {
     }
 
     /// Whether a call may be undone now. A look at what is known when there is no intent yet, a fresh one when there is.
-    pub(super) async fn undo_is_held(&mut self, tool: &ToolName) -> Option<String> {
+    pub(super) async fn undo_is_held(&mut self, tool: &ToolName) -> Option<Hindrance> {
         match self.controls_now().await {
-            Ok(document) => gate::undo(&document.settings, tool),
-            Err(reason) => Some(reason),
+            Ok(document) => gate::undo(&document.settings, tool).map(Hindrance::from),
+            Err(reason) => Some(Hindrance::controls(reason)),
         }
     }
 
@@ -348,11 +350,12 @@ impl Turn<'_> {
     /// holder:   read v8 (off) ── leave (held, listed) ── read v9 ── another ──► wakes itself
     /// holder:   read: no answer ── leave (held, listed) ── (does not ask again: the store has too much to do) ──► looks again later
     /// ```
-    pub(super) async fn hold(&mut self, reason: String) -> Result<May, Interrupted> {
+    pub(super) async fn hold(&mut self, hindrance: impl Into<Hindrance>) -> Result<May, Interrupted> {
+        let Hindrance { by, reason } = hindrance.into();
         let seen = self.controls.as_ref().map(|known| known.version);
-        if self.state.held.as_ref().is_none_or(|held| held.reason != reason) {
+        if self.state.held.as_ref().is_none_or(|held| held.is_news(by, &reason)) {
             info!(%reason, "the run is held");
-            self.record(Event::Held { reason: reason.clone(), controls: seen.unwrap_or(0) })?;
+            self.record(Event::Held { reason: reason.clone(), controls: seen.unwrap_or(0), by })?;
         }
         if self.flush().await? == Flushed::Reloaded {
             return Ok(May::Not(None));
@@ -386,10 +389,41 @@ impl Turn<'_> {
     }
 }
 
+/// Why a run is held.
+#[derive(Debug, Clone)]
+pub(super) struct Hindrance {
+    by: HeldBy,
+    pub(super) reason: String,
+}
+
+impl Hindrance {
+    /// The controls cannot be read.
+    fn controls(reason: String) -> Hindrance {
+        Hindrance { by: HeldBy::Controls, reason }
+    }
+
+    /// The model cannot be asked.
+    pub(super) fn model(reason: String) -> Hindrance {
+        Hindrance { by: HeldBy::Model, reason }
+    }
+
+    /// The prompt cannot be had.
+    fn prompt(reason: String) -> Hindrance {
+        Hindrance { by: HeldBy::Prompt, reason }
+    }
+}
+
+/// A switch, in its words.
+impl From<String> for Hindrance {
+    fn from(reason: String) -> Hindrance {
+        Hindrance { by: HeldBy::Switch, reason }
+    }
+}
+
 /// An intent that was not acted on.
 pub(super) struct Stopped {
     /// Why the run is held; `None` when its call is decided anew.
-    pub(super) hold: Option<String>,
+    pub(super) hold: Option<Hindrance>,
     /// What is recorded.
     pub(super) outcome: ToolOutcome,
 }

@@ -20,6 +20,7 @@ use crate::{
     retry::{Backoff, Retry},
     run::{
         entry::{Entry, Event, StopReason, Writer},
+        snapshot::recall_and_save,
         state::{Phase, RunState},
         stored::EntryTooLarge,
     },
@@ -145,6 +146,7 @@ impl<'e> Turn<'e> {
 
     /// Takes an event into the state, to be written with the next flush.
     pub(super) fn record(&mut self, event: Event) -> Result<(), Interrupted> {
+        let event = event.bounded();
         let now = self.engine.clock.now();
         let observed = self.observe(&self.state, &event, now);
         self.state.note(&event, &self.writer(), now).map_err(|problem| self.illegal(problem))?;
@@ -160,7 +162,7 @@ impl<'e> Turn<'e> {
 
     /// Takes note that an entry is in the journal, and tells it.
     fn wrote(&mut self, entry: &Entry, observed: Vec<Observed>) {
-        self.state.seq += 1;
+        self.state.wrote(entry);
         self.written += 1;
         if let Some(teller) = &self.engine.telemetry {
             teller.wrote(self.run, &self.state, self.state.seq, entry, observed);
@@ -221,8 +223,7 @@ impl<'e> Turn<'e> {
         Ok(())
     }
 
-    /// An entry of several events that is too large is written one event at a time; a single event that is too large ends the run:
-    /// every event is bounded, so this is a mistake in a bound and not in the data.
+    /// An entry of several events that is too large is written one event at a time.
     async fn split_or_fail(
         &mut self,
         entry: Entry,
@@ -230,14 +231,23 @@ impl<'e> Turn<'e> {
         too_large: EntryTooLarge,
     ) -> Result<Flushed, Interrupted> {
         if entry.events.len() == 1 {
-            return Err(JournalError::TooLarge(too_large).into());
+            return self.shrink_or_give_up(entry, too_large).await;
         }
         let mut events = entry.events.into_iter();
         let mut observed = observed.into_iter();
         while let Some(event) = events.next() {
             let part =
                 Entry { events: vec![event], writer: entry.writer.clone(), release: entry.release.clone(), ..entry };
-            match self.append(&part).await? {
+            let appended = match self.append(&part).await {
+                Err(JournalError::TooLarge(too_large)) => {
+                    // What follows it was decided with it in mind.
+                    let facts = events.filter(Event::is_fact).collect::<Vec<_>>();
+                    self.shrink_or_give_up(part, too_large).await?;
+                    return self.reload(facts).await.map(|()| Flushed::Reloaded);
+                }
+                appended => appended?,
+            };
+            match appended {
                 Appended::Written => self.wrote(&part, observed.next().into_iter().collect()),
                 Appended::Taken => {
                     let rest = part.events.into_iter().chain(events).collect();
@@ -248,17 +258,33 @@ impl<'e> Turn<'e> {
         Ok(Flushed::Written)
     }
 
+    /// A single event that is too large although every text and value in it is bounded. What happened in the world is recorded with its
+    /// answer replaced by a note of its size; anything else ends the run, since it would be too large each time it is decided anew.
+    async fn shrink_or_give_up(&mut self, entry: Entry, too_large: EntryTooLarge) -> Result<Flushed, Interrupted> {
+        warn!(%too_large, "an event does not fit into an entry");
+        let events: Vec<Event> =
+            match entry.events.into_iter().next().and_then(|event| event.without_answer(too_large.bytes)) {
+                Some(shorter) => vec![shorter],
+                None => vec![Event::Abandoned { reason: StopReason::Failed { message: too_large.to_string() } }],
+            };
+        let entry = Entry { events, ..entry };
+        match self.append(&entry).await? {
+            Appended::Written => self.written += 1,
+            Appended::Taken => {}
+        }
+        // The state holds what was not written.
+        self.reload(entry.events).await.map(|()| Flushed::Reloaded)
+    }
+
     /// Reads the journal again after somebody else appended. What was planned but not yet done is dropped (it is decided anew);
     /// what has happened in the world is kept.
     pub(super) async fn reload(&mut self, unwritten: Vec<Event>) -> Result<(), Interrupted> {
-        let entries = match self.engine.journal.load(self.run, 1).await {
-            Err(error @ JournalError::Unreadable { .. }) => return Err(Interrupted::Unreadable(error)),
-            entries => entries?,
-        };
-        let later = |entry: &Entry| matches!(entry.writer, Writer::Holder(epoch) if epoch > self.lease.epoch);
-        let lost = entries.iter().any(later);
-        let illegal = |source| Interrupted::Unreadable(JournalError::Illegal { run: self.run, source });
-        self.state = RunState::fold(&entries).map_err(illegal)?;
+        let recalled = recall_and_save(self.engine.journal.as_ref(), self.run, self.expires).await;
+        self.state = recalled.map_err(|error| match error {
+            JournalError::Unreadable { .. } | JournalError::Illegal { .. } => Interrupted::Unreadable(error),
+            error => Interrupted::Store(error),
+        })?;
+        let lost = self.state.last_holder > self.lease.epoch;
         self.pending.clear();
         self.observed.clear();
         for fact in unwritten.into_iter().filter(Event::is_fact) {

@@ -280,6 +280,85 @@ fn a_used_up_limit_abandons_the_run() {
     );
 }
 
+/// A journal that has grown to `entries` entries by questions that were not answered.
+fn grown(journal: Journal, entries: usize) -> Journal {
+    (journal.0.len()..entries).fold(journal, |journal, entry| {
+        let (at_second, until) = (100 + entry as u64, at(100 + entry as u64));
+        journal.held(at_second, Event::Waited { until, reason: "no answer".to_owned(), failures: 1 })
+    })
+}
+
+#[test]
+fn a_run_near_the_end_of_its_journal_is_abandoned_while_there_is_room_to_undo_what_it_did() {
+    let limits = Limits { entries_max: 100, ..Limits::default() };
+    let limit =
+        |entries: u32| StopReason::LimitReached { limit: format!("journal of {entries} entries"), renews_at: None };
+    let idle = || Journal::accepted(limits);
+    grown(idle(), 75).decides(1_000, 1, Next::Plan);
+    grown(idle(), 76).decides(1_000, 1, Next::Abandon(limit(76)));
+    // Three entries earlier for a call that can be undone.
+    let done = || {
+        let value = json!({});
+        let done = Journal::accepted(limits).attempted(Effect::Idempotent, true);
+        done.returned(ToolOutcome::Succeeded { value })
+    };
+    grown(done(), 72).decides(1_000, 1, Next::Plan);
+    let abandoned = grown(done(), 73);
+    abandoned.decides(1_000, 1, Next::Abandon(limit(73)));
+    let abandoned = abandoned.held(1_001, Event::Abandoned { reason: limit(73) });
+    abandoned.decides(1_001, 1, Next::Compensate(CALL));
+}
+
+#[test]
+fn a_run_at_the_end_of_its_journal_is_stopped_whatever_is_left_to_do() {
+    let limits = Limits { entries_max: 100, ..Limits::default() };
+    let attempts = |journal: Journal| {
+        let first = journal.0.len() as u32;
+        (first..84).fold(journal, |journal, entry| {
+            let attempt = entry - first + 1;
+            let deadline = at(60);
+            journal.held(10, Event::CompensationAttempted { call: CALL, attempt, deadline })
+        })
+    };
+    let journal = Journal::accepted(limits).attempted(Effect::Idempotent, true);
+    let journal = attempts(journal.returned(ToolOutcome::Succeeded { value: json!({}) }).cancelled());
+    journal.decides(1_000, 1, Next::Stop(StopReason::Cancelled));
+    let state = RunState::fold(&journal.0).expect("it folds");
+    assert_eq!(in_doubt(&state), [CALL], "what was being undone is listed");
+    assert!(state.takes_from_outside());
+    let stopped = Event::Stopped { reason: StopReason::Cancelled, standing: Vec::new(), in_doubt: vec![CALL] };
+    let over = journal.held(1_001, stopped);
+    over.decides(1_001, 1, Next::Nothing);
+}
+
+#[test]
+fn a_run_whose_journal_has_grown_large_is_abandoned_and_one_with_an_answer_gives_it() {
+    use crate::run::state::JOURNAL_BYTES_MAX;
+    let mut state = RunState::fold(&fresh().0).expect("it folds");
+    state.journal_bytes = JOURNAL_BYTES_MAX;
+    assert!(matches!(decide(&state, at(1), 1), Next::Abandon(StopReason::LimitReached { .. })));
+    state.phase = Phase::Answering { response: json!({}) };
+    state.seq = state.limits.entries_max;
+    assert_eq!(decide(&state, at(1), 1), Next::Respond);
+}
+
+#[test]
+fn faults_that_take_turns_to_hold_a_run_do_not_grow_its_journal() {
+    use crate::run::{entry::HeldBy, state::HOLD_ENTRIES_MAX};
+    let mut journal = fresh();
+    for second in 0..1_000 {
+        let by = [HeldBy::Controls, HeldBy::Prompt, HeldBy::Switch][second as usize % 3];
+        let reason = format!("fault {second}");
+        let state = RunState::fold(&journal.0).expect("it folds");
+        if state.held.is_none_or(|held| held.is_news(by, &reason)) {
+            journal = journal.held(second, Event::Held { reason, controls: 1, by });
+        }
+    }
+    assert_eq!(journal.0.len(), 1 + HOLD_ENTRIES_MAX);
+    let since = RunState::fold(&journal.0).expect("it folds").held.expect("it is held").since;
+    assert_eq!(since, at(0), "it is held since the first");
+}
+
 #[test]
 fn what_does_not_follow_is_refused() {
     let answered =

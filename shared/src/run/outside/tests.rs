@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     ids::Actor,
-    journal::{Appended, Head, NewRun, Opened, Recorded},
+    journal::{Appended, EntryPage, Head, NewRun, Opened, Recorded},
     memory::{ManualClock, SeededRandom},
     queue::{QueueError, Share, Sleeper},
     run::{
@@ -15,6 +15,7 @@ use crate::{
         entry::{Accepted, Seq},
         limits::Limits,
         request::{RunRequest, Source},
+        snapshot::Snapshot,
     },
 };
 
@@ -26,6 +27,9 @@ mock! {
         async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError>;
         async fn open(&self, head: &Head) -> Result<Opened, JournalError>;
         async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError>;
+        async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError>;
+        async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError>;
+        async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError>;
         async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError>;
         async fn interject(&self, run: RunId, seq: Seq, entry: &Entry, expected: Expected) -> Result<Interjected, JournalError>;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Abandonment, Call, CallStatus, Denial, Failing, Phase, RunState, Trouble};
+use super::{Abandonment, Call, CallStatus, Denial, Detail, Failing, Phase, RunState, Trouble};
 use crate::{
     agent::{policy::Authorization, tool::Effect},
     approval::{ApprovalRequest, CallResult, Subject, Verdict},
@@ -85,6 +85,7 @@ impl RunState {
                         denied: None,
                         approved_as: BTreeSet::new(),
                         authorization: Authorization::None,
+                        detail: Detail::Whole,
                     });
                 }
                 Phase::Acting
@@ -109,7 +110,9 @@ impl RunState {
             _ => return Err(format!("call {id} is judged twice")),
         }
         match decision {
-            Decision::Allow { .. } => call.status = CallStatus::Allowed { from: at },
+            Decision::Allow { .. } => {
+                call.status = CallStatus::Allowed { from: at };
+            }
             // Still proposed: `approval_requested` follows in the same entry.
             Decision::RequireApproval { .. } => {}
             Decision::Deny { reason } => {
