@@ -15,11 +15,10 @@ use step::refund_desk::{
 use windlass::{
     agent::{
         Agent,
-        model::{Answer, Model, ModelError, Question},
+        model::{Answer, Model, ModelError, Question, Usage},
         tool_set::tool_set,
     },
     aws::{Runs, clients::Clients},
-    budgets::Spend,
     clock::{Clock, Timestamp},
     config::Environment,
     ids::{RunId, SystemRandom},
@@ -67,8 +66,8 @@ impl Model for Slow {
     fn timeout(&self) -> Duration {
         self.0.timeout()
     }
-    fn worst_case(&self, question_bytes: u64) -> Spend {
-        self.0.worst_case(question_bytes)
+    fn worst_case(&self, question: &Question<'_>) -> Usage {
+        self.0.worst_case(question)
     }
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
         self.1.advance(STEP);
