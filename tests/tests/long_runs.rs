@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use step::refund_desk::{
     INSTRUCTIONS, PROMPT_VERSION,
+    handbook::{handbook, search},
     ledger::Ledger,
     ledger_in_memory::LedgerInMemory,
     policy::{policy, terms},
@@ -53,7 +54,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Steps that fit into an invocation of [`INVOCATION`].
 const STEPS_PER_CLAIM: u32 = 11;
 const STEP: Duration = Duration::from_secs(5);
-const INVOCATION: Duration = Duration::from_secs(5 * STEPS_PER_CLAIM as u64 + 12);
+const INVOCATION: Duration = Duration::from_secs(5 * STEPS_PER_CLAIM as u64 + 7);
 
 /// The script, as slow as a model.
 struct Slow(Script, Arc<ManualClock>);
@@ -95,9 +96,12 @@ impl Scene {
         let dynamodb = Clients::at(&stack.aws_url()).dynamodb();
         let runs = Arc::new(Runs::new(dynamodb, "windlass-runs", "windlass-idempotency", clock.clone()));
         let ledger: Arc<dyn Ledger> = Arc::new(LedgerInMemory::default());
-        let tools = tool_set(tools(&ledger, Drills::Available).expect("they are sound")).expect("they go together");
+        let search = search(&handbook(None).expect("it can be read"), clock.clone()).expect("the tool is sound");
+        let tools = tools(&ledger, Drills::Available).expect("they are sound").into_iter().chain([search]);
+        let tools = tool_set(tools).expect("they go together");
         let terms = terms(Environment::Dev, 3 * DAY).expect("the roles are named well");
-        let policy = policy(None, Drills::Available, &tools, terms).expect("the built-in policy fits the tools");
+        let policy = policy(None, Drills::Available, tools.values().map(|tool| tool.spec()), terms)
+            .expect("the built-in policy fits the tools");
         let engine = Engine {
             journal: runs.clone(),
             leases: runs.clone(),
@@ -114,6 +118,7 @@ impl Scene {
             live: everything_on(clock.clone()),
             release: "r1".parse().expect("a release"),
             strikes_max: 5,
+            telemetry: None,
         };
         Scene { stack, clock, runs, engine }
     }
@@ -125,9 +130,11 @@ impl Scene {
             clock: self.engine.clock.as_ref(),
             random: self.engine.random.as_ref(),
             release: &self.engine.release,
+            telemetry: None,
         };
         let limits = Limits { steps_max: 10_000, tokens_max: 1_000_000_000, ..Limits::default() };
         let request = RunRequest {
+            roles: Default::default(),
             tenant: "acme".parse().expect("a tenant"),
             actor: "ada".parse().expect("an actor"),
             task: "drill/steps".parse().expect("a task"),
