@@ -150,6 +150,8 @@ pub struct Policy {
     pub approval_expires_after: Duration,
     /// The name of the secret that holds the [approval keys](crate::approval::token::ApprovalKeys).
     pub approval_secret: String,
+    /// The name of the secret that holds their [public halves](crate::approval::signature::DecisionKeys).
+    pub approval_public_secret: String,
 }
 
 /// With what it may be done.
@@ -288,9 +290,9 @@ impl Config {
     }
 }
 
-/// The name of the secret with the approval keys, if `lookup` has a usable one, whatever else is wrong.
-pub(crate) fn approval_secret_name(lookup: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    Reader::new(lookup).secret_name(&variables::APPROVAL_SECRET)
+/// The names of the secrets with the approval keys and with their public halves, where `lookup` has usable ones, whatever else is wrong.
+pub(crate) fn approval_secret_names(lookup: &dyn Fn(&str) -> Option<String>) -> [Option<String>; 2] {
+    [&variables::APPROVAL_SECRET, &variables::APPROVAL_PUBLIC_SECRET].map(|name| Reader::new(lookup).secret_name(name))
 }
 
 fn redactions(read: &mut Reader<'_>) -> Option<Redactions> {
@@ -358,7 +360,13 @@ fn policy(read: &mut Reader<'_>) -> Option<Policy> {
     let second = Duration::from_secs(1);
     let approval_expires_after = read.span(&variables::APPROVAL_EXPIRES_AFTER_SECONDS, second, 60..=7 * 24 * 3600);
     let approval_secret = read.secret_name(&variables::APPROVAL_SECRET);
-    Some(Policy { file: file?, approval_expires_after: approval_expires_after?, approval_secret: approval_secret? })
+    let approval_public_secret = read.secret_name(&variables::APPROVAL_PUBLIC_SECRET);
+    Some(Policy {
+        file: file?,
+        approval_expires_after: approval_expires_after?,
+        approval_secret: approval_secret?,
+        approval_public_secret: approval_public_secret?,
+    })
 }
 
 fn tools(read: &mut Reader<'_>) -> Option<Tools> {

@@ -3,6 +3,8 @@
 //! The journal is the truth. The head is what is needed to find a run and to claim it; everything it says
 //! can be corrected from the journal, but for the first entry, which it may carry.
 
+use std::{fmt, str::FromStr};
+
 use async_trait::async_trait;
 
 use crate::{
@@ -447,6 +449,47 @@ pub enum Listing {
     },
 }
 
+/// A page of waiting runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The runs, the longest waiting first.
+    pub heads: Vec<Head>,
+    /// Where the next page starts, if there may be one.
+    pub next: Option<Position>,
+}
+
+/// A place among a tenant's waiting runs: behind this run, which waits since then. It names no tenant: that of whoever asks counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Since when, in milliseconds.
+    pub since: Timestamp,
+    /// The run.
+    pub run: RunId,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.since.as_millis(), self.run)
+    }
+}
+
+impl FromStr for Position {
+    type Err = InvalidPosition;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (since, run) = text.split_once('-')?;
+            let position = Position { since: Timestamp::from_millis(since.parse().ok()?), run: run.parse().ok()? };
+            (position.to_string() == text).then_some(position)
+        };
+        parse().ok_or(InvalidPosition)
+    }
+}
+
+/// The text is no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the cursor of a page")]
+pub struct InvalidPosition;
+
 /// Where runs are found.
 #[async_trait]
 pub trait Heads: Send + Sync {
@@ -475,4 +518,9 @@ pub trait Heads: Send + Sync {
 
     /// At most `limit` runs. Read from an index: a moment late.
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError>;
+
+    /// A page of a tenant's runs that wait for a person, the longest waiting first, from behind `after` on. It costs what `limit` heads
+    /// cost, however many wait. Read from an index: a moment late; runs that have moved on since are left out, so that a page
+    /// with a `next` may be short, or empty.
+    async fn waiting(&self, tenant: &Tenant, after: Option<Position>, limit: usize) -> Result<Waiting, JournalError>;
 }

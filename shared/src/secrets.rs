@@ -61,4 +61,8 @@ impl SecretError {
 pub trait Secrets: Send + Sync {
     /// The current text of a secret.
     async fn get(&self, name: &str) -> Result<SecretString, SecretError>;
+
+    /// Whether a secret is there and has a current text, without reading it: for whoever must not. A secret without a text, or one that
+    /// is being deleted, is [`SecretError::Missing`].
+    async fn exists(&self, name: &str) -> Result<(), SecretError>;
 }

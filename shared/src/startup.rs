@@ -6,10 +6,10 @@
 
 use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 
 use crate::{
-    approval::token::ApprovalKeys,
+    approval::{signature::DecisionKeys, token::ApprovalKeys},
     clock::{Clock, Timestamp, before},
     config::{self, Config, ConfigErrors},
     ids::Random,
@@ -34,8 +34,22 @@ const SECRET_ATTEMPTS: Backoff =
 pub struct Ready {
     /// What it is told from outside.
     pub config: Config,
-    /// The keys of approval tokens, fetched and read.
+    /// What tokens and decisions are signed with: fetched and read where [`Access::Signs`], else only seen to be there.
     pub approval_keys: Arc<SecretCache<ApprovalKeys>>,
+    /// What decisions are verified with: fetched and read unless [`Access::Neither`].
+    pub decision_keys: Arc<SecretCache<DecisionKeys>>,
+}
+
+/// What a function does with the keys of approvals. Each starts only when both secrets are there: a release whose approvals nobody could
+/// decide, or whose decisions nobody could verify, must not take on work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It signs tokens and decisions.
+    Signs,
+    /// It verifies decisions.
+    Verifies,
+    /// It reads neither.
+    Neither,
 }
 
 /// Everything that keeps a function from starting. Never empty.
@@ -83,7 +97,9 @@ fn hint(error: &SecretError) -> &'static str {
     match error {
         SecretError::Missing { .. } => "create the secret, or correct the variable that names it",
         SecretError::Unavailable { .. } => "check the network, region and endpoint of Secrets Manager",
-        SecretError::Refused { .. } => "allow the function's role `secretsmanager:GetSecretValue` on it",
+        SecretError::Refused { .. } => {
+            "allow the function's role `secretsmanager:GetSecretValue` on it, or `secretsmanager:DescribeSecret` where it is not to be read"
+        }
         SecretError::Malformed { .. } => "write it in the form that `.env.example` shows",
     }
 }
@@ -97,22 +113,59 @@ pub async fn prepare(
     secrets: Arc<dyn Secrets>,
     clock: Arc<dyn Clock>,
     random: &dyn Random,
+    access: Access,
 ) -> Result<Ready, NotReady> {
     let deadline = clock.now() + STARTUP_MAX;
     let config = Config::parse(&lookup);
-    let keys = config::approval_secret_name(&lookup).map(|name| {
+    let [signing, public] = config::approval_secret_names(&lookup);
+    let cache = |name: &String| {
         let parse = |text: &_| ApprovalKeys::parse(text).map_err(|error| error.to_string());
-        Arc::new(SecretCache::new(secrets, Arc::clone(&clock), &name, parse))
-    });
-    let problem = match &keys {
-        Some(keys) => fetch(keys, clock.as_ref(), random, deadline).await.err(),
-        None => None,
+        Arc::new(SecretCache::new(Arc::clone(&secrets), Arc::clone(&clock), name, parse))
     };
-    match (config, keys, problem) {
-        (Ok(config), Some(approval_keys), None) => Ok(Ready { config, approval_keys }),
-        (config, _, problem) => {
-            Err(NotReady { config: config.err(), ..NotReady::of_secrets(problem.into_iter().collect()) })
+    let approval_keys = signing.as_ref().map(cache);
+    let cache = |name: &String| {
+        let parse = |text: &_| DecisionKeys::parse(text).map_err(|error| error.to_string());
+        Arc::new(SecretCache::new(Arc::clone(&secrets), Arc::clone(&clock), name, parse))
+    };
+    let decision_keys = public.as_ref().map(cache);
+    let (clock, secrets) = (clock.as_ref(), secrets.as_ref());
+    let signs = async {
+        match (&approval_keys, access) {
+            (None, _) => Ok(()),
+            (Some(keys), Access::Signs) => fetch(keys, clock, random, deadline).await,
+            (Some(keys), _) => see(secrets, keys.name(), clock, random, deadline).await,
         }
+    };
+    let verifies = async {
+        match (&decision_keys, access) {
+            (None, _) => Ok(()),
+            (Some(keys), Access::Neither) => see(secrets, keys.name(), clock, random, deadline).await,
+            (Some(keys), _) => fetch(keys, clock, random, deadline).await,
+        }
+    };
+    let (signs, verifies) = join(signs, verifies).await;
+    let problems: Vec<SecretError> = [signs, verifies].into_iter().filter_map(Result::err).collect();
+    match (config, approval_keys, decision_keys, problems.is_empty()) {
+        (Ok(config), Some(approval_keys), Some(decision_keys), true) => {
+            let ready = Ready { config, approval_keys, decision_keys };
+            if access == Access::Signs { ready.fit().await } else { Ok(ready) }
+        }
+        (config, _, _, _) => Err(NotReady { config: config.err(), ..NotReady::of_secrets(problems) }),
+    }
+}
+
+impl Ready {
+    /// Whether decisions that are signed now will be verified.
+    async fn fit(self) -> Result<Ready, NotReady> {
+        let of_secret = |error: SecretError| NotReady::of_secrets(vec![error]);
+        let signing = self.approval_keys.get().await.map_err(of_secret)?;
+        let public = self.decision_keys.get().await.map_err(of_secret)?;
+        if signing.are_known_to(&public) {
+            return Ok(self);
+        }
+        let name = self.decision_keys.name().to_owned();
+        let problem = "it does not hold the public half of the current approval key".to_owned();
+        Err(of_secret(SecretError::Malformed { name, problem }))
     }
 }
 
@@ -149,17 +202,40 @@ pub fn exit_code<E: fmt::Display>(polled: Result<(), E>) -> ExitCode {
     }
 }
 
-/// Fetches a secret for the first time, again while the store does not answer and there is time.
+/// Fetches a secret for the first time.
 async fn fetch<T>(
     cache: &SecretCache<T>,
     clock: &dyn Clock,
     random: &dyn Random,
     deadline: Timestamp,
 ) -> Result<(), SecretError> {
-    let name = cache.name().to_owned();
+    let get = || async { cache.get().await.map(drop) };
+    again(cache.name(), get, clock, random, deadline).await
+}
+
+/// Sees that a secret is there, without reading it.
+async fn see(
+    secrets: &dyn Secrets,
+    name: &str,
+    clock: &dyn Clock,
+    random: &dyn Random,
+    deadline: Timestamp,
+) -> Result<(), SecretError> {
+    again(name, || secrets.exists(name), clock, random, deadline).await
+}
+
+/// Asks for a secret, again while the store does not answer and there is time.
+async fn again<F: Future<Output = Result<(), SecretError>>>(
+    name: &str,
+    ask: impl Fn() -> F,
+    clock: &dyn Clock,
+    random: &dyn Random,
+    deadline: Timestamp,
+) -> Result<(), SecretError> {
+    let name = name.to_owned();
     let mut seen = SecretError::Unavailable { name, message: format!("no answer within {} s", STARTUP_MAX.as_secs()) };
     for attempt in 1.. {
-        let Some(result) = before(clock, deadline, cache.get()).await else { break };
+        let Some(result) = before(clock, deadline, ask()).await else { break };
         let Err(error) = result else { return Ok(()) };
         let Retry::Transient { after } = error.retry() else { return Err(error) };
         seen = error;

@@ -240,9 +240,11 @@ impl Desk {
 
     /// A person's answer to the one open question.
     fn answer(&self, verdict: Verdict, note: Option<&str>, result: Option<CallResult>) {
-        let approval = self.asked().expect("a question").id;
-        let by = Some("fin".parse().expect("an actor"));
-        self.append(Event::ApprovalDecided { approval, verdict, by, note: note.map(str::to_owned), result });
+        let asked = self.asked().expect("a question");
+        let (approval, by) = (asked.id, Some("fin".parse().expect("an actor")));
+        let note = note.map(str::to_owned);
+        let decided = Event::ApprovalDecided { approval, verdict, by, note, result, signature: None };
+        self.append(self.world.sign(decided, &asked));
     }
 
     fn asked(&self) -> Option<ApprovalRequest> {

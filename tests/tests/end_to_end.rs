@@ -7,7 +7,7 @@ use windlass_local::{FunctionStatus, Logs, Stack};
 use windlass_operator::{
     aws_endpoint::{AwsEndpoint, Effects},
     local,
-    stack::{APPROVAL_SECRET, FUNCTIONS, Options, approval_keys, kit},
+    stack::{APPROVAL_PUBLIC_SECRET, APPROVAL_SECRET, FUNCTIONS, Options, approval_keys, kit, public_keys},
 };
 use windlass_tests::local_kit::{Kit, binaries, http};
 
@@ -133,13 +133,14 @@ async fn without_its_secret_no_function_polls_and_the_message_names_it_and_with_
             other => panic!("{function} is {other:?}"),
         }
     }
-    let put = json!({
-        "Name": APPROVAL_SECRET,
-        "SecretString": approval_keys(&windlass::ids::SystemRandom),
-        "ClientRequestToken": "11111111-1111-1111-1111-111111111111",
-    });
+    let keys = approval_keys(&windlass::ids::SystemRandom);
+    let public = public_keys(&keys).expect("they are keys");
     let aws = AwsEndpoint::new(http(), &stack.aws_url());
-    aws.call("secretsmanager.CreateSecret", &put).await.expect("the secret is created");
+    for (name, text, number) in [(APPROVAL_SECRET, keys, 1), (APPROVAL_PUBLIC_SECRET, public, 2)] {
+        let token = format!("11111111-1111-1111-1111-11111111111{number}");
+        let put = json!({ "Name": name, "SecretString": text, "ClientRequestToken": token });
+        aws.call("secretsmanager.CreateSecret", &put).await.expect("the secret is created");
+    }
     for (function, status) in stack.warm().await {
         assert!(matches!(status, FunctionStatus::Ready { polls } if polls > 0), "{function} is {status:?}");
     }

@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /approvals` | 200 with the open ones that the caller may see |
+//! | `GET /approvals` | 200 with a page of the open ones that the caller may see |
 //! | `GET /approvals/{id}` | 200 with the exact action, and a token for whoever may decide; it never decides |
 //! | `POST /approvals/{id}` | 200 once, then 409 |
 #![deny(missing_docs)]
@@ -14,12 +14,13 @@ use windlass::{
     clock::Clock,
     ids::{Random, Release},
     journal::{Heads, Journal},
+    principal::Principal,
     queue::WakeUps,
     run::outside::Outside,
     secrets::SecretCache,
     telemetry::Teller,
 };
-use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, respond};
+use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, refusals, respond};
 
 mod decide;
 mod list;
@@ -58,11 +59,15 @@ impl Desk {
 
     async fn route(&self, request: &Request) -> Result<Reply, Problem> {
         let caller = identify(request, &self.claims)?;
+        self.answer(request, &caller).await.inspect_err(|problem| refusals::tell(request, &caller, problem))
+    }
+
+    async fn answer(&self, request: &Request, caller: &Principal) -> Result<Reply, Problem> {
         let Target { method, segments, count } = request.target();
         match (method, &segments[..count.min(3)]) {
-            ("GET", ["approvals"]) => self.list(&caller).await,
-            ("GET", ["approvals", id]) => self.show(&caller, id.parse()?).await,
-            ("POST", ["approvals", id]) => self.decide(request, &caller, id.parse()?).await,
+            ("GET", ["approvals"]) => self.list(request, caller).await,
+            ("GET", ["approvals", id]) => self.show(caller, id.parse()?).await,
+            ("POST", ["approvals", id]) => self.decide(request, caller, id.parse()?).await,
             (_, ["approvals"]) => Err(not_allowed("GET")),
             (_, ["approvals", _]) => Err(not_allowed("GET, POST")),
             _ => Err(Problem::new(Kind::NotFound, "there is nothing at this path")),

@@ -8,7 +8,7 @@ use windlass::{
     aws::{Runs, SecretsManager, StepQueue, clients::Clients},
     clock::SystemClock,
     ids::SystemRandom,
-    startup::{self, Ready},
+    startup::{self, Access, Ready},
     telemetry::{StandardOutput, Teller},
 };
 use windlass_http::Event;
@@ -19,8 +19,8 @@ async fn main() -> ExitCode {
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(SecretsManager::new(clients.secrets_manager()));
     let lookup = |name: &str| std::env::var(name).ok();
-    let Ready { config, approval_keys } = match startup::prepare(lookup, secrets, clock.clone(), random.as_ref()).await
-    {
+    let ready = startup::prepare(lookup, secrets, clock.clone(), random.as_ref(), Access::Signs).await;
+    let Ready { config, approval_keys, .. } = match ready {
         Ok(ready) => ready,
         Err(problems) => return startup::refuse(&problems),
     };

@@ -28,8 +28,8 @@ impl Desk {
         }
         let shown = match (&question.standing, question.permits(&history, caller)) {
             (Standing::Open, Ok(())) => {
-                let token = self.keys.get().await?.issue(&question.request, &caller.tenant, now);
-                Shown::of(question, &history.state).for_decision(Some(token.to_string()))
+                let token = self.keys.get().await?.issue(&question.request, caller, now);
+                Shown::of(question, &history.state).for_decision(token.to_string())
             }
             (Standing::Open, Err(forbidden)) => {
                 Shown::of(question, &history.state).for_information(forbidden.to_string())

@@ -86,8 +86,8 @@ impl Shown {
     /// For somebody who may decide it, with a token when it is shown alone. They see the exact action, personal data included:
     /// nobody can answer for what they were not shown. Only credentials are not shown, since reading one decides nothing, and
     /// what the tool's own rule leaves out; the digest that the decision is bound to covers them.
-    pub(crate) fn for_decision(self, token: Option<String>) -> Shown {
-        Shown { may_decide: true, token, ..self }
+    pub(crate) fn for_decision(self, token: String) -> Shown {
+        Shown { may_decide: true, token: Some(token), ..self }
     }
 
     /// For somebody who may not, and why.

@@ -2,15 +2,29 @@
 
 mod support;
 
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
 use serde_json::{Value, json};
-use support::{World, request};
+use support::{Answer, World, desk_over, request};
 use windlass::{
     approval::{Subject, Verdict},
-    clock::Clock as _,
+    clock::{Clock as _, Timestamp},
+    ids::RunId,
+    journal::{Appended, EntryPage, Expected, Head, Interjected, Journal, JournalError, NewRun, Opened, Recorded},
+    memory::Runs,
     run::{
-        entry::{Event, Writer},
+        entry::{Entry, Event, Seq, Writer},
         outside::History,
-        state::CallStatus,
+        snapshot::Snapshot,
+        state::{CallStatus, RunState},
         stored::{Body, Stored},
     },
 };
@@ -132,6 +146,110 @@ async fn the_inbox_holds_what_is_open_in_ones_own_tenant() {
     assert_eq!(listed("bob", "[approver]").await, [(one.clone(), false), (own, false)]);
     assert_eq!(listed("ada", "").await, [(one, false)], "what one asked for oneself");
     assert_eq!(listed("bob", "[submitter]").await, []);
+}
+
+/// A journal that counts how often it is read.
+struct Counted {
+    journal: Arc<Runs>,
+    loads: AtomicUsize,
+}
+
+#[async_trait]
+impl Journal for Counted {
+    async fn record(&self, new: &NewRun) -> Result<Option<Recorded>, JournalError> {
+        self.journal.record(new).await
+    }
+
+    async fn opened(&self, run: RunId) -> Result<Option<Head>, JournalError> {
+        self.journal.opened(run).await
+    }
+
+    async fn open(&self, head: &Head) -> Result<Opened, JournalError> {
+        self.journal.open(head).await
+    }
+
+    async fn page(&self, run: RunId, from: Seq, limit: usize) -> Result<EntryPage, JournalError> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        self.journal.page(run, from, limit).await
+    }
+
+    async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError> {
+        self.journal.snapshot(run).await
+    }
+
+    async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError> {
+        self.journal.save_snapshot(run, snapshot, expires).await
+    }
+
+    async fn append(&self, run: RunId, seq: Seq, entry: &Entry, expires: Timestamp) -> Result<Appended, JournalError> {
+        self.journal.append(run, seq, entry, expires).await
+    }
+
+    async fn interject(
+        &self,
+        run: RunId,
+        seq: Seq,
+        entry: &Entry,
+        expected: Expected,
+    ) -> Result<Interjected, JournalError> {
+        self.journal.interject(run, seq, entry, expected).await
+    }
+}
+
+#[tokio::test]
+async fn what_waits_behind_others_is_reached_page_by_page() {
+    let mut world = World::new();
+    world.asks = "ops";
+    for _ in 0..51 {
+        world.asking("acme", "ada", Subject::Permission).await;
+        world.clock.advance(Duration::from_secs(1));
+    }
+    world.asks = "finance";
+    let wanted = world.asking("acme", "ada", Subject::Permission).await;
+    let first = world.send(request("GET", "/approvals")).await;
+    assert_eq!(first.body["approvals"], json!([]), "the oldest are for others");
+    let next = first.body["next"].as_str().expect("there is more").to_owned();
+    let second = world.send(request("GET", "/approvals").query("after", &next)).await;
+    assert_eq!((&second.body["approvals"][0]["id"], second.body.get("next")), (&json!(wanted), None));
+    // A cursor names no tenant: another's leads nowhere but to one's own.
+    let foreign = world.send(request("GET", "/approvals").query("after", &next).by("eve", "other", "[finance]")).await;
+    assert_eq!((&foreign.body["approvals"], foreign.body.get("next")), (&json!([]), None));
+    for (name, value) in
+        [("after", "x"), ("after", "1-2"), ("after", ""), ("limit", "0"), ("limit", "51"), ("limit", "x")]
+    {
+        let answer = world.send(request("GET", "/approvals").query(name, value)).await;
+        assert_eq!((answer.status, answer.problem()), (400, "malformed-request"), "{name}={value}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_costs_the_same_however_many_wait() {
+    const WAITING: usize = 10_000;
+    let world = World::new();
+    for _ in 0..WAITING {
+        world.asking("acme", "ada", Subject::Permission).await;
+    }
+    let counted = Arc::new(Counted { journal: world.runs.clone(), loads: AtomicUsize::new(0) });
+    let World { clock, runs, queue, secrets, .. } = &world;
+    let desk = desk_over(clock.clone(), counted.clone(), runs.clone(), queue.clone(), secrets.clone());
+    let (mut seen, mut after, mut pages, started) = (BTreeSet::new(), None::<String>, 0, Instant::now());
+    loop {
+        let mut asking = request("GET", "/approvals");
+        if let Some(after) = &after {
+            asking = asking.query("after", after);
+        }
+        let page = Answer::of(desk.handle(asking.event()).await);
+        let listed = page.body["approvals"].as_array().expect("a list");
+        seen.extend(listed.iter().map(|approval| approval["id"].as_str().expect("an id").to_owned()));
+        pages += 1;
+        assert!(counted.loads.load(Ordering::SeqCst) <= 50 * pages, "page {pages} read more than its runs");
+        after = page.body["next"].as_str().map(str::to_owned);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((seen.len(), pages), (WAITING, WAITING / 50));
+    println!("{WAITING} waiting: {pages} pages of at most 50 journals, {:?} a page", started.elapsed() / pages as u32);
 }
 
 #[tokio::test]

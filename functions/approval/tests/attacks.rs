@@ -82,6 +82,7 @@ async fn whoever_may_not_decide_does_not() {
     let (world, id, token) = asked().await;
     let asking = |actor: &str, tenant: &str, roles: &str| deciding(id, "approved", &token).by(actor, tenant, roles);
     for (name, request, status, problem) in [
+        ("somebody else's token", asking("fay", "acme", "[finance]"), 403, "token-refused"),
         ("no role", asking("bob", "acme", ""), 403, "forbidden"),
         ("another role", asking("bob", "acme", "[approver operator submitter]"), 403, "forbidden"),
         ("a role like it", asking("bob", "acme", "[finance2 Finance]"), 403, "forbidden"),
@@ -211,7 +212,7 @@ async fn a_late_decision_is_refused() {
     world.clock.advance(EXPIRES_AFTER);
     is(&world.decide(id, "approved", &token).await, 410, "expired", "the approval's time is over");
     let verdict = windlass::approval::Verdict::Expired;
-    let event = Event::ApprovalDecided { approval: id, verdict, by: None, note: None, result: None };
+    let event = Event::ApprovalDecided { approval: id, verdict, by: None, note: None, result: None, signature: None };
     undecided(&world, id).await;
     world.append(id.run, 3, vec![event]).await;
     is(&world.decide(id, "approved", &token).await, 410, "expired", "and that is recorded");

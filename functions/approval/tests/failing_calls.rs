@@ -56,6 +56,7 @@ mock! {
     #[async_trait]
     impl Secrets for Vault {
         async fn get(&self, name: &str) -> Result<secrecy::SecretString, SecretError>;
+        async fn exists(&self, name: &str) -> Result<(), SecretError>;
     }
 }
 
@@ -115,7 +116,14 @@ async fn ticking(clock: Arc<ManualClock>) {
 async fn whoever_decides_second_in_a_race_is_told_what_the_first_decided() {
     let asked = Asked::new().await;
     let by = Some("fay".parse().expect("an actor"));
-    let denied = Event::ApprovalDecided { approval: asked.id, verdict: Verdict::Denied, by, note: None, result: None };
+    let denied = Event::ApprovalDecided {
+        approval: asked.id,
+        verdict: Verdict::Denied,
+        by,
+        note: None,
+        result: None,
+        signature: None,
+    };
     let (journal, _) = raced(asked.entries.clone(), asked.and(Writer::Outside("fay's".to_owned()), denied));
     let ticker = tokio::spawn(ticking(asked.world.clock.clone()));
     let answer = asked.send(journal, MockQueue::new(), asked.approving()).await;

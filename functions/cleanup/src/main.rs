@@ -9,7 +9,7 @@ use windlass::{
     aws::{ExpiredItems, Jobs, Runs, SecretsManager, StepQueue, clients::Clients},
     clock::SystemClock,
     ids::SystemRandom,
-    startup,
+    startup::{self, Access},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(SecretsManager::new(clients.secrets_manager()));
     let lookup = |name: &str| std::env::var(name).ok();
-    let config = match startup::prepare(lookup, secrets, clock.clone(), random.as_ref()).await {
+    let config = match startup::prepare(lookup, secrets, clock.clone(), random.as_ref(), Access::Neither).await {
         Ok(ready) => ready.config,
         Err(problems) => return startup::refuse(&problems),
     };

@@ -8,6 +8,7 @@ pub mod door;
 mod errors;
 mod identity;
 mod problem;
+pub mod refusals;
 mod reply;
 mod request;
 

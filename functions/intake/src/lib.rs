@@ -25,7 +25,7 @@ use windlass::{
     run::{accept::Terms, outside::Outside},
     telemetry::Teller,
 };
-use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, respond};
+use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, refusals, respond};
 
 mod access;
 mod cancel;
@@ -89,11 +89,16 @@ impl Intake {
             _ => {}
         }
         let caller: Principal = identify(request, &self.claims)?;
+        self.answer(request, &caller).await.inspect_err(|problem| refusals::tell(request, &caller, problem))
+    }
+
+    async fn answer(&self, request: &Request, caller: &Principal) -> Result<Reply, Problem> {
+        let Target { method, segments, count } = request.target();
         match (method, &segments[..count.min(3)], count) {
-            ("POST", ["runs"], 1) => self.submit(request, &caller).await,
-            ("GET", ["runs", id], 2) => self.show(&caller, id.parse()?).await,
-            ("GET", ["runs", id, "journal"], 3) => self.journal(request, &caller, id.parse()?).await,
-            ("POST", ["runs", id, "cancel"], 3) => self.cancel(request, &caller, id.parse()?).await,
+            ("POST", ["runs"], 1) => self.submit(request, caller).await,
+            ("GET", ["runs", id], 2) => self.show(caller, id.parse()?).await,
+            ("GET", ["runs", id, "journal"], 3) => self.journal(request, caller, id.parse()?).await,
+            ("POST", ["runs", id, "cancel"], 3) => self.cancel(request, caller, id.parse()?).await,
             (_, ["runs"] | ["runs", _, "cancel"], 1 | 3) => Err(not_allowed("POST")),
             (_, ["runs", _] | ["runs", _, "journal"], 2 | 3) => Err(not_allowed("GET")),
             _ => Err(Problem::new(Kind::NotFound, "there is nothing at this path")),

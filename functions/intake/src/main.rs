@@ -13,7 +13,7 @@ use windlass::{
         readiness::{Part, Readiness, SecretPart},
     },
     ids::SystemRandom,
-    startup,
+    startup::{self, Access},
     telemetry::{StandardOutput, Teller},
 };
 use windlass_http::Event;
@@ -24,7 +24,8 @@ async fn main() -> ExitCode {
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(SecretsManager::new(clients.secrets_manager()));
     let lookup = |name: &str| std::env::var(name).ok();
-    let config = match startup::prepare(lookup, secrets.clone(), clock.clone(), random.as_ref()).await {
+    let config = match startup::prepare(lookup, secrets.clone(), clock.clone(), random.as_ref(), Access::Neither).await
+    {
         Ok(ready) => ready.config,
         Err(problems) => return startup::refuse(&problems),
     };

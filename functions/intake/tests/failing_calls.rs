@@ -10,10 +10,10 @@ use serde_json::json;
 use support::{Answer, NOW, Request, intake_with, request, submission};
 use windlass::{
     clock::Timestamp,
-    ids::RunId,
+    ids::{RunId, Tenant},
     journal::{
         Appended, Due, DueQueue, EntryPage, Expected, Head, HeadStatus, Heads, Interjected, Journal, JournalError,
-        Listing, NewRun, Opened, Postponed, Recorded,
+        Listing, NewRun, Opened, Position, Postponed, Recorded, Waiting,
     },
     memory::ManualClock,
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
@@ -55,6 +55,7 @@ mock! {
         ) -> Result<Vec<Due>, JournalError>;
         async fn postpone_due(&self, run: RunId, seen: Timestamp, to: Timestamp) -> Result<Option<Postponed>, JournalError>;
         async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError>;
+        async fn waiting(&self, tenant: &Tenant, after: Option<Position>, limit: usize) -> Result<Waiting, JournalError>;
     }
 }
 

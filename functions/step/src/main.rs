@@ -10,6 +10,7 @@ use step::{
     ready::{Ready, ready},
 };
 use windlass::{
+    approval::signature::VerifiedDecisions,
     aws::{self, clients::Clients},
     clock::{SystemClock, Timestamp},
     ids::SystemRandom,
@@ -24,10 +25,11 @@ async fn main() -> ExitCode {
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let secrets = Arc::new(aws::SecretsManager::new(clients.secrets_manager()));
     let lookup = |name: &str| std::env::var(name).ok();
-    let Ready { config, agent, agents, teller } = match ready(lookup, &clients, secrets, random.clone()).await {
-        Ok(ready) => ready,
-        Err(problems) => return startup::refuse(&problems),
-    };
+    let Ready { config, agent, agents, decision_keys, teller } =
+        match ready(lookup, &clients, secrets, random.clone()).await {
+            Ok(ready) => ready,
+            Err(problems) => return startup::refuse(&problems),
+        };
     let storage = &config.storage;
     let runs =
         Arc::new(aws::Runs::new(clients.dynamodb(), &storage.runs_table, &storage.idempotency_table, clock.clone()));
@@ -41,7 +43,7 @@ async fn main() -> ExitCode {
         allowance: config.limits.actor_day,
     };
     let engine = Engine {
-        journal: runs.clone(),
+        journal: Arc::new(VerifiedDecisions::new(runs.clone(), decision_keys, clock.clone())),
         leases: teller.leases(runs),
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
         agent,

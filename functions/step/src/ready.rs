@@ -7,12 +7,13 @@ use tokio::sync::Mutex;
 use tracing::error;
 use windlass::{
     agent::{Agent, model::Model, schema::ArgumentSchema},
+    approval::signature::DecisionKeys,
     aws::clients::Clients,
     clock::{Clock, SystemClock},
     config::{self, Config},
     ids::Random,
-    secrets::Secrets,
-    startup::{self, NotReady, demand},
+    secrets::{SecretCache, Secrets},
+    startup::{self, Access, NotReady, demand},
     telemetry::{StandardOutput, Teller},
 };
 use windlass_mcp::{
@@ -31,6 +32,8 @@ pub struct Ready {
     pub agent: Agent,
     /// Puts that together anew when a tool server comes back that was away.
     pub agents: Agents,
+    /// What decisions are verified with.
+    pub decision_keys: Arc<SecretCache<DecisionKeys>>,
     /// Tells what it does.
     pub teller: Arc<Teller>,
 }
@@ -52,9 +55,9 @@ pub async fn ready(
     thread::spawn(windlass_policy::warm_up);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let started = clock.now();
-    let prepared = startup::prepare(&lookup, secrets.clone(), clock.clone(), random.as_ref()).await;
-    let config = match prepared {
-        Ok(ready) => ready.config,
+    let prepared = startup::prepare(&lookup, secrets.clone(), clock.clone(), random.as_ref(), Access::Verifies).await;
+    let (config, decision_keys) = match prepared {
+        Ok(ready) => (ready.config, ready.decision_keys),
         Err(problems) => {
             let names = config::key_names(&lookup);
             let keys: Vec<_> = names.iter().map(|name| key_cache(secrets.clone(), clock.clone(), name)).collect();
@@ -81,7 +84,7 @@ pub async fn ready(
     let agents = Agents { config: config.clone(), model, dynamodb, random, clock, teller: teller.clone(), catalogue };
     let agent = agents.agent(&*agents.catalogue.lock().await);
     let agent = agent.map_err(|mistake| NotReady::of(format!("the agent: {mistake}")))?;
-    Ok(Ready { agent, agents, config, teller })
+    Ok(Ready { agent, agents, config, decision_keys, teller })
 }
 
 /// Puts the agent together from what does not change in a process, and from what tool servers offer.

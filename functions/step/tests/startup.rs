@@ -19,14 +19,17 @@ fn secrets_manager() -> String {
             let mut stream = stream.expect("a connection");
             let mut request = [0; 4096];
             let read = stream.read(&mut request).unwrap_or(0);
-            if !String::from_utf8_lossy(&request[..read]).contains("windlass/approval-keys") {
+            if !String::from_utf8_lossy(&request[..read]).contains("windlass/approval") {
                 let body = json!({ "__type": "ResourceNotFoundException", "message": "no such secret" }).to_string();
                 let head = format!("content-type: application/x-amz-json-1.1\r\ncontent-length: {}", body.len());
                 let _ = write!(stream, "HTTP/1.1 400 Bad Request\r\n{head}\r\nconnection: close\r\n\r\n{body}");
                 continue;
             }
-            let keys = r#"{"current":"k1","keys":{"k1":"c2l4dGVlbiBieXRlcyBvciBtb3JlIHRoYW4gc2l4dGVlbiBieXRlcw=="}}"#;
-            let body = json!({ "Name": "windlass/approval-keys", "SecretString": keys }).to_string();
+            // It describes the approval keys, and says what their public halves are.
+            let keys = json!({ "k1": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" }).to_string();
+            let stages = json!({ "v1": ["AWSCURRENT"] });
+            let body = json!({ "Name": "windlass/approval", "SecretString": keys, "VersionIdsToStages": stages });
+            let body = body.to_string();
             let head = format!("content-type: application/x-amz-json-1.1\r\ncontent-length: {}", body.len());
             let _ = write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\nconnection: close\r\n\r\n{body}");
         }
@@ -54,6 +57,7 @@ fn starting(variables: &[(&str, &str)]) -> Output {
         )
         .envs(["STEP_QUEUE_URL", "STEP_DEAD_LETTER_QUEUE_URL"].map(|name| (name, "http://127.0.0.1:9/0/steps")))
         .env("APPROVAL_SECRET", "windlass/approval-keys")
+        .env("APPROVAL_PUBLIC_SECRET", "windlass/approval-public-keys")
         .envs(variables.iter().copied())
         .output()
         .expect("it runs");

@@ -1,5 +1,7 @@
 //! `windlass approvals`: shown and decided through the HTTP API, as whoever the token names.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use windlass::ids::ApprovalId;
 
@@ -8,8 +10,12 @@ use crate::{
     cli::{ApprovalCommand, Decide, Happened},
     console::Console,
     failure::Failure,
+    stack::public_keys,
     table::{Table, cut},
 };
+
+/// The most pages of one list: 50 runs each.
+const PAGES_MAX: usize = 200;
 
 /// The most characters of a reason in a list.
 const REASON_CHARS_MAX: usize = 60;
@@ -37,21 +43,35 @@ pub async fn run(
         ApprovalCommand::NotHappened(decide) => {
             decided(decide, json!({ "decision": "not_happened" }), api, json, console).await
         }
+        ApprovalCommand::PublicKeys { file } => public_halves(file, console),
     }
 }
 
+/// Prints the public halves of the keys in `file`, which are no secret.
+///
+/// # Errors
+/// When it holds no keys.
+pub fn public_halves(file: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+    let unusable = |problem: String| Failure::Usage {
+        message: format!("`{}`: {problem}", file.display()),
+        hint: "write the keys in the form that `.env.example` shows",
+    };
+    let keys = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    let public = public_keys(keys.trim()).map_err(|problem| unusable(problem.to_string()))?;
+    Ok(console.line(public)?)
+}
+
 async fn list(api: &dyn Api, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let answer = api.get("/approvals").await?;
+    let Listed { approvals, unreadable, next } = all(api).await?;
     if json {
-        return Ok(console.json(&answer)?);
+        return Ok(console.json(&json!({ "approvals": approvals, "unreadable": unreadable, "next": next }))?);
     }
-    let unreadable = || ApiError::Unreadable { problem: "there is no list `approvals` in it".to_owned() };
-    let mut table = Table::new(&["APPROVAL", "TOOL", "ARGUMENTS", "ROLE", "EXPIRES", "YOURS", "REASON"]);
-    for approval in answer["approvals"].as_array().ok_or_else(unreadable)? {
+    let mut table = Table::new(&["APPROVAL", "TOOL", "QUESTION", "ROLE", "EXPIRES", "YOURS", "REASON"]);
+    for approval in &approvals {
         table.row([
             text(&approval["id"]),
-            text(&approval["action"]["tool"]),
-            approval["action"]["arguments"].to_string(),
+            text(&approval["tool"]),
+            text(&approval["subject"]),
             text(&approval["role"]),
             text(&approval["expires_at"]),
             yes_or_no(&approval["may_decide"]).to_owned(),
@@ -62,10 +82,38 @@ async fn list(api: &dyn Api, json: bool, console: &mut Console<'_>) -> Result<()
         true => console.note("nothing waits for a decision")?,
         false => console.text(table.text(console.paint()))?,
     }
-    if answer["more"] == true {
-        console.note("there may be more: decide some of these first")?;
+    for run in unreadable {
+        console.note(format!("run {} waits and cannot be read: `windlass runs show`", text(&run)))?;
+    }
+    if next.is_some() {
+        console.note(format!("there are more than those of {PAGES_MAX} pages: decide some of these first"))?;
     }
     Ok(())
+}
+
+/// What every page says, one after the other.
+struct Listed {
+    approvals: Vec<Value>,
+    unreadable: Vec<Value>,
+    /// What is left of the last page that was read.
+    next: Option<String>,
+}
+
+async fn all(api: &dyn Api) -> Result<Listed, ApiError> {
+    let unreadable = || ApiError::Unreadable { problem: "there is no list `approvals` in it".to_owned() };
+    let mut listed = Listed { approvals: Vec::new(), unreadable: Vec::new(), next: None };
+    let mut path = "/approvals".to_owned();
+    for _ in 0..PAGES_MAX {
+        let page = api.get(&path).await?;
+        listed.approvals.extend(page["approvals"].as_array().ok_or_else(unreadable)?.iter().cloned());
+        listed.unreadable.extend(page["unreadable"].as_array().into_iter().flatten().cloned());
+        listed.next = page["next"].as_str().map(str::to_owned);
+        match &listed.next {
+            Some(next) => path = format!("/approvals?after={next}"),
+            None => break,
+        }
+    }
+    Ok(listed)
 }
 
 async fn fetch(approval: ApprovalId, api: &dyn Api) -> Result<Value, ApiError> {

@@ -384,6 +384,12 @@ pub enum ApprovalCommand {
     /// Say of a call in doubt that it did not take effect
     #[command(after_help = "Examples:\n  windlass approvals not-happened 01JHD7Z3ZK8V6N5Q4R3S2T1W0X-3-1")]
     NotHappened(Decide),
+    /// Print the public halves of approval keys, for the secret that the step function reads
+    #[command(after_help = "Examples:\n  windlass approvals public-keys keys.json")]
+    PublicKeys {
+        /// The file with the approval keys, as their secret holds them
+        file: PathBuf,
+    },
 }
 
 /// A decision.

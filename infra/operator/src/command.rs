@@ -5,7 +5,7 @@ use windlass::ids::Release;
 use crate::{
     api::{Api, HttpApi},
     approvals, bench,
-    cli::{Cli, Command, DeadLetters, Local, Options, Runs, Schedules},
+    cli::{ApprovalCommand, Approvals, Cli, Command, DeadLetters, Local, Options, Runs, Schedules},
     console::{Console, Paint},
     controls::{self, Controls},
     dead_letters,
@@ -31,6 +31,9 @@ pub async fn run(cli: &Cli, release: Release, console: &mut Console<'_>) -> Resu
         Command::Bench(wanted) => bench::run(wanted, cli.options.json, console).await,
         Command::Infra(command) => infra::run(command, cli.options.json, console),
         Command::Package(wanted) => package::run(wanted, cli.options.json, console),
+        Command::Approvals(Approvals { command: ApprovalCommand::PublicKeys { file }, .. }) => {
+            approvals::public_halves(file, console)
+        }
         Command::Approvals(wanted) => {
             let target = target::api(&cli.options, &wanted.api)?;
             if target.local {

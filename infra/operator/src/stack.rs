@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use secrecy::SecretString;
 use serde_json::json;
 use windlass::{
+    approval::token::{ApprovalKeys, InvalidKeys},
     config::{Group, VARIABLES},
     schedule::Job,
 };
@@ -34,6 +36,8 @@ pub const STEP_DEAD_LETTERS: &str = "windlass-step-dead-letters";
 
 /// The secret that holds the keys of approval tokens.
 pub const APPROVAL_SECRET: &str = "windlass/approval-keys";
+/// The secret that holds their public halves.
+pub const APPROVAL_PUBLIC_SECRET: &str = "windlass/approval-public-keys";
 
 /// The variable from which the local stack takes the key of the model's provider, to keep it under the name in `MODEL_SECRET`.
 pub const MODEL_KEY: &str = "WINDLASS_MODEL_KEY";
@@ -139,6 +143,22 @@ pub fn approval_keys(random: &dyn windlass::ids::Random) -> String {
     json!({ "current": "k1", "keys": { "k1": key } }).to_string()
 }
 
+/// The public halves of approval keys, as their secret holds them.
+///
+/// # Errors
+/// What is wrong with the keys.
+pub fn public_keys(approval_keys: &str) -> Result<String, InvalidKeys> {
+    ApprovalKeys::parse(&SecretString::from(approval_keys)).map(|keys| keys.public())
+}
+
+/// The secret of approval keys, and the one of their public halves. Keys that are none have no halves: no function starts with them.
+fn approval_secrets(keys: &str) -> Vec<SecretSpec> {
+    let public = public_keys(keys).ok();
+    let secret = |name: &str, value: String| SecretSpec { name: name.to_owned(), value };
+    let public = public.map(|public| secret(APPROVAL_PUBLIC_SECRET, public));
+    [secret(APPROVAL_SECRET, keys.to_owned())].into_iter().chain(public).collect()
+}
+
 /// The kit as a stack.
 pub fn kit(options: &Options) -> StackSpec {
     StackSpec {
@@ -153,7 +173,7 @@ pub fn kit(options: &Options) -> StackSpec {
         secrets: options
             .approval_keys
             .iter()
-            .map(|value| SecretSpec { name: APPROVAL_SECRET.to_owned(), value: value.clone() })
+            .flat_map(|value| approval_secrets(value))
             .chain(options.secrets.clone().into_iter().map(|(name, value)| SecretSpec { name, value }))
             .collect(),
         routes: routes(),
@@ -195,6 +215,7 @@ fn environment(options: &Options) -> BTreeMap<String, String> {
         ("STEP_QUEUE_URL", "${QUEUE_URL:windlass-step}"),
         ("STEP_DEAD_LETTER_QUEUE_URL", "${QUEUE_URL:windlass-step-dead-letters}"),
         ("APPROVAL_SECRET", APPROVAL_SECRET),
+        ("APPROVAL_PUBLIC_SECRET", APPROVAL_PUBLIC_SECRET),
     ];
     let mut environment: BTreeMap<String, String> =
         fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -259,7 +259,10 @@ pub async fn decide(
                 let note = answer.note.as_ref().map(|text| cut(text, NOTE_CHARS_MAX).to_owned());
                 let (approval, verdict, by) = (answer.approval, answer.verdict, Some(principal.actor.clone()));
                 let result = answer.result.clone();
-                Proposal::Append(Event::ApprovalDecided { approval, verdict, by, note, result }, Decided::Recorded)
+                let decided = Event::ApprovalDecided { approval, verdict, by, note, result, signature: None };
+                let digest = history.state.open_approval(approval).map(|request| request.digest.as_str());
+                let signed = known.sign(decided, digest.unwrap_or_default(), &principal.tenant, now);
+                Proposal::Append(signed, Decided::Recorded)
             }
         })
         .await;
@@ -283,7 +286,7 @@ fn refuse(
     if let Err(forbidden) = question.permits(history, principal) {
         return Some(Decided::Forbidden(forbidden));
     }
-    if let Err(error) = keys.verify(&answer.token, &question.request, &principal.tenant, now) {
+    if let Err(error) = keys.verify(&answer.token, &question.request, principal, now) {
         return Some(Decided::BadToken(error));
     }
     let request = question.request;

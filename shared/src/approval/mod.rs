@@ -13,6 +13,7 @@ pub use self::evidence::{CallResult, Evidence};
 
 pub mod decide;
 pub mod evidence;
+pub mod signature;
 pub mod token;
 
 /// What a person is asked.

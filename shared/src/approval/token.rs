@@ -1,7 +1,9 @@
-//! Callback tokens: what a decision must bring along, bound to one exact action, one tenant and one moment.
+//! Callback tokens: what a decision must bring along, bound to one exact action, one tenant, one approver and one moment.
 //!
 //! `v1.<key id>.<expiry in seconds since 1970>.<HMAC-SHA-256, base64url>`. A token is not an identity: who decides comes from
-//! authentication. It proves that whoever decides was shown this action, and that nothing else made them send the decision.
+//! authentication. It proves that this approver was shown this action: somebody else's token decides nothing.
+//!
+//! The same keys sign decisions ([`signature`](super::signature)): the Ed25519 seed of each is derived from it.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
@@ -10,12 +12,16 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::Deserialize;
 use sha2::Sha256;
 
-use super::ApprovalRequest;
-use crate::{clock::Timestamp, ids::Tenant};
+use super::{
+    ApprovalRequest,
+    signature::{self, DecisionKeys, DecisionSignature},
+};
+use crate::{clock::Timestamp, ids::Tenant, principal::Principal, run::entry::Event};
 
 /// The longest a token is valid: whoever was shown the action longer ago looks again. The question's own expiry comes first.
 pub const TOKEN_VALID_FOR: Duration = Duration::from_secs(3600);
@@ -36,11 +42,20 @@ const VERSION: &str = "v1";
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// The keys that tokens are signed with: one signs, all verify.
+/// What the seed of a key's signatures is derived with.
+const SIGNING_SEED: &[u8] = b"windlass decision signing v1";
+
+/// The keys that tokens and decisions are signed with: one signs, all verify tokens.
 pub struct ApprovalKeys {
     current: String,
-    /// Each already in the state that every signature starts from; the key itself is gone.
-    keys: BTreeMap<String, HmacSha256>,
+    keys: BTreeMap<String, Key>,
+}
+
+struct Key {
+    /// Already in the state that every token starts from; the key itself is gone.
+    mac: HmacSha256,
+    /// Signs decisions.
+    signer: Ed25519KeyPair,
 }
 
 impl fmt::Debug for ApprovalKeys {
@@ -100,8 +115,8 @@ pub enum TokenError {
     /// It was signed with a key that is not in use (any more).
     #[error("the approval token was signed with a key that is not in use")]
     UnknownKey,
-    /// It was altered, or issued for another action, approval or tenant.
-    #[error("the approval token does not belong to this action")]
+    /// It was altered, or issued for another action, approval, tenant or approver.
+    #[error("the approval token does not belong to this action and to you")]
     Altered,
     /// Its time is over.
     #[error("the approval token expired at {at}")]
@@ -166,7 +181,7 @@ impl ApprovalKeys {
         if keys.len() > KEYS_MAX {
             return Err(InvalidKeys::TooMany { count: keys.len() });
         }
-        let parsed: Result<BTreeMap<String, HmacSha256>, InvalidKeys> =
+        let parsed: Result<BTreeMap<String, Key>, InvalidKeys> =
             keys.into_iter().zip(1..).map(|((id, key), number)| parse_key(id, key.into(), number)).collect();
         let keys = parsed?;
         if !keys.contains_key(&current) {
@@ -180,19 +195,45 @@ impl ApprovalKeys {
         self.keys.contains_key(&token.key)
     }
 
-    /// A token for deciding `request`, valid until it expires but at most for [`TOKEN_VALID_FOR`].
-    pub fn issue(&self, request: &ApprovalRequest, tenant: &Tenant, now: Timestamp) -> Token {
+    /// `decided` with the signature of the current key: `at`, about the call with this digest, of this tenant.
+    pub fn sign(&self, mut decided: Event, digest: &str, tenant: &Tenant, at: Timestamp) -> Event {
+        // `parse` has made sure that the current key is there.
+        let Some(key) = self.keys.get(&self.current) else { return decided };
+        let message = signature::message(&self.current, &decided, digest, tenant, at);
+        let signed = key.signer.sign(&message);
+        let bytes = signed.as_ref().try_into().ok();
+        if let Event::ApprovalDecided { signature, .. } = &mut decided {
+            *signature = bytes.map(|bytes| Box::new(DecisionSignature { key: self.current.clone(), bytes }));
+        }
+        decided
+    }
+
+    /// Whether decisions that are signed now can be verified with `public`.
+    pub fn are_known_to(&self, public: &DecisionKeys) -> bool {
+        let current = self.keys.get(&self.current);
+        current.is_some_and(|key| public.hold(&self.current, key.signer.public_key().as_ref()))
+    }
+
+    /// The public halves, as the secret of public keys holds them.
+    pub fn public(&self) -> String {
+        let public = |(id, key): (&String, &Key)| (id.clone(), STANDARD.encode(key.signer.public_key()));
+        let all: BTreeMap<String, String> = self.keys.iter().map(public).collect();
+        serde_json::json!(all).to_string()
+    }
+
+    /// A token for `approver`'s decision on `request`, valid until it expires but at most for [`TOKEN_VALID_FOR`].
+    pub fn issue(&self, request: &ApprovalRequest, approver: &Principal, now: Timestamp) -> Token {
         let expires = request.expires_at.min(now + TOKEN_VALID_FOR).as_seconds();
         let expires_seconds = u32::try_from(expires.max(0)).unwrap_or(u32::MAX);
         let mut token = Token { key: self.current.clone(), expires_seconds, mac: [0; MAC_BYTES] };
         // `parse` has made sure that the current key is there.
-        if let Some(mac) = self.mac(&token, request, tenant) {
+        if let Some(mac) = self.mac(&token, request, approver) {
             token.mac = mac.finalize().into_bytes().into();
         }
         token
     }
 
-    /// Whether `token` was issued for deciding `request` in `tenant`, and is still valid.
+    /// Whether `token` was issued for `approver`'s decision on `request`, and is still valid.
     ///
     /// # Errors
     /// Why not.
@@ -200,10 +241,10 @@ impl ApprovalKeys {
         &self,
         token: &Token,
         request: &ApprovalRequest,
-        tenant: &Tenant,
+        approver: &Principal,
         now: Timestamp,
     ) -> Result<(), TokenError> {
-        let mac = self.mac(token, request, tenant).ok_or(TokenError::UnknownKey)?;
+        let mac = self.mac(token, request, approver).ok_or(TokenError::UnknownKey)?;
         // Takes the same time wherever the first difference is.
         mac.verify_slice(&token.mac).map_err(|_| TokenError::Altered)?;
         let at = Timestamp::from_millis(i64::from(token.expires_seconds) * 1_000);
@@ -211,10 +252,12 @@ impl ApprovalKeys {
     }
 
     /// Everything that a token is bound to, each part preceded by its length, so that no two lists of parts read the same.
-    fn mac(&self, token: &Token, request: &ApprovalRequest, tenant: &Tenant) -> Option<HmacSha256> {
-        let mut mac = self.keys.get(&token.key)?.clone();
+    fn mac(&self, token: &Token, request: &ApprovalRequest, approver: &Principal) -> Option<HmacSha256> {
+        let mut mac = self.keys.get(&token.key)?.mac.clone();
         let (id, expires) = (request.id.to_string(), token.expires_seconds.to_string());
-        let parts = ["windlass approval", VERSION, &token.key, &id, &request.digest, tenant.as_str(), expires.as_str()];
+        let Principal { tenant, actor, .. } = approver;
+        let bound = [id.as_str(), &request.digest, tenant.as_str(), actor.as_str(), expires.as_str()];
+        let parts = ["windlass approval", VERSION, &token.key].into_iter().chain(bound);
         for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
@@ -223,12 +266,12 @@ impl ApprovalKeys {
     }
 }
 
-fn is_key_id(text: &str) -> bool {
+pub(super) fn is_key_id(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     !text.is_empty() && text.len() <= KEY_ID_CHARS_MAX && text.bytes().all(allowed)
 }
 
-fn parse_key(id: String, key: SecretString, number: usize) -> Result<(String, HmacSha256), InvalidKeys> {
+fn parse_key(id: String, key: SecretString, number: usize) -> Result<(String, Key), InvalidKeys> {
     if !is_key_id(&id) {
         return Err(InvalidKeys::Id { number });
     }
@@ -238,7 +281,10 @@ fn parse_key(id: String, key: SecretString, number: usize) -> Result<(String, Hm
     if bytes.expose_secret().len() < KEY_BYTES_MIN {
         return Err(too_short);
     }
-    HmacSha256::new_from_slice(bytes.expose_secret()).map(|mac| (id, mac)).map_err(|_| too_short)
+    let mac = HmacSha256::new_from_slice(bytes.expose_secret()).map_err(|_| too_short.clone())?;
+    let seed: [u8; 32] = mac.clone().chain_update(SIGNING_SEED).finalize().into_bytes().into();
+    let signer = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| too_short)?;
+    Ok((id, Key { mac, signer }))
 }
 
 #[cfg(test)]

@@ -16,8 +16,10 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    ids::RunId,
-    journal::{Due, DueQueue, Head, Heads, Inbox, Journal as _, JournalError, Listing, Postponed, due_shard},
+    ids::{RunId, Tenant},
+    journal::{
+        Due, DueQueue, Head, Heads, Inbox, Journal as _, JournalError, Listing, Position, Postponed, Waiting, due_shard,
+    },
 };
 
 /// The due time is as the caller saw it.
@@ -117,6 +119,32 @@ impl Heads for Runs {
         heads.retain(|head| !head.expires.has_expired(now) && inbox.is_none_or(|inbox| is_in(head, inbox)));
         Ok(heads)
     }
+
+    async fn waiting(&self, tenant: &Tenant, after: Option<Position>, limit: usize) -> Result<Waiting, JournalError> {
+        let inbox = approval_inbox(tenant);
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(INBOX_INDEX)
+            .key_condition_expression("inbox = :value")
+            .expression_attribute_values(":value", text(&inbox))
+            .set_exclusive_start_key(after.map(|after| inbox_key(&inbox, after)))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| Fault::of("Query", &error))?;
+        let now = self.clock.now();
+        let next = page.last_evaluated_key.as_ref().and_then(read_position);
+        let mut keys = page.items.unwrap_or_default();
+        keys.retain(|item| !expires(item).has_expired(now));
+        let mut heads = Vec::with_capacity(keys.len());
+        for some in keys.chunks(BATCH_ITEMS_MAX) {
+            heads.extend(self.heads(some).await?);
+        }
+        heads.retain(|head| !head.expires.has_expired(now) && is_in(head, Inbox::Approval));
+        Ok(Waiting { heads, next })
+    }
 }
 
 impl Runs {
@@ -179,6 +207,22 @@ impl Runs {
 
 fn primary_key(item: &Item) -> Item {
     item.iter().filter(|(name, _)| *name == "pk" || *name == "sk").map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+/// The key of a run in the inbox index.
+fn inbox_key(inbox: &str, at: Position) -> Item {
+    Item::from([
+        ("inbox".to_owned(), text(inbox)),
+        ("inbox_since".to_owned(), millis(at.since)),
+        ("pk".to_owned(), text(at.run)),
+        ("sk".to_owned(), text(HEAD)),
+    ])
+}
+
+fn read_position(key: &Item) -> Option<Position> {
+    let run = key.get("pk").and_then(|pk| pk.as_s().ok()?.parse().ok())?;
+    let since = key.get("inbox_since").and_then(|since| since.as_n().ok()?.parse().ok())?;
+    Some(Position { since: Timestamp::from_millis(since), run })
 }
 
 fn read_due(item: &Item) -> Option<Due> {

@@ -7,6 +7,10 @@ use secrecy::SecretString;
 use super::errors::Fault;
 use crate::secrets::{SecretError, Secrets};
 
+/// The stage of the version that is in force
+/// (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>).
+const CURRENT: &str = "AWSCURRENT";
+
 /// Secrets in Secrets Manager, by name or ARN; the current version of each.
 #[derive(Clone)]
 pub struct SecretsManager {
@@ -35,6 +39,24 @@ impl Secrets for SecretsManager {
             Err(error) => Err(match Fault::of("GetSecretValue", &error) {
                 Fault::Unavailable(message) => SecretError::Unavailable { name: owned(), message },
                 Fault::Refused(message) => SecretError::Refused { name: owned(), message },
+            }),
+        }
+    }
+
+    async fn exists(&self, name: &str) -> Result<(), SecretError> {
+        let missing = || SecretError::Missing { name: name.to_owned() };
+        match self.client.describe_secret().secret_id(name).send().await {
+            Ok(found) => {
+                let mut stages = found.version_ids_to_stages.iter().flatten().flat_map(|(_, stages)| stages);
+                let has_text = stages.any(|stage| stage == CURRENT) && found.deleted_date.is_none();
+                has_text.then_some(()).ok_or_else(missing)
+            }
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                Err(missing())
+            }
+            Err(error) => Err(match Fault::of("DescribeSecret", &error) {
+                Fault::Unavailable(message) => SecretError::Unavailable { name: name.to_owned(), message },
+                Fault::Refused(message) => SecretError::Refused { name: name.to_owned(), message },
             }),
         }
     }

@@ -17,6 +17,7 @@ fn required(name: &str) -> Option<String> {
         "STEP_QUEUE_URL" => "http://127.0.0.1:4566/000000000000/steps",
         "STEP_DEAD_LETTER_QUEUE_URL" => "http://127.0.0.1:4566/000000000000/steps-dead",
         "APPROVAL_SECRET" => "windlass/approval",
+        "APPROVAL_PUBLIC_SECRET" => "windlass/approval-public",
         _ => return None,
     };
     Some(value.to_owned())

@@ -93,7 +93,8 @@ variables! {
 
     POLICY_FILE: Policy, None, "the path of the Cedar policy file (the built-in rules hold without it)";
     APPROVAL_EXPIRES_AFTER_SECONDS: Policy, Value("259200"), "how many seconds an approval stays open (60 to 604800)";
-    APPROVAL_SECRET: Policy, Required, "the name of the secret that holds the approval keys";
+    APPROVAL_SECRET: Policy, Required, "the name of the secret that holds the approval keys, which only the approval function reads";
+    APPROVAL_PUBLIC_SECRET: Policy, Required, "the name of the secret that holds their public halves, with which decisions are verified";
 
     MCP_SERVERS: Tools, None, "the MCP servers and what of them may be used, as JSON";
     MCP_SERVERS_SECRET: Tools, None, "the name of the secret that holds what `MCP_SERVERS` would";

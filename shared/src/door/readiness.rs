@@ -47,7 +47,7 @@ impl Part for SecretPart {
     }
 
     async fn reach(&self) -> Result<(), String> {
-        self.secrets.get(&self.secret).await.map(drop).map_err(|error| error.to_string())
+        self.secrets.exists(&self.secret).await.map_err(|error| error.to_string())
     }
 }
 

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::{Runs, locked, runs::Row};
 use crate::{
     clock::Timestamp,
-    ids::RunId,
-    journal::{Due, DueQueue, Head, Heads, Inbox, JournalError, Listing, Postponed, due_shard},
+    ids::{RunId, Tenant},
+    journal::{Due, DueQueue, Head, Heads, Inbox, JournalError, Listing, Position, Postponed, Waiting, due_shard},
 };
 
 #[async_trait]
@@ -69,5 +69,25 @@ impl Heads for Runs {
             Listing::Troubled => rows.sort_by_key(|row| Reverse(since(row))),
         }
         Ok(rows.into_iter().take(limit).map(|row| row.head.clone()).collect())
+    }
+
+    async fn waiting(&self, tenant: &Tenant, after: Option<Position>, limit: usize) -> Result<Waiting, JournalError> {
+        let now = self.clock.now();
+        let tables = locked(&self.tables);
+        let mut rows: Vec<(Position, &Head)> = tables
+            .heads
+            .values()
+            .filter(|row| row.head.tenant == *tenant && !row.head.expires.has_expired(now))
+            .filter_map(|row| match row.inbox {
+                Some((Inbox::Approval, since)) => Some((Position { since, run: row.head.run }, &row.head)),
+                _ => None,
+            })
+            .filter(|(position, _)| after.is_none_or(|after| *position > after))
+            .collect();
+        rows.sort_by_key(|(position, _)| *position);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(|(position, _)| *position);
+        Ok(Waiting { heads: rows.into_iter().map(|(_, head)| head.clone()).collect(), next })
     }
 }

@@ -36,4 +36,8 @@ impl Secrets for SecretValues {
     async fn get(&self, name: &str) -> Result<SecretString, SecretError> {
         locked(&self.values).get(name).cloned().ok_or_else(|| SecretError::Missing { name: name.to_owned() })
     }
+
+    async fn exists(&self, name: &str) -> Result<(), SecretError> {
+        self.get(name).await.map(drop)
+    }
 }

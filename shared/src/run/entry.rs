@@ -14,7 +14,7 @@ use crate::{
         redaction::Redaction,
         tool::Effect,
     },
-    approval::{ApprovalRequest, CallResult, Verdict},
+    approval::{ApprovalRequest, CallResult, Verdict, signature::DecisionSignature},
     clock::Timestamp,
     ids::{Actor, ApprovalId, CallId, Release, Role, ToolName, TraceId},
 };
@@ -108,6 +108,9 @@ pub enum Event {
         /// What the call came to, as they say, when the question was whether it took effect.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         result: Option<CallResult>,
+        /// The approval function's signature; none where time decided. The step function acts on no other decision.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Box<DecisionSignature>>,
     },
     /// A question will soon count as denied; whoever it is escalated to may answer it from now on.
     ApprovalReminded {

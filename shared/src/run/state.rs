@@ -405,7 +405,7 @@ impl RunState {
                 Ok(())
             }
             Event::ApprovalRequested(request) => self.asked(request),
-            Event::ApprovalDecided { approval, verdict, by, note, result } => {
+            Event::ApprovalDecided { approval, verdict, by, note, result, .. } => {
                 let said = Said { by: by.as_ref(), note: note.as_ref(), result: result.as_ref() };
                 self.answered(*approval, *verdict, said, at)?;
                 if *verdict == Verdict::Approved {

@@ -21,10 +21,10 @@ use super::{
 use crate::{
     clock::{CLOCK_SKEW_MAX, Clock as _, Timestamp},
     idempotency::{Key, PayloadHash},
-    ids::{RunId, TraceId},
+    ids::{RunId, Tenant, TraceId},
     journal::{
-        DUE_SHARDS, Due, DueQueue, Head, HeadStatus, Heads, Journal as _, JournalError, Listing, NewRun, Postponed,
-        RESCUE_AFTER,
+        DUE_SHARDS, Due, DueQueue, Head, HeadStatus, Heads, Journal as _, JournalError, Listing, NewRun, Position,
+        Postponed, RESCUE_AFTER, Waiting,
     },
     lease::{Claim, Leases as _, Leave},
     memory::{self, ManualClock, Queue, SeededRandom},
@@ -327,6 +327,10 @@ impl Heads for Late<'_> {
 
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
         self.world.runs.list(listing, limit).await
+    }
+
+    async fn waiting(&self, tenant: &Tenant, after: Option<Position>, limit: usize) -> Result<Waiting, JournalError> {
+        self.world.runs.waiting(tenant, after, limit).await
     }
 }
 

@@ -123,6 +123,8 @@ macro_rules! store_cases {
                 a_listed_head_is_whole
                 an_actor_sees_nobody_elses_runs
                 the_longest_waiting_approval_comes_first
+                waiting_runs_come_in_pages_and_none_twice
+                a_position_of_another_tenant_leads_to_ones_own_runs
                 a_tenant_sees_its_own_approvals_only
                 a_decided_run_is_out_of_the_inbox
                 an_expired_run_hides_no_other_in_the_inbox
@@ -280,6 +282,7 @@ macro_rules! secret_cases {
         $crate::$with! { $secrets;
             secrets {
                 a_secret_is_had_by_its_name
+                a_secret_can_be_seen_to_be_there_without_being_read
                 a_secret_that_is_not_there_is_missing
             }
         }

@@ -2,7 +2,7 @@
 
 use windlass::{
     ids::RunId,
-    journal::{Expected, HeadStatus, Listing},
+    journal::{Expected, HeadStatus, Listing, Position, Waiting},
 };
 
 use super::{KEPT_FOR, SECOND, Stores, dead, finished};
@@ -19,6 +19,13 @@ impl Stores {
     async fn list(&self, listing: &Listing) -> Vec<RunId> {
         let heads = self.heads.list(listing, 10).await.expect("the store answers");
         heads.into_iter().map(|head| head.run).collect()
+    }
+
+    /// A page of a tenant's waiting runs.
+    async fn page(&self, tenant: &str, after: Option<Position>, limit: usize) -> (Vec<RunId>, Option<Position>) {
+        let tenant = tenant.parse().expect("a tenant");
+        let Waiting { heads, next } = self.heads.waiting(&tenant, after, limit).await.expect("the store answers");
+        (heads.into_iter().map(|head| head.run).collect(), next)
     }
 
     async fn first(&self, listing: &Listing) -> Option<RunId> {
@@ -64,6 +71,26 @@ pub async fn the_longest_waiting_approval_comes_first(stores: &Stores) {
     let runs = stores.three(HeadStatus::AwaitingApproval).await;
     assert_eq!(stores.list(&awaiting("acme")).await, runs);
     assert_eq!(stores.list(&Listing::Troubled).await, []);
+}
+
+pub async fn waiting_runs_come_in_pages_and_none_twice(stores: &Stores) {
+    let [first, second, third] = stores.three(HeadStatus::AwaitingApproval).await;
+    let (runs, next) = stores.page("acme", None, 2).await;
+    assert_eq!(runs, [first, second]);
+    // What moves on meanwhile moves no page.
+    stores.interject(first, 2, &stores.cancelled("m"), Expected::Unfinished).await;
+    let (runs, end) = stores.page("acme", next, 2).await;
+    assert_eq!((runs, end), (vec![third], None));
+    assert_eq!(stores.page("nobody", None, 2).await, (Vec::new(), None));
+}
+
+pub async fn a_position_of_another_tenant_leads_to_ones_own_runs(stores: &Stores) {
+    let [_, _, third] = stores.three(HeadStatus::AwaitingApproval).await;
+    let foreign = stores.take_on(stores.new_run_of("other", "ada", "k")).await;
+    stores.left(foreign, HeadStatus::AwaitingApproval).await;
+    let (_, next) = stores.page("acme", None, 2).await;
+    assert_eq!(stores.page("other", next, 10).await, (vec![foreign], None), "only the moment counts");
+    assert_eq!(stores.page("acme", next, 10).await, (vec![third], None));
 }
 
 pub async fn a_tenant_sees_its_own_approvals_only(stores: &Stores) {

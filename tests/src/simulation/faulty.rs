@@ -18,7 +18,7 @@ use windlass::{
     ids::{RunId, Tenant},
     journal::{
         Appended, Due, DueQueue, EntryPage, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing,
-        NewRun, Opened, Postponed, Recorded,
+        NewRun, Opened, Position, Postponed, Recorded, Waiting,
     },
     lease::{Claim, Leases, Leave, Left},
     queue::{Message, QueueError, Share, Sleeper, WakeUps},
@@ -146,6 +146,9 @@ impl<P: Heads + ?Sized> Heads for Faulty<P> {
     }
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
         self.faults.around("heads.list", store, self.inner.list(listing, limit)).await
+    }
+    async fn waiting(&self, tenant: &Tenant, after: Option<Position>, limit: usize) -> Result<Waiting, JournalError> {
+        self.faults.around("heads.waiting", store, self.inner.waiting(tenant, after, limit)).await
     }
 }
 

@@ -21,7 +21,7 @@ use windlass::{
     ids::{Role, RunId, Tenant},
     journal::{
         Appended, Due, DueQueue, EntryPage, Expected, Head, Heads, Interjected, Journal, JournalError, Lease, Listing,
-        NewRun, Opened, Postponed, Recorded,
+        NewRun, Opened, Position, Postponed, Recorded, Waiting,
     },
     lease::{Claim, Leases, Leave, Left},
     memory::Runs,
@@ -261,6 +261,10 @@ impl Heads for Store {
 
     async fn list(&self, listing: &Listing, limit: usize) -> Result<Vec<Head>, JournalError> {
         self.runs.list(listing, limit).await
+    }
+
+    async fn waiting(&self, tenant: &Tenant, after: Option<Position>, limit: usize) -> Result<Waiting, JournalError> {
+        self.runs.waiting(tenant, after, limit).await
     }
 }
 

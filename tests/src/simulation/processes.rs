@@ -186,10 +186,6 @@ impl World {
                 (Subject::Doubt, _) if happened(&open, &ledger) => Verdict::Happened,
                 (Subject::Doubt, _) => Verdict::NotHappened,
             };
-            let known = shown_by.get().await.expect("the keys are there");
-            let token = known.issue(&open, &open.action.tenant, outsider.clock.now());
-            // They read it; meanwhile keys may be rotated.
-            yield_now().await;
             let principal = Principal {
                 tenant: open.action.tenant.clone(),
                 actor: "fin".parse().expect("an actor"),
@@ -197,6 +193,10 @@ impl World {
                 roles: [open.role.clone()].into(),
                 decisions: Decisions::OfSubjects,
             };
+            let known = shown_by.get().await.expect("the keys are there");
+            let token = known.issue(&open, &principal, outsider.clock.now());
+            // They read it; meanwhile keys may be rotated.
+            yield_now().await;
             let answer = Answer { approval: open.id, token, verdict, note: None, result: None };
             let _ = decide(&outsider.outside(), &decided_by, &principal, &answer).await;
         })

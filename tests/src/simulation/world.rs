@@ -1,8 +1,9 @@
 //! A small world: one table, one queue, one ledger, and processes that work on them.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -24,7 +25,11 @@ use windlass::{
         tool::{ErrorsMean, ToolSpec},
         tool_set::{ToolSet, tool_set},
     },
-    approval::token::ApprovalKeys,
+    approval::{
+        ApprovalRequest,
+        signature::{DecisionKeys, VerifiedDecisions},
+        token::ApprovalKeys,
+    },
     budgets::Allowance,
     clock::{CLOCK_SKEW_MAX, Clock, Timestamp},
     config::Environment,
@@ -41,7 +46,7 @@ use windlass::{
     run::{
         accept::Terms,
         advance::{Engine, Live},
-        entry::Entry,
+        entry::{Entry, Event},
         limits::{JOURNAL_ENTRIES_MAX, Limits},
     },
     secrets::SecretCache,
@@ -133,6 +138,8 @@ pub struct World {
     books: Arc<Books>,
     secrets: Arc<SecretValues>,
     rotations: AtomicU64,
+    /// The public halves of every key so far.
+    public: Mutex<BTreeMap<String, String>>,
     /// How it is.
     pub manner: Manner,
     clocks: AtomicU64,
@@ -217,6 +224,7 @@ impl World {
             seen: Mutex::default(),
             secrets,
             rotations: AtomicU64::new(0),
+            public: Mutex::default(),
             manner,
             clocks: AtomicU64::new(seed),
             clock,
@@ -234,7 +242,23 @@ impl World {
         };
         let keys = [key(number), key(number.saturating_sub(1))];
         let kept = if number == 0 { 1 } else { 2 };
-        self.secrets.set("keys", &format!(r#"{{"current":"k{number}","keys":{{{}}}}}"#, keys[..kept].join(",")));
+        let secret = format!(r#"{{"current":"k{number}","keys":{{{}}}}}"#, keys[..kept].join(","));
+        let public = ApprovalKeys::parse(&secret.as_str().into()).expect("they are keys").public();
+        let public: BTreeMap<String, String> = serde_json::from_str(&public).expect("a map");
+        // Public halves stay for as long as there are runs whose decisions they verify.
+        let mut all = self.public.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(public);
+        self.secrets.set("public", &serde_json::json!(*all).to_string());
+        self.secrets.set("keys", &secret);
+    }
+
+    /// `decided` as the approval function signs it now, about this question.
+    ///
+    /// # Panics
+    /// Never: the keys are there.
+    pub fn sign(&self, decided: Event, asked: &ApprovalRequest) -> Event {
+        let keys = now(self.keys[1].get()).expect("the keys are there");
+        keys.sign(decided, &asked.digest, &asked.action.tenant, self.clock.now())
     }
 
     /// On which terms runs are taken on in this world.
@@ -291,8 +315,10 @@ impl World {
         let journal = Arc::new(self.faulty(Arc::clone(&self.store)));
         let tools = self.tools(clock.clone());
         let script = Arc::new(self.faulty(Arc::new(Script)));
+        let parse = |text: &_| DecisionKeys::parse(text).map_err(|error| error.to_string());
+        let public = Arc::new(SecretCache::new(self.secrets.clone(), self.clock.clone(), "public", parse));
         Engine {
-            journal: journal.clone(),
+            journal: Arc::new(VerifiedDecisions::new(journal.clone(), public, clock.clone())),
             leases: journal as Arc<dyn Leases>,
             wake_ups: Arc::new(self.faulty(Arc::clone(&self.queue))),
             answers: Arc::new(self.faulty(Arc::clone(&self.answers))),

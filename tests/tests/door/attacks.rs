@@ -91,6 +91,10 @@ const ROWS: &[Row] = &[
     row("deciding without the role", "clerk, who approves other things", DECIDE, JSON, YES, (403, "forbidden")),
     row("deciding as an operator", "ops", DECIDE, JSON, YES, (403, "forbidden")),
     row("deciding as a colleague", "bob, a colleague", DECIDE, JSON, YES, (403, "forbidden")),
+    row("somebody else's approval token", "fay, who approves for finance too", DECIDE, JSON, YES, (403, "token-refused")),
+    row("a cursor that is none", "fin", "GET /approvals?after=x", &[], No, (400, "malformed-request")),
+    row("a cursor twice", "fin", "GET /approvals?after=1-01JHD7Z3ZK8V6N5Q4R3S2T1W0X&after=1-01JHD7Z3ZK8V6N5Q4R3S2T1W0X", &[], No, (400, "malformed-request")),
+    row("a page of everything", "fin", "GET /approvals?limit=10000", &[], No, (400, "malformed-request")),
     // Roles that are none.
     row("roles that are an object", "roles that are an object", SHOW, &[], No, (403, "forbidden")),
     row("roles that break out of their list", "roles that break out of their list", SHOW, &[], No, (404, "not-found")),

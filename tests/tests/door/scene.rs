@@ -63,6 +63,7 @@ impl Scene {
             "fin" => self.kit.address.tokens.approver.clone(),
             "ops" => self.kit.address.tokens.operator.clone(),
             "bob, a colleague" => tokens::good(issuer, TENANT, "bob", &["submitter"]),
+            "fay, who approves for finance too" => tokens::good(issuer, TENANT, "fay", &["approver", "finance"]),
             "clerk, who approves other things" => tokens::good(issuer, TENANT, "clerk", &["approver"]),
             "eve, who is everything elsewhere" => {
                 tokens::good(issuer, "umbrella", "eve", &["submitter", "approver", "finance", "operator"])

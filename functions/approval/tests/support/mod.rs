@@ -45,7 +45,10 @@ pub struct World {
     pub queue: Arc<Queue>,
     pub secrets: Arc<SecretValues>,
     pub desk: Desk,
+    /// The role that runs ask for.
+    pub asks: &'static str,
     random: SeededRandom,
+    asked: std::sync::atomic::AtomicU64,
 }
 
 impl World {
@@ -57,7 +60,16 @@ impl World {
         let secrets = Arc::new(SecretValues::new());
         secrets.set(SECRET, &keys(&[("k1", KEY_1)]));
         let desk = desk_with(clock.clone(), runs.clone(), queue.clone(), secrets.clone());
-        World { clock, runs, queue, secrets, desk, random: SeededRandom::new(2) }
+        World {
+            clock,
+            runs,
+            queue,
+            secrets,
+            desk,
+            asks: "finance",
+            random: SeededRandom::new(2),
+            asked: Default::default(),
+        }
     }
 
     pub async fn send(&self, request: Request) -> Answer {
@@ -87,7 +99,7 @@ impl World {
             payload: json!({}),
             roles: Default::default(),
         };
-        let client_key = format!("{}", self.runs.all_heads().len());
+        let client_key = self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_string();
         let person = person.map(|person| person.parse().expect("a person"));
         let incoming = Incoming { request, source: Source::Http, client_key, person, trace: None, admitted: None };
         let terms = Terms { limits: Limits::default(), key_kept_for: DAY, run_kept_for: 90 * DAY };
@@ -113,7 +125,7 @@ impl World {
             redaction: Default::default(),
             echo: None,
         };
-        let role: windlass::ids::Role = "finance".parse().expect("a role");
+        let role: windlass::ids::Role = self.asks.parse().expect("a role");
         let asked = Happened::ApprovalRequested(Box::new(ApprovalRequest {
             id,
             subject,

@@ -17,7 +17,7 @@ use super::CheckError;
 use crate::stack;
 
 /// The methods of SDK clients that the code calls, and those that it may come to call. A test holds the list to the sources.
-const OPERATIONS: [&str; 20] = [
+const OPERATIONS: [&str; 21] = [
     "batch_get_item",
     "batch_write_item",
     "change_message_visibility",
@@ -25,6 +25,7 @@ const OPERATIONS: [&str; 20] = [
     "delete_item",
     "delete_message",
     "delete_message_batch",
+    "describe_secret",
     "get_item",
     "get_queue_attributes",
     "get_queue_url",

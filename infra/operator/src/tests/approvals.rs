@@ -27,11 +27,21 @@ fn api(change: fn(&mut Value)) -> OneApproval {
     OneApproval { shown, posted: Mutex::default() }
 }
 
+impl OneApproval {
+    /// As it is in a list.
+    fn listed(&self) -> Value {
+        let mut listed = self.shown.clone();
+        listed["tool"] = listed["action"]["tool"].clone();
+        listed
+    }
+}
+
 impl Api for OneApproval {
     fn get<'a>(&'a self, path: &'a str) -> Answer<'a> {
         Box::pin(async move {
             match path.strip_prefix("/approvals") {
-                Some("") => Ok(json!({ "approvals": [self.shown], "more": false })),
+                Some("") => Ok(json!({ "approvals": [], "next": "1-2" })),
+                Some("?after=1-2") => Ok(json!({ "approvals": [self.listed()] })),
                 Some(rest) if rest == format!("/{ID}") => Ok(self.shown.clone()),
                 _ => Err(ApiError::Problem { status: 404, detail: format!("there is nothing at `{path}`") }),
             }
@@ -50,8 +60,8 @@ impl Api for OneApproval {
 async fn approvals_are_listed_and_shown_without_their_tokens() {
     let api = api(|_| {});
     expect![[r#"
-        APPROVAL                        TOOL          ARGUMENTS                       ROLE     EXPIRES                   YOURS  REASON
-        01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1  refund_order  {"order":"A-1","cents":250000}  finance  2026-09-22T13:33:20.000Z  yes    more than 50.00
+        APPROVAL                        TOOL          QUESTION    ROLE     EXPIRES                   YOURS  REASON
+        01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1  refund_order  permission  finance  2026-09-22T13:33:20.000Z  yes    more than 50.00
     "#]].assert_eq(&types_to(&api, "approvals list").await);
     expect![[r#"
         approval   01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1

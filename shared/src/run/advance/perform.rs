@@ -358,7 +358,14 @@ impl Turn<'_> {
     /// Records that nobody answered in time.
     pub(super) fn expire(&mut self, approval: ApprovalId) -> Result<(), Interrupted> {
         info!(%approval, "nobody answered in time");
-        self.record(Event::ApprovalDecided { approval, verdict: Verdict::Expired, by: None, note: None, result: None })
+        self.record(Event::ApprovalDecided {
+            approval,
+            verdict: Verdict::Expired,
+            by: None,
+            note: None,
+            result: None,
+            signature: None,
+        })
     }
 
     /// The decision, unless a person has denied the same call in this run: what was denied is not asked again.

@@ -253,8 +253,14 @@ fn an_approval_is_waited_for_warned_about_and_then_counts_as_denied() {
     asked().decides(10, 1, Next::Await { until: at(750) }).decides(750, 1, Next::Remind(approval()));
     let reminded = || asked().held(750, Event::ApprovalReminded { approval: approval() });
     reminded().decides(751, 1, Next::Await { until: at(1_000) }).decides(1_000, 1, Next::Expire(approval()));
-    let expired =
-        Event::ApprovalDecided { approval: approval(), verdict: Verdict::Expired, by: None, note: None, result: None };
+    let expired = Event::ApprovalDecided {
+        approval: approval(),
+        verdict: Verdict::Expired,
+        by: None,
+        note: None,
+        result: None,
+        signature: None,
+    };
     reminded().held(1_000, expired).decides(1_000, 1, Next::Plan);
     fresh().asked(None).decides(10, 1, Next::Await { until: at(1_000) });
 }
@@ -361,8 +367,14 @@ fn faults_that_take_turns_to_hold_a_run_do_not_grow_its_journal() {
 
 #[test]
 fn what_does_not_follow_is_refused() {
-    let answered =
-        |verdict| Event::ApprovalDecided { approval: approval(), verdict, by: None, note: None, result: None };
+    let answered = |verdict| Event::ApprovalDecided {
+        approval: approval(),
+        verdict,
+        by: None,
+        note: None,
+        result: None,
+        signature: None,
+    };
     let attempt = |attempt| Event::ToolAttempted {
         call: CALL,
         attempt,

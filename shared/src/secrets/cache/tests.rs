@@ -8,6 +8,7 @@ mockall::mock! {
     #[async_trait::async_trait]
     impl Secrets for Store {
         async fn get(&self, name: &str) -> Result<SecretString, SecretError>;
+        async fn exists(&self, name: &str) -> Result<(), SecretError>;
     }
 }
 

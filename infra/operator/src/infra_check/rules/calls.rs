@@ -60,14 +60,26 @@ const SETTLED: By = By::Code("shared/src/aws/budgets.rs", "delete_item", "Accoun
 const ORPHANS: By = By::Code("shared/src/aws/budgets.rs", "query", "Accounts");
 const PROMPT: By = By::Code("shared/src/aws/prompts.rs", "get_item", "PromptVersions");
 const SECRET: By = By::Code("shared/src/aws/secrets.rs", "get_secret_value", "SecretsManager");
+const SEEN: By = By::Code("shared/src/aws/secrets.rs", "describe_secret", "SecretsManager");
+const KEYS: &str = "${ApprovalKeys}";
+const PUBLIC_KEYS: &str = "${ApprovalPublicKeys}";
 const LEDGER: &str = "functions/step/src/refund_desk/ledger_in_dynamodb.rs";
 
 const fn call(function: &'static str, action: &'static str, on: &'static str, by: By) -> Call {
     Call { function, action, on, by }
 }
 
-/// Every call. Each function also writes its log and reads the approval keys: see [`EVERY_FUNCTION`].
+/// Every call. Each function also writes its log: see [`EVERY_FUNCTION`]. Only one reads the approval keys, the others see that they are
+/// there: whoever could read them could approve.
 pub(super) const CALLS: &[Call] = &[
+    call("intake", "secretsmanager:DescribeSecret", KEYS, SEEN),
+    call("intake", "secretsmanager:DescribeSecret", PUBLIC_KEYS, SEEN),
+    call("step", "secretsmanager:DescribeSecret", KEYS, SEEN),
+    call("step", "secretsmanager:GetSecretValue", PUBLIC_KEYS, SECRET),
+    call("approval", "secretsmanager:GetSecretValue", KEYS, SECRET),
+    call("approval", "secretsmanager:GetSecretValue", PUBLIC_KEYS, SECRET),
+    call("cleanup", "secretsmanager:DescribeSecret", KEYS, SEEN),
+    call("cleanup", "secretsmanager:DescribeSecret", PUBLIC_KEYS, SEEN),
     call("intake", "dynamodb:PutItem", RUNS, OPEN),
     call("intake", "dynamodb:PutItem", IDEMPOTENCY, RECORD),
     call("intake", "dynamodb:UpdateItem", RUNS, INTERJECT),
@@ -126,11 +138,8 @@ pub(super) const CALLS: &[Call] = &[
 ];
 
 /// What every function calls: `%` is the function's name with a capital.
-pub(super) const EVERY_FUNCTION: &[(&str, &str, By)] = &[
-    ("secretsmanager:GetSecretValue", "${ApprovalKeys}", SECRET),
-    ("logs:CreateLogStream", "${%Logs.Arn}", By::Lambda),
-    ("logs:PutLogEvents", "${%Logs.Arn}", By::Lambda),
-];
+pub(super) const EVERY_FUNCTION: &[(&str, &str, By)] =
+    &[("logs:CreateLogStream", "${%Logs.Arn}", By::Lambda), ("logs:PutLogEvents", "${%Logs.Arn}", By::Lambda)];
 
 /// What a function may do only in deployments that say on what.
 pub(super) struct ByParameter {

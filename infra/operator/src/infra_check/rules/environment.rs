@@ -81,7 +81,7 @@ fn timeout_of_step(view: &View<'_>) -> String {
 }
 
 /// The variables that name resources.
-const RESOURCES: [(&str, &str); 8] = [
+const RESOURCES: [(&str, &str); 9] = [
     ("RUNS_TABLE", "AWS::DynamoDB::Table"),
     ("IDEMPOTENCY_TABLE", "AWS::DynamoDB::Table"),
     ("CONTROLS_TABLE", "AWS::DynamoDB::Table"),
@@ -90,6 +90,7 @@ const RESOURCES: [(&str, &str); 8] = [
     ("STEP_QUEUE_URL", "AWS::SQS::Queue"),
     ("STEP_DEAD_LETTER_QUEUE_URL", "AWS::SQS::Queue"),
     ("APPROVAL_SECRET", "AWS::SecretsManager::Secret"),
+    ("APPROVAL_PUBLIC_SECRET", "AWS::SecretsManager::Secret"),
 ];
 
 /// A value as it is once the resources exist.

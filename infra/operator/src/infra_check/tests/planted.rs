@@ -58,7 +58,7 @@ fn deploy(parameter: &'static str, value: &'static str) -> impl FnOnce(&mut Subj
 const KEY_ARN: &str = "arn:aws:secretsmanager:us-east-1:111122223333:secret:windlass/model-key-AbCdEf";
 
 /// The statement of the step function's role that reads the model's key.
-const STATEMENT: &str = "/Resources/StepRole/Properties/Policies/0/PolicyDocument/Statement/10/Fn::If/1";
+const STATEMENT: &str = "/Resources/StepRole/Properties/Policies/0/PolicyDocument/Statement/11/Fn::If/1";
 
 /// A model with a key, as `docs/deploy.md` says how.
 fn with_model() -> impl FnOnce(&mut Subject) {
