@@ -28,7 +28,7 @@ use crate::{
     },
     json,
     run::{
-        entry::{Entry, Event, Seq},
+        entry::{Entry, Event, Plan, PlannedCall, Seq},
         snapshot::Snapshot,
         state::{IllegalEntry, RunState},
     },
@@ -210,9 +210,14 @@ impl DecisionKeys {
 
 /// The digest of the call that a question is about, as it stands in the journal; `None` if the question was about something else.
 fn asked(state: &RunState, entries: &[Entry], id: ApprovalId) -> Option<String> {
-    let call = state.call(id.call)?;
-    let (tenant, tool, arguments) = (state.request.tenant.clone(), call.tool.clone(), call.arguments.clone());
-    let digest = Action { tenant, tool, arguments }.digest();
+    // The state remembers old calls in short.
+    let PlannedCall { tool, arguments, .. } =
+        entries.iter().flat_map(|entry| &entry.events).find_map(|event| match event {
+            Event::Planned { plan: Plan::Call { calls }, .. } => calls.iter().find(|call| call.id == id.call),
+            _ => None,
+        })?;
+    let tenant = state.request.tenant.clone();
+    let digest = Action { tenant, tool: tool.clone(), arguments: arguments.clone() }.digest();
     let request = entries.iter().flat_map(|entry| &entry.events).find_map(|event| match event {
         Event::ApprovalRequested(request) if request.id == id => Some(request),
         _ => None,
@@ -293,27 +298,19 @@ impl Journal for VerifiedDecisions {
         let page = self.journal.page(run, from, limit).await?;
         if is_decided(&page.entries) {
             // What was asked may stand before what is read.
-            self.verify(run, &self.journal.load(run, 1).await?).await?;
+            match (from, page.more) {
+                (1, false) => self.verify(run, &page.entries).await?,
+                _ => self.verify(run, &self.journal.load(run, 1).await?).await?,
+            }
         }
         Ok(page)
     }
 
-    async fn load(&self, run: RunId, from: Seq) -> Result<Vec<Entry>, JournalError> {
-        let entries = self.journal.load(run, from).await?;
-        if is_decided(&entries) {
-            match from {
-                1 => self.verify(run, &entries).await?,
-                _ => self.verify(run, &self.journal.load(run, 1).await?).await?,
-            }
-        }
-        Ok(entries)
-    }
-
-    /// A snapshot bears no signature, and whoever reads a journal saves one. So a run about which a person was asked is folded from its
-    /// first entry.
+    /// A snapshot bears no signatures: while a call that a person was asked about is unsettled, the journal is read from its first entry.
     async fn snapshot(&self, run: RunId) -> Result<Option<RunState>, JournalError> {
-        let snapshot = self.journal.snapshot(run).await?;
-        Ok(snapshot.filter(|state| state.calls.iter().all(|call| call.approvals == 0)))
+        let hangs_on_a_person =
+            |state: &RunState| state.calls.iter().any(|call| call.approvals > 0 && !call.status.is_settled());
+        Ok(self.journal.snapshot(run).await?.filter(|state| !hangs_on_a_person(state)))
     }
 
     async fn save_snapshot(&self, run: RunId, snapshot: &Snapshot, expires: Timestamp) -> Result<(), JournalError> {
