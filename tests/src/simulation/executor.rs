@@ -29,11 +29,13 @@ struct Asked {
 /// Lets another task go on.
 pub async fn yield_now() {
     let mut yielded = false;
-    std::future::poll_fn(|_| {
+    std::future::poll_fn(|context| {
         if yielded {
             return Poll::Ready(());
         }
         yielded = true;
+        // Some collections of futures poll only those that have said that they can go on.
+        context.waker().wake_by_ref();
         ASKED.with_borrow_mut(|asked| asked.yielded = true);
         Poll::Pending
     })
