@@ -22,7 +22,12 @@ use std::{
 
 use cedar_policy::RestrictedExpression;
 use serde_json::{Map, Number, Value, json};
-use windlass::{json::normalised, json_bounds};
+use windlass::{
+    agent::history::OtherCall,
+    json::normalised,
+    json_bounds,
+    run::state::{Detail, LEFT_OUT},
+};
 
 /// The deepest nesting of a schema that a policy can refer to.
 pub const SCHEMA_DEPTH_MAX: usize = 8;
@@ -113,13 +118,13 @@ impl Shape {
         Some(shape)
     }
 
-    /// The sums of `arguments` in the form of [`Shape::sums`]. Amounts below zero count as zero, so that nothing makes room for
-    /// something else; what does not fit the shape counts as much as can be.
+    /// The sums of the arguments of `calls` in the form of [`Shape::sums`]. Amounts below zero count as zero, so that nothing makes room for
+    /// something else; what does not fit the shape, and what an older call's shortened arguments leave out, counts as much as can be.
     ///
     /// # Errors
     /// When Cedar does not take the record: a mistake in this module.
-    pub fn express_sums(sums: &Shape, arguments: &[&Value]) -> Result<RestrictedExpression, Unfit> {
-        summed(sums, arguments, "")
+    pub fn express_sums(sums: &Shape, calls: &[&OtherCall<'_>]) -> Result<RestrictedExpression, Unfit> {
+        summed(sums, calls, "")
     }
 
     /// The type in a Cedar schema.
@@ -307,14 +312,15 @@ fn record(
     RestrictedExpression::new_record(parts).map_err(|error| Unfit::new(at, error))
 }
 
-fn summed(sums: &Shape, arguments: &[&Value], at: &str) -> Result<RestrictedExpression, Unfit> {
-    let values = || arguments.iter().map(|arguments| arguments.pointer(at).unwrap_or(&Value::Null));
+fn summed(sums: &Shape, calls: &[&OtherCall<'_>], at: &str) -> Result<RestrictedExpression, Unfit> {
     let sum = |amount: fn(&Number) -> Option<i64>| {
-        values().fold(0_i64, |sum, value| {
-            let amount = match value {
-                Value::Null => 0,
-                Value::Number(number) => amount(number).unwrap_or(i64::MAX).max(0),
-                _ => i64::MAX,
+        calls.iter().fold(0_i64, |sum, call| {
+            let left_out = call.detail == Detail::Short && call.arguments.get(LEFT_OUT).is_some();
+            let amount = match call.arguments.pointer(at) {
+                None if left_out => i64::MAX,
+                None | Some(Value::Null) => 0,
+                Some(Value::Number(number)) => amount(number).unwrap_or(i64::MAX).max(0),
+                Some(_) => i64::MAX,
             };
             sum.saturating_add(amount)
         })
@@ -328,7 +334,7 @@ fn summed(sums: &Shape, arguments: &[&Value], at: &str) -> Result<RestrictedExpr
             let part = |(name, field): (&String, &Field)| {
                 let below = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
                 let shape = field.shape.as_ref()?;
-                Some(summed(shape, arguments, &below).map(|sum| (name.clone(), sum)))
+                Some(summed(shape, calls, &below).map(|sum| (name.clone(), sum)))
             };
             let parts = fields.iter().filter_map(part).collect::<Result<Vec<_>, _>>()?;
             RestrictedExpression::new_record(parts).map_err(|error| Unfit::new(at, error))

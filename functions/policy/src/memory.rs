@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use cedar_policy::RestrictedExpression;
-use serde_json::Value;
 use windlass::{
     agent::{
         history::OtherCall,
@@ -87,9 +86,9 @@ fn fits(
 /// Counts and sums by tool, as the schema's `Calls` has them. `sums` has the tools that are remembered.
 pub(crate) fn calls(sums: &BTreeMap<ToolName, Shape>, calls: &[OtherCall<'_>]) -> Result<RestrictedExpression, Unfit> {
     let of_tool = |(tool, sums): (&ToolName, &Shape)| {
-        let arguments: Vec<&Value> = calls.iter().filter(|call| call.tool == tool).map(|call| call.arguments).collect();
-        let count = RestrictedExpression::new_long(i64::try_from(arguments.len()).unwrap_or(i64::MAX));
-        let sum = Shape::express_sums(sums, &arguments)?;
+        let calls: Vec<&OtherCall<'_>> = calls.iter().filter(|call| call.tool == tool).collect();
+        let count = RestrictedExpression::new_long(i64::try_from(calls.len()).unwrap_or(i64::MAX));
+        let sum = Shape::express_sums(sums, &calls)?;
         Ok((tool.to_string(), record([("count".to_owned(), count), ("sum".to_owned(), sum)])?))
     };
     record(sums.iter().map(of_tool).collect::<Result<Vec<_>, _>>()?)

@@ -21,7 +21,11 @@ use windlass::{
     clock::SystemClock,
     config::Environment,
     ids::{Actor, InvalidId, Role, Task, Tenant, ToolName},
-    run::{entry::Decision, request::RunRequest, state::Totals},
+    run::{
+        entry::Decision,
+        request::RunRequest,
+        state::{Detail, Totals},
+    },
     windows::{InvalidWindow, WindowName, WindowTotals},
 };
 use windlass_policy::CedarPolicy;
@@ -235,7 +239,8 @@ fn ruling(desk: &Desk, wanted: &Explain) -> Ruling {
 }
 
 fn others(calls: &[OneCall]) -> Vec<OtherCall<'_>> {
-    calls.iter().map(|OneCall { tool, arguments }| OtherCall { tool, arguments }).collect()
+    let detail = Detail::Whole;
+    calls.iter().map(|OneCall { tool, arguments }| OtherCall { tool, arguments, detail }).collect()
 }
 
 fn call(text: &str) -> Result<OneCall, String> {

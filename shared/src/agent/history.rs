@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     ids::{CallId, ToolName},
-    run::state::{CallStatus, RunState},
+    run::state::{CallStatus, Detail, RunState},
 };
 
 /// A call beside the one that is judged.
@@ -12,8 +12,10 @@ use crate::{
 pub struct OtherCall<'a> {
     /// Its tool.
     pub tool: &'a ToolName,
-    /// Its arguments.
+    /// Its arguments, as far as they are remembered.
     pub arguments: &'a Value,
+    /// How far that is: a number that was left out counts as much as can be.
+    pub detail: Detail,
 }
 
 /// The other calls of a run, as one of its calls is judged. Pure: it follows from the journal.
@@ -35,7 +37,7 @@ impl<'a> History<'a> {
         let mut history = History::default();
         for other in state.calls.iter().filter(|other| other.id != call) {
             let gone = matches!(other.status, CallStatus::Failed { .. } | CallStatus::Compensated);
-            let seen = OtherCall { tool: &other.tool, arguments: &other.arguments };
+            let seen = OtherCall { tool: &other.tool, arguments: &other.arguments, detail: other.detail };
             match other.id < call {
                 _ if gone => {}
                 true => history.before.push(seen),

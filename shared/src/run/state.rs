@@ -35,7 +35,7 @@ use self::transitions::Said;
 
 pub use bounds::{END_ENTRIES, JOURNAL_BYTES_MAX, OUTSIDE_ENTRIES, UNDO_BYTES_MAX, UNDO_ENTRIES};
 pub use hold::{HOLD_ENTRIES_MAX, Hold};
-pub use kept::{CALLS_BYTES_MAX, SHORT_ARGUMENTS_BYTES, short_arguments};
+pub use kept::{CALLS_BYTES_MAX, LEFT_OUT, SHORT_ARGUMENTS_BYTES, short_arguments};
 
 /// A run as its journal tells it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

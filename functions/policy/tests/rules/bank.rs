@@ -104,7 +104,7 @@ pub struct Asked {
 }
 
 fn others(calls: &[(ToolName, Value)]) -> Vec<OtherCall<'_>> {
-    calls.iter().map(|(tool, arguments)| OtherCall { tool, arguments }).collect()
+    calls.iter().map(|(tool, arguments)| OtherCall { tool, arguments, detail: Default::default() }).collect()
 }
 
 /// A call of an ordinary actor.

@@ -181,3 +181,25 @@ fn a_choice_beside_or_around_properties_keeps_them() {
     let endless = json!({ "type": "object", "$ref": "#", "properties": { "a": { "$ref": "#/properties/a" } } });
     assert_eq!(Shape::of_arguments(&endless), Shape::Record(Default::default()), "a reference to itself leads nowhere");
 }
+
+#[test]
+fn a_number_that_is_not_remembered_any_more_counts_as_much_as_can_be() {
+    use cedar_policy::RestrictedExpression;
+    use windlass::{agent::history::OtherCall, run::state::Detail};
+    use windlass_policy::arguments::Shape;
+    let schema = json!({ "type": "object", "properties": { "cents": { "type": "integer" } } });
+    let (sums, tool) = (Shape::of_arguments(&schema).sums(), "refund".parse().expect("a tool"));
+    let sum = |arguments: &Value, detail| {
+        let call = OtherCall { tool: &tool, arguments, detail };
+        format!("{:?}", Shape::express_sums(&sums, &[&call]).expect("sums"))
+    };
+    let record = |cents: i64| {
+        let parts = [("cents".to_owned(), RestrictedExpression::new_long(cents))];
+        format!("{:?}", RestrictedExpression::new_record(parts).expect("a record"))
+    };
+    let left_out = json!({ "left_out": "1 fields" });
+    assert_eq!(sum(&left_out, Detail::Short), record(i64::MAX));
+    assert_eq!(sum(&left_out, Detail::Whole), record(0));
+    assert_eq!(sum(&json!({ "cents": 5, "left_out": "1 fields" }), Detail::Short), record(5));
+    assert_eq!(sum(&json!({}), Detail::Short), record(0));
+}

@@ -82,16 +82,20 @@ impl Call {
     }
 }
 
-/// What a call was about, in at most [`SHORT_ARGUMENTS_BYTES`]: its scalar fields, long texts cut.
+/// The field that says what of shortened arguments is not there.
+pub const LEFT_OUT: &str = "left_out";
+
+/// What a call was about, in at most [`SHORT_ARGUMENTS_BYTES`]: its scalar fields, numbers first, long texts cut. Policies add numbers up.
 pub fn short_arguments(arguments: &Value) -> Value {
     if kept_bytes(arguments) <= SHORT_ARGUMENTS_BYTES && !arguments.is_object() {
         return arguments.clone();
     }
     let Value::Object(fields) = arguments else {
-        return json!({ "left_out": format!("about {} bytes", kept_bytes(arguments)) });
+        return json!({ LEFT_OUT: format!("about {} bytes", kept_bytes(arguments)) });
     };
     let (mut short, mut bytes, mut left_out) = (Map::new(), 2, 0);
-    for (name, field) in fields {
+    let (numbers, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(_, field)| field.is_number());
+    for (name, field) in numbers.into_iter().chain(others) {
         let field = match field {
             Value::String(text) => Value::String(cut(text, SHORT_TEXT_CHARS).to_owned()),
             Value::Array(_) | Value::Object(_) if field.to_string().len() > SHORT_TEXT_CHARS => Value::Null,
@@ -106,7 +110,7 @@ pub fn short_arguments(arguments: &Value) -> Value {
         short.insert(name.clone(), field);
     }
     if left_out > 0 {
-        short.insert("left_out".to_owned(), json!(format!("{left_out} fields")));
+        short.insert(LEFT_OUT.to_owned(), json!(format!("{left_out} fields")));
     }
     Value::Object(short)
 }
@@ -114,6 +118,13 @@ pub fn short_arguments(arguments: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_text_pushes_a_number_out_of_shortened_arguments() {
+        let texts = (0..20).map(|n| (format!("a{n:02}"), json!("la ".repeat(50))));
+        let arguments: Map<String, Value> = texts.chain([("amount_cents".to_owned(), json!(1_200))]).collect();
+        assert_eq!(short_arguments(&Value::Object(arguments))["amount_cents"], 1_200);
+    }
 
     #[test]
     fn of_long_arguments_what_they_were_about_is_left() {
