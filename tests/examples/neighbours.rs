@@ -95,7 +95,7 @@ async fn main() {
 async fn measure(phase: &Phase, span: Duration, quiet_per_second: f64) -> Measured {
     let slow = vec![Fault::Slow(THINKS_FOR); 200_000];
     let server = ModelServer::start(Format::OpenAi, &slow).await;
-    let mut options = Options::new(binaries().await).with_model_of(|variable| match variable {
+    let mut options = Options::new(binaries().await).with_environment(|variable| match variable {
         "MODEL" => Some("openai:test".to_owned()),
         "MODEL_BASE_URL" => Some(server.url.clone()),
         "MODEL_PRICES" => Some(r#"{"openai:test":{"input":0,"output":0}}"#.to_owned()),

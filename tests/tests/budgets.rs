@@ -36,7 +36,7 @@ async fn sixteen_runs_at_once_spend_no_more_than_the_budget_for_five() {
     let server = ModelServer::start(Format::OpenAi, &[]).await;
     let budget = 5 * ANSWERS_PER_RUN * price_of_an_answer();
     let prices = format!(r#"{{"openai:test":{{"input":{INPUT_PRICE},"output":{OUTPUT_PRICE}}}}}"#);
-    let mut options = Options::new(binaries().await).with_model_of(|variable| match variable {
+    let mut options = Options::new(binaries().await).with_environment(|variable| match variable {
         "MODEL" => Some("openai:test".to_owned()),
         "MODEL_BASE_URL" => Some(server.url.clone()),
         "MODEL_PRICES" => Some(prices.clone()),

@@ -37,7 +37,7 @@ impl Desk {
 
     fn reads(&self) -> Reads {
         let of = |name| self.world.faults.calls_of(name);
-        Reads { journals: of("journal.load"), controls: of("controls.read") }
+        Reads { journals: of("journal.page"), controls: of("controls.read") }
     }
 
     fn post(&self, key: &str) {

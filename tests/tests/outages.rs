@@ -83,6 +83,7 @@ struct Desk {
     deed: Deeds,
     began: Timestamp,
     asked: AtomicU64,
+    answered: AtomicU64,
     spent: Mutex<Spend>,
 }
 
@@ -110,6 +111,7 @@ impl Transport for Desk {
         match deed {
             Deed::Answer => {
                 self.clock.sleep_until(now + LATENCY).await;
+                self.answered.fetch_add(1, Ordering::Relaxed);
                 let (input, output) = self.bill(body, 200);
                 let mut reply = reply_to(Format::OpenAi, body);
                 reply["usage"] = json!({ "prompt_tokens": input, "completion_tokens": output });
@@ -161,6 +163,7 @@ impl Scene {
             deed,
             began: clock.now(),
             asked: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             spent: Mutex::default(),
         });
         let provider = Provider {
@@ -408,10 +411,11 @@ fn while_one_of_ten_questions_meets_a_429_nearly_as_much_is_done_as_without() {
         let began = scene.world.clock.now();
         scene.work_until(began + MINUTE);
         assert!(scene.runs.iter().any(|run| !scene.world.is_over(*run)), "there was not enough to do");
-        scene.runs.iter().filter(|run| scene.world.is_over(**run)).count()
+        // Not runs that are over: one that is asked to wait for 25 s is late, and holds up nobody.
+        scene.desk.answered.load(Ordering::Relaxed)
     };
     let calm = done(|_, _| Deed::Answer);
-    let troubles: [(&str, usize, Deeds); 3] = [
+    let troubles: [(&str, u64, Deeds); 3] = [
         ("429", 80, |_, dice| if dice < 10 { Deed::Say(429, 0) } else { Deed::Answer }),
         ("429 with `Retry-After: 25`", 80, |_, dice| if dice < 10 { Deed::Say(429, 25) } else { Deed::Answer }),
         ("429 or, one of twenty, 500", 70, |_, dice| match dice {
@@ -424,7 +428,7 @@ fn while_one_of_ten_questions_meets_a_429_nearly_as_much_is_done_as_without() {
         let troubled = done(deed);
         let percent = 100 * troubled / calm;
         println!(
-            "{WORKERS} workers, a minute: {calm} runs completed without trouble, {troubled} ({percent} %) with {name}"
+            "{WORKERS} workers, a minute: {calm} questions answered without trouble, {troubled} ({percent} %) with {name}"
         );
         assert!(percent >= percent_min, "{name}: {percent} %");
     }

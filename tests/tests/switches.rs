@@ -268,7 +268,7 @@ fn versions(entries: &[windlass::run::entry::Entry]) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prompt_in_use_is_what_the_model_is_asked_with_a_run_says_which_and_a_route_to_no_model_holds_it() {
     let model = ModelServer::start(Format::OpenAi, &[]).await;
-    let options = Options::new(binaries().await).with_model_of(|variable| match variable {
+    let options = Options::new(binaries().await).with_environment(|variable| match variable {
         "MODEL" => Some("openai:test".to_owned()),
         "MODEL_BASE_URL" => Some(model.url.clone()),
         _ => None,

@@ -81,7 +81,7 @@ impl Ledger for Away {
     }
     async fn refund(&self, tenant: &Tenant, order: &str, cents: u64, key: &str) -> Result<Refund, ToolError> {
         let first = !self.ledger.records().refunds.contains_key(key);
-        if self.is_away() && first && self.calls.load(Ordering::SeqCst) % 3 == 0 {
+        if self.is_away() && first && self.calls.load(Ordering::SeqCst).is_multiple_of(3) {
             self.calls.fetch_add(1, Ordering::SeqCst);
             self.unanswered.fetch_add(1, Ordering::SeqCst);
             self.ledger.refund(tenant, order, cents, key).await?;

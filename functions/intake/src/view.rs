@@ -135,7 +135,7 @@ impl Summary {
             Phase::Waiting { .. } => ("waiting", None, false),
             Phase::Planning | Phase::Acting | Phase::Answering { .. } => ("ready", None, false),
         };
-        let held = state.held.as_ref().filter(|_| !is_over).map(|held| held.reason.clone());
+        let held = state.held.as_ref().filter(|_| !is_over).map(|held| redactions.text(&held.reason));
         Summary { status, response, escalation, held, is_over }
     }
 

@@ -198,23 +198,23 @@ impl McpTool {
 }
 
 /// What a result says.
-fn outcome(mut result: Value) -> Result<Value, ToolError> {
-    let content = match result["content"].take() {
-        Value::Array(content) => content,
+fn outcome(result: Value) -> Result<Value, ToolError> {
+    let Value::Object(mut result) = result else {
+        return Err(ToolError::Unknown { message: "the server answered with something else".to_owned() });
+    };
+    let content = match result.remove("content") {
+        Some(Value::Array(content)) => content,
         _ => Vec::new(),
     };
-    if result["isError"] == json!(true) {
+    if result.get("isError") == Some(&json!(true)) {
         let said: Vec<&str> = content.iter().filter_map(text_of).collect();
         let message = cut(&said.join("\n"), REFUSAL_CHARS_MAX).to_owned();
         return Err(ToolError::Failed { message });
     }
-    if result["resultType"] == "input_required" {
+    if result.get("resultType").is_some_and(|kind| kind == "input_required") {
         return Err(ToolError::Failed { message: "the tool asks for input that nobody can give".to_owned() });
     }
-    let structured = result["structuredContent"].take();
-    if content.is_empty() && structured.is_null() && !result.is_object() {
-        return Err(ToolError::Unknown { message: "the server answered with something else".to_owned() });
-    }
+    let structured = result.remove("structuredContent").unwrap_or_default();
     Ok(answer(structured, content))
 }
 
@@ -247,6 +247,14 @@ fn text_of(content: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_result_that_is_no_object_says_nothing_of_the_call() {
+        for result in [json!(8), json!("done"), json!([]), json!(null)] {
+            let said = outcome(result.clone());
+            assert!(matches!(said, Err(ToolError::Unknown { .. })), "{result}: {said:?}");
+        }
+    }
 
     fn answer_of(result: Value) -> Value {
         outcome(result).expect("it is an answer")

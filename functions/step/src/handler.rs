@@ -116,7 +116,10 @@ impl Handler {
     /// at the end of its batch waits for the slowest run, and for the visibility timeout if another one's run kills this process.
     pub async fn handle(&self, event: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
         let batch = Batch::of(&event.records);
-        let worked = event.records.iter().map(|record| self.work(&batch, record, deadline));
+        // What is not ours is put back before anything else is done: a port call of another run may be this process's last.
+        let is_ours = |record: &&SqsMessage| Message::parse(record.body.as_deref().unwrap_or_default()).is_ok();
+        let (ours, others): (Vec<_>, Vec<_>) = event.records.iter().partition(is_ours);
+        let worked = others.into_iter().chain(ours).map(|record| self.work(&batch, record, deadline));
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = join_all(worked).await.into_iter().flatten().collect();
         response

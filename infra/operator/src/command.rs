@@ -103,14 +103,14 @@ const fn queues(command: &Command) -> Queues {
 }
 
 async fn play(yes: bool, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let options = stack::Options::new(functions::build().await?).with_model_of(environment);
+    let options = stack::Options::new(functions::build().await?).with_environment(environment);
     let mut typed = std::io::BufReader::new(std::io::stdin());
     let approver = if yes { Approver::Scenario } else { Approver::Person(&mut typed) };
     Ok(demo::run(&options, &reqwest::Client::new(), reader(json), approver, console.out()).await?)
 }
 
 async fn stay(wanted: &Local, options: &Options, console: &mut Console<'_>) -> Result<(), Failure> {
-    let mut stack = stack::Options::new(functions::build().await?).with_model_of(environment);
+    let mut stack = stack::Options::new(functions::build().await?).with_environment(environment);
     stack.data = wanted.data.clone();
     stack.api_port = wanted.api_port;
     stack.aws_port = wanted.aws_port;

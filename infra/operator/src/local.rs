@@ -202,6 +202,8 @@ fn write_for_people(out: &mut dyn Write, address: &Address) -> std::io::Result<(
     writeln!(out)?;
     writeln!(out, "export WINDLASS_API_URL={}", address.api)?;
     writeln!(out, "export SUBMITTER={}", address.tokens.submitter)?;
+    writeln!(out, "export APPROVER={}", address.tokens.approver)?;
+    writeln!(out, "export OPERATOR={}", address.tokens.operator)?;
     writeln!(out)?;
     writeln!(out, "curl -s $WINDLASS_API_URL/runs -H \"authorization: Bearer $SUBMITTER\" \\")?;
     writeln!(out, "  -H 'content-type: application/json' -H 'idempotency-key: try-1' -H 'prefer: wait=10' \\")?;

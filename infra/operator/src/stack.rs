@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use windlass::{
     approval::token::{ApprovalKeys, InvalidKeys},
-    config::{Group, VARIABLES},
+    config::VARIABLES,
     schedule::Job,
 };
 use windlass_local::{
@@ -113,10 +113,12 @@ impl Options {
         }
     }
 
-    /// With the model that the environment of this process names, and its key in the local secret store.
+    /// With every variable of the environment of this process that functions read and that the stack does not set itself, and the keys of
+    /// models in the local secret store.
     #[must_use]
-    pub fn with_model_of(mut self, lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let names = VARIABLES.iter().filter(|variable| variable.group == Group::Model).map(|variable| variable.name);
+    pub fn with_environment(mut self, lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let of_the_stack = environment(&Options { env: BTreeMap::new(), ..self.clone() });
+        let names = VARIABLES.iter().map(|variable| variable.name).filter(|name| !of_the_stack.contains_key(*name));
         self.env.extend(names.filter_map(|name| Some((name.to_owned(), lookup(name)?))));
         for (name, key) in [("MODEL_SECRET", MODEL_KEY), ("MODEL_FALLBACK_SECRET", MODEL_FALLBACK_KEY)] {
             if let (Some(name), Some(value)) = (lookup(name), lookup(key)) {
@@ -282,5 +284,23 @@ fn schedule(job: Job) -> ScheduleSpec {
         every: job.every(),
         function: "cleanup".to_owned(),
         input: json!({ "job": job.name(), "scheduled_for": "<aws.scheduler.scheduled-time>" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_that_the_stack_does_not_set_itself_reaches_the_functions() {
+        let options = Options::new("bin".into()).with_environment(|name| Some(format!("my {name}")));
+        let reached = environment(&options);
+        assert_eq!(reached["RUNS_TABLE"], "windlass-runs", "tables are the stack's own");
+        assert_eq!(reached["STEP_TIMEOUT_SECONDS"], STEP_TIMEOUT.as_secs().to_string());
+        for name in ["STEPS_MAX", "LOG_LEVEL", "MCP_SERVERS", "POLICY_FILE", "BUDGET_ACTOR_DAY_TOKENS", "MODEL"] {
+            assert_eq!(reached[name], format!("my {name}"));
+        }
+        let missing: Vec<_> = VARIABLES.iter().filter(|variable| !reached.contains_key(variable.name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 }

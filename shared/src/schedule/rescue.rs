@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use futures::{
-    future::join_all,
-    stream::{self, StreamExt as _},
-};
+use futures::future::join_all;
 
 use crate::{
     clock::{CLOCK_SKEW_MAX, Clock, Timestamp},
@@ -148,9 +145,10 @@ impl Sweeper<'_> {
                 sweep.behind = Some(now.since(first.due));
                 return sweep;
             }
-            let batches = stream::iter(page.chunks(BATCH_MESSAGES_MAX)).map(|batch| self.wake(batch));
-            let woken: Vec<Sweep> = batches.buffer_unordered(BATCHES_AT_ONCE).collect().await;
-            woken.into_iter().for_each(|batch| sweep.add(batch));
+            for batches in page.chunks(BATCH_MESSAGES_MAX * BATCHES_AT_ONCE) {
+                let woken = join_all(batches.chunks(BATCH_MESSAGES_MAX).map(|batch| self.wake(batch))).await;
+                woken.into_iter().for_each(|batch| sweep.add(batch));
+            }
             // The index lags behind the table, so that the first rows may be runs that have moved on: the next page is behind them.
             after = page.last().copied().filter(|_| page.len() >= PAGE_RUNS);
             if after.is_none() {

@@ -1,7 +1,7 @@
 //! A small world: one table, one queue, one ledger, and processes that work on them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use step::refund_desk::{
     INSTRUCTIONS, PROMPT_VERSION,
     handbook::{cited, handbook, search},
@@ -21,6 +22,7 @@ use step::refund_desk::{
 use windlass::{
     agent::{
         Agent,
+        model::{Answer, Model, ModelError, Question, Usage},
         policy::Policy,
         tool::{ErrorsMean, ToolSpec},
         tool_set::{ToolSet, tool_set},
@@ -30,7 +32,7 @@ use windlass::{
         signature::{DecisionKeys, VerifiedDecisions},
         token::ApprovalKeys,
     },
-    budgets::Allowance,
+    budgets::{Account, Allowance},
     clock::{CLOCK_SKEW_MAX, Clock, Timestamp},
     config::Environment,
     controls::Seen,
@@ -125,6 +127,8 @@ pub struct World {
     seen_controls: Arc<Seen>,
     /// What actors have spent.
     pub accounts: Arc<Accounts>,
+    /// What the model's provider has billed.
+    pub billed: Arc<Mutex<Billed>>,
     /// What windows have counted.
     pub windows: Arc<Windows>,
     /// What goes wrong.
@@ -181,6 +185,46 @@ pub const SOUND: Manner = Manner {
     flaw: None,
 };
 
+/// What a provider has billed.
+#[derive(Debug, Default)]
+pub struct Billed {
+    /// Tokens.
+    pub tokens: u64,
+    /// The accounts that may have paid: of the day on which a question was asked, and of the one before, since time passes between a
+    /// reservation and its question.
+    pub accounts: BTreeSet<Account>,
+}
+
+/// The script as a provider sells it: what it answers is billed, whether or not the answer arrives.
+struct Billing {
+    billed: Arc<Mutex<Billed>>,
+}
+
+#[async_trait]
+impl Model for Billing {
+    fn name(&self) -> &str {
+        Script.name()
+    }
+
+    fn timeout(&self) -> Duration {
+        Script.timeout()
+    }
+
+    fn worst_case(&self, question: &Question<'_>) -> Usage {
+        Script.worst_case(question)
+    }
+
+    async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
+        let answer = Script.answer(question).await?;
+        let mut billed = self.billed.lock().unwrap_or_else(PoisonError::into_inner);
+        billed.tokens += answer.usage.input_tokens + answer.usage.output_tokens;
+        for day in [question.now, question.now - Duration::from_secs(24 * 3600)] {
+            billed.accounts.insert(Account::at(day, &question.request.tenant, &question.request.actor));
+        }
+        Ok(answer)
+    }
+}
+
 impl World {
     /// A new world with the orders of `scenario`.
     pub fn new(seed: u64, faults: Faults, scenario: &Scenario) -> Self {
@@ -219,6 +263,7 @@ impl World {
             controls: Arc::new(Controls::new(&Plans::new(clock.clone()))),
             seen_controls: Arc::default(),
             accounts: Arc::new(Accounts::new()),
+            billed: Arc::default(),
             windows: Arc::new(Windows::new()),
             faults: Arc::new(faults),
             seen: Mutex::default(),
@@ -314,7 +359,7 @@ impl World {
     pub(super) fn engine_by(&self, clock: Arc<dyn Clock>) -> Engine {
         let journal = Arc::new(self.faulty(Arc::clone(&self.store)));
         let tools = self.tools(clock.clone());
-        let script = Arc::new(self.faulty(Arc::new(Script)));
+        let script = Arc::new(self.faulty(Arc::new(Billing { billed: Arc::clone(&self.billed) })));
         let parse = |text: &_| DecisionKeys::parse(text).map_err(|error| error.to_string());
         let public = Arc::new(SecretCache::new(self.secrets.clone(), self.clock.clone(), "public", parse));
         Engine {

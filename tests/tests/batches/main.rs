@@ -27,6 +27,8 @@ use windlass_tests::simulation::{
     world::{World, deadline},
 };
 
+mod worst;
+
 /// Ten messages are the mapping's `BatchSize`.
 const BATCH: usize = 10;
 

@@ -66,7 +66,8 @@ async fn what_the_contract_says_is_what_is_answered() {
         let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/openapi.yaml");
         let mut command = Command::new(python.with_file_name("schemathesis"));
         command.arg("run").arg(contract).args(["--url", &kit.address.api, "--checks", CHECKS]);
-        command.args(["--workers", "2", "--warnings", "off"]);
+        // One worker: threads that parse Python at once fail by chance up to 3.11 (https://github.com/python/cpython/issues/106905).
+        command.args(["--workers", "1", "--warnings", "off"]);
         command.args([
             "--max-examples",
             EXAMPLES,

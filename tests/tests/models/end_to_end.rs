@@ -19,7 +19,7 @@ async fn the_functions_that_ship_refund_with_a_model_behind_http_that_stumbles()
         let name = format!("{}:test", format.prefix());
         let prices = format!(r#"{{"{name}":{{"input":0.5,"output":1.5}}}}"#);
         server.accept_only("sk-planted-0123456789");
-        let options = Options::new(binaries().await).with_model_of(|variable| match variable {
+        let options = Options::new(binaries().await).with_environment(|variable| match variable {
             "MODEL" => Some(name.clone()),
             "MODEL_BASE_URL" => Some(server.url.clone()),
             "MODEL_PRICES" => Some(prices.clone()),
@@ -42,7 +42,7 @@ async fn the_functions_that_ship_refund_with_a_model_behind_http_that_stumbles()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_its_key_the_step_function_does_not_poll_and_says_which_secret_is_missing() {
-    let options = Options::new(binaries().await).with_model_of(|variable| match variable {
+    let options = Options::new(binaries().await).with_environment(|variable| match variable {
         "MODEL" => Some("anthropic:test".to_owned()),
         "MODEL_SECRET" => Some("windlass/model-key".to_owned()),
         _ => None,

@@ -87,7 +87,7 @@ impl World {
 
     async fn run(&mut self, key: &str, payload: Value, faults: &[Fault]) -> (String, Value) {
         let run = self.submit(key, payload, faults).await;
-        let shown = self.until(&run, &OVER).await;
+        let shown = self.until(&run, &[&OVER[..], &["held"]].concat()).await;
         (run, shown)
     }
 
@@ -153,8 +153,8 @@ async fn runs_of_the_model(world: &mut World) -> Vec<String> {
         ("not-json", vec![Fault::Text(sentence.clone()), answers()], "completed"),
         ("malformed", vec![Fault::Text(format!("{{\"choices\": [{sentence}")), answers()], "completed"),
         ("busy", vec![Fault::Complains(503, sentence.clone()), answers()], "completed"),
-        ("refused", vec![Fault::Complains(400, sentence.clone())], "failed"),
-        ("refused-json", vec![Fault::Complains(400, json!(planted::object()).to_string())], "failed"),
+        ("refused", vec![Fault::Complains(400, sentence.clone())], "held"),
+        ("refused-json", vec![Fault::Complains(400, json!(planted::object()).to_string())], "held"),
     ] {
         let (run, shown) = world.run(key, refund("P-1"), &faults).await;
         assert_eq!(shown["status"], ends, "{key}: {shown}");

@@ -38,6 +38,8 @@ const OPENED: By = By::Code("shared/src/aws/journal.rs", "get_item", "Runs");
 const INTERJECT: By = By::Code("shared/src/aws/journal.rs", "transact_write_items", "Runs");
 const APPEND: By = By::Code("shared/src/aws/journal.rs", "put_item", "Runs");
 const LOAD: By = By::Code("shared/src/aws/journal.rs", "query", "Runs");
+const SNAPSHOT: By = By::Code("shared/src/aws/snapshots.rs", "query", "Runs");
+const SAVE: By = By::Code("shared/src/aws/snapshots.rs", "put_item", "Runs");
 const LIST: By = By::Code("shared/src/aws/heads.rs", "query", "Runs");
 const LISTED: By = By::Code("shared/src/aws/heads.rs", "batch_get_item", "Runs");
 const LEASE: By = By::Code("shared/src/aws/lease.rs", "update_item", "Runs");
@@ -84,6 +86,8 @@ pub(super) const CALLS: &[Call] = &[
     call("intake", "dynamodb:PutItem", IDEMPOTENCY, RECORD),
     call("intake", "dynamodb:UpdateItem", RUNS, INTERJECT),
     call("intake", "dynamodb:Query", RUNS, LOAD),
+    call("intake", "dynamodb:Query", RUNS, SNAPSHOT),
+    call("intake", "dynamodb:PutItem", RUNS, SAVE),
     call("intake", "dynamodb:GetItem", RUNS, OPENED),
     call("intake", "dynamodb:GetItem", CONTROLS, CONTROL),
     call("intake", "dynamodb:GetItem", CONTROLS, BALANCE),
@@ -95,6 +99,8 @@ pub(super) const CALLS: &[Call] = &[
     call("step", "dynamodb:PutItem", IDEMPOTENCY, RECORD),
     call("step", "dynamodb:GetItem", RUNS, OPENED),
     call("step", "dynamodb:Query", RUNS, LOAD),
+    call("step", "dynamodb:Query", RUNS, SNAPSHOT),
+    call("step", "dynamodb:PutItem", RUNS, SAVE),
     call("step", "dynamodb:UpdateItem", RUNS, LEASE),
     call("step", "dynamodb:GetItem", DESK, By::Code(LEDGER, "get_item", "LedgerInDynamoDb")),
     call("step", "dynamodb:PutItem", DESK, By::Code(LEDGER, "put_item", "LedgerInDynamoDb")),

@@ -97,7 +97,7 @@ planted! {
     a_batching_window_that_visibility_does_not_cover:
         set("/Resources/StepMapping/Properties/MaximumBatchingWindowInSeconds", json!(5)), "queues", "StepQueue", "take 365 s";
     a_reservation_below_the_maximum_concurrency:
-        set("/Resources/StepFunction/Properties/ReservedConcurrentExecutions", json!(5)), "queues", "StepFunction", "uses up to 10";
+        set("/Resources/StepFunction/Properties/ReservedConcurrentExecutions", json!(5)), "queues", "StepFunction", "uses up to 200";
     no_reservation_in_production:
         remove("/Resources/StepFunction/Properties/ReservedConcurrentExecutions"), "queues", "StepFunction", "in production";
     no_maximum_concurrency:
