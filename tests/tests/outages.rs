@@ -405,7 +405,7 @@ fn an_hour_of_time_outs_cuts_and_kills_costs_no_more_than_the_accounts_say() {
 #[test]
 fn while_one_of_ten_questions_meets_a_429_nearly_as_much_is_done_as_without() {
     let done = |deed: Deeds| {
-        const RUNS: usize = 1_600;
+        const RUNS: usize = 3_200;
         let mut scene = Scene::new(RUNS, Allowance::default(), deed);
         (0..RUNS).for_each(|_| scene.submit());
         let began = scene.world.clock.now();

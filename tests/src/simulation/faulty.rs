@@ -8,7 +8,7 @@ use step::refund_desk::ledger::{Ledger, Order, Refund};
 use windlass::{
     agent::{
         answers::{AnswerKey, AnswersError, KeptAnswer, KeptAnswers},
-        model::{Answer, Lost, Model, ModelError, Question, Usage},
+        model::{Answer, Model, ModelError, Question, Usage},
         tool::ToolError,
     },
     audit::AuditRecord,
@@ -262,16 +262,13 @@ impl<P: Model + ?Sized> Model for Faulty<P> {
         self.inner.can_ask(name)
     }
     async fn answer(&self, question: Question<'_>) -> Result<Answer, ModelError> {
-        let fault = self.faults.before("model.answer").await;
-        let message = || "injected".to_owned();
-        let error = || match fault {
-            // It was sent and answered; only the answer is lost.
-            Fault::FailAfter => {
-                ModelError::Unanswered { message: message(), lost: Lost::one(self.worst_case(&question)) }
-            }
-            _ => ModelError::Unavailable { message: message(), retry_after: Duration::ZERO },
+        // A provider that says that it cannot answer has not, and bills nothing.
+        let fault = match self.faults.before("model.answer").await {
+            Fault::FailAfter => Fault::FailBefore,
+            fault => fault,
         };
-        self.faults.around_with(fault, error, self.inner.answer(question)).await
+        let unavailable = || ModelError::Unavailable { message: "injected".to_owned(), retry_after: Duration::ZERO };
+        self.faults.around_with(fault, unavailable, self.inner.answer(question)).await
     }
 }
 
