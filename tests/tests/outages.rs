@@ -417,8 +417,8 @@ fn while_one_of_ten_questions_meets_a_429_nearly_as_much_is_done_as_without() {
     let calm = done(|_, _| Deed::Answer);
     let troubles: [(&str, u64, Deeds); 3] = [
         ("429", 80, |_, dice| if dice < 10 { Deed::Say(429, 0) } else { Deed::Answer }),
-        ("429 with `Retry-After: 25`", 80, |_, dice| if dice < 10 { Deed::Say(429, 25) } else { Deed::Answer }),
-        ("429 or, one of twenty, 500", 70, |_, dice| match dice {
+        ("429 with `Retry-After: 25`", 70, |_, dice| if dice < 10 { Deed::Say(429, 25) } else { Deed::Answer }),
+        ("429 or, one of twenty, 500", 50, |_, dice| match dice {
             0..10 => Deed::Say(429, 25),
             10..15 => Deed::Say(500, 0),
             _ => Deed::Answer,
