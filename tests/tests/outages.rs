@@ -83,7 +83,6 @@ struct Desk {
     deed: Deeds,
     began: Timestamp,
     asked: AtomicU64,
-    answered: AtomicU64,
     spent: Mutex<Spend>,
 }
 
@@ -111,7 +110,6 @@ impl Transport for Desk {
         match deed {
             Deed::Answer => {
                 self.clock.sleep_until(now + LATENCY).await;
-                self.answered.fetch_add(1, Ordering::Relaxed);
                 let (input, output) = self.bill(body, 200);
                 let mut reply = reply_to(Format::OpenAi, body);
                 reply["usage"] = json!({ "prompt_tokens": input, "completion_tokens": output });
@@ -163,7 +161,6 @@ impl Scene {
             deed,
             began: clock.now(),
             asked: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
             spent: Mutex::default(),
         });
         let provider = Provider {
@@ -405,20 +402,19 @@ fn an_hour_of_time_outs_cuts_and_kills_costs_no_more_than_the_accounts_say() {
 #[test]
 fn while_one_of_ten_questions_meets_a_429_nearly_as_much_is_done_as_without() {
     let done = |deed: Deeds| {
-        const RUNS: usize = 3_200;
+        const RUNS: usize = 1_600;
         let mut scene = Scene::new(RUNS, Allowance::default(), deed);
         (0..RUNS).for_each(|_| scene.submit());
         let began = scene.world.clock.now();
         scene.work_until(began + MINUTE);
         assert!(scene.runs.iter().any(|run| !scene.world.is_over(*run)), "there was not enough to do");
-        // Not runs that are over: one that is asked to wait for 25 s is late, and holds up nobody.
-        scene.desk.answered.load(Ordering::Relaxed)
+        scene.runs.iter().filter(|run| scene.world.is_over(**run)).count()
     };
     let calm = done(|_, _| Deed::Answer);
-    let troubles: [(&str, u64, Deeds); 3] = [
+    let troubles: [(&str, usize, Deeds); 3] = [
         ("429", 80, |_, dice| if dice < 10 { Deed::Say(429, 0) } else { Deed::Answer }),
-        ("429 with `Retry-After: 25`", 70, |_, dice| if dice < 10 { Deed::Say(429, 25) } else { Deed::Answer }),
-        ("429 or, one of twenty, 500", 50, |_, dice| match dice {
+        ("429 with `Retry-After: 25`", 80, |_, dice| if dice < 10 { Deed::Say(429, 25) } else { Deed::Answer }),
+        ("429 or, one of twenty, 500", 70, |_, dice| match dice {
             0..10 => Deed::Say(429, 25),
             10..15 => Deed::Say(500, 0),
             _ => Deed::Answer,
@@ -428,7 +424,7 @@ fn while_one_of_ten_questions_meets_a_429_nearly_as_much_is_done_as_without() {
         let troubled = done(deed);
         let percent = 100 * troubled / calm;
         println!(
-            "{WORKERS} workers, a minute: {calm} questions answered without trouble, {troubled} ({percent} %) with {name}"
+            "{WORKERS} workers, a minute: {calm} runs completed without trouble, {troubled} ({percent} %) with {name}"
         );
         assert!(percent >= percent_min, "{name}: {percent} %");
     }
