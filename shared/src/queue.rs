@@ -179,9 +179,36 @@ pub trait WakeUps: Send + Sync {
 
     /// Wakes up to [`BATCH_MESSAGES_MAX`] runs, each at the earliest after its delay; says which could not be sent.
     async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError>;
+}
 
-    /// Hides a received message for `span` from now; a longer one counts as [`VISIBILITY_MAX`].
-    async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
+/// A message of the step queue as whoever works on it received it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delivery {
+    /// The queue's id of it.
+    pub id: String,
+    /// With which it can be hidden or deleted, until it is received again.
+    pub receipt: String,
+    /// What it says.
+    pub body: String,
+    /// How often it was received, this time included.
+    pub receives: u32,
+    /// With whose credentials it was sent, as the queue saw it: a role's id and session, or the id of a user or an account
+    /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Message.html>).
+    pub sender: String,
+    /// Its attribute `traceparent`.
+    pub traceparent: Option<String>,
+}
+
+/// The step queue as whoever works on its messages sees it.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Up to `limit` messages of those that can be seen now, at most [`BATCH_MESSAGES_MAX`], hidden for `span`, at most
+    /// [`VISIBILITY_MAX`]. None does not mean that there are none.
+    async fn receive(&self, limit: usize, span: Duration) -> Result<Vec<Delivery>, QueueError>;
+
+    /// Hides the messages with these receipts, at most [`BATCH_MESSAGES_MAX`], each for so long from now; a longer span counts as
+    /// [`VISIBILITY_MAX`]. An error says that one of them at least is not hidden.
+    async fn hide(&self, receipts: &[(&str, Duration)]) -> Result<(), QueueError>;
 
     /// Deletes a received message; nothing happens when it is gone, or has been received again since.
     async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError>;

@@ -191,7 +191,12 @@ fn a_message_that_is_not_ours_fails_alone_and_the_rest_of_its_batch_is_worked_on
     event.records[0].body = Some(Message::WakeUp { run }.body());
     let until = world.clock.now() + TIMEOUT;
     let response: Rc<Cell<Option<Vec<String>>>> = Rc::default();
-    let handler = Handler { engine: world.engine(), terms: TERMS, wake_up_senders: BTreeSet::new() };
+    let handler = Handler {
+        engine: world.engine(),
+        deliveries: world.queue.clone(),
+        terms: TERMS,
+        wake_up_senders: BTreeSet::new(),
+    };
     let slot = Rc::clone(&response);
     let process = Box::pin(async move {
         let failures = handler.handle(event, until).await.batch_item_failures;
@@ -215,7 +220,8 @@ fn a_request_from_a_sender_that_may_only_wake_runs_starts_none() {
         let before = world.runs.all_heads().len();
         let until = world.clock.now() + TIMEOUT;
         let wake_up_senders = BTreeSet::from(["AROAWAKER".to_owned()]);
-        let handler = Handler { engine: world.engine(), terms: TERMS, wake_up_senders };
+        let handler =
+            Handler { engine: world.engine(), deliveries: world.queue.clone(), terms: TERMS, wake_up_senders };
         let process = Box::pin(async move {
             handler.handle(event, until).await;
         });

@@ -46,8 +46,6 @@ mock! {
     impl WakeUps for Queue {
         async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError>;
         async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError>;
-        async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError>;
-        async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError>;
     }
 }
 

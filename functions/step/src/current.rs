@@ -24,8 +24,12 @@ impl Current {
         let mut handler = self.handler.lock().await;
         if let Some(agent) = self.agents.renewed().await {
             let engine = Engine { agent, ..handler.engine.clone() };
-            *handler =
-                Arc::new(Handler { engine, terms: handler.terms, wake_up_senders: handler.wake_up_senders.clone() });
+            *handler = Arc::new(Handler {
+                engine,
+                deliveries: Arc::clone(&handler.deliveries),
+                terms: handler.terms,
+                wake_up_senders: handler.wake_up_senders.clone(),
+            });
         }
         Arc::clone(&handler)
     }

@@ -1,31 +1,30 @@
 //! The step function: a batch of queue messages in, runs advanced, the failed messages out.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures::future::join_all;
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use futures::{
+    StreamExt as _,
+    future::{BoxFuture, join_all},
+    stream::FuturesUnordered,
+};
 use tracing::{error, info, warn};
 use windlass::{
     clock::{CLOCK_SKEW_MAX, Timestamp},
     controls::admit::{Admission, Admitted},
-    ids::{RunId, TraceId},
+    ids::RunId,
     journal::JournalError,
-    queue::Message,
+    queue::{BATCH_MESSAGES_MAX, Deliveries, Delivery, Message},
     retry::Retry,
     run::{
         accept::{Incoming, Terms, accept},
-        advance::{Advanced, Engine},
+        advance::{Advanced, Engine, LEAVE_MARGIN},
         outside::Outside,
         request::RunRequest,
     },
 };
+
+use crate::batch::{Batch, HIDDEN_FOR, HIDE_AFTER, HIDE_EVERY, Letter, Receiver, TAKE_ON_BEFORE};
 
 /// How long a message rests after the store did not answer. A request, which nothing else brings back, rests twice as long each time, at
 /// most [`REST_MAX`]: the queue gives it up after ten receipts, and so after more than half an hour.
@@ -38,15 +37,18 @@ const REST_MAX: Duration = Duration::from_secs(900);
 /// then it is a dead letter that can be replayed.
 const NOT_ADMITTED_REST: Duration = Duration::from_secs(900);
 
-/// How often a wake-up is received that is put back: until the lease that it meets is over, or while the store does not answer. Whoever
-/// still holds the run then has renewed the lease and so is alive. Should it die later, or the store not answer again, the sweep knows
+/// How often a wake-up is received that is put back: until the lease that it meets is over, or while the store does not answer. One that
+/// comes back since its worker died may meet a lease that was made longer for a question: that is its second time. Whoever
+/// still holds the run after that has renewed the lease and so is alive. Should it die later, or the store not answer again, the sweep knows
 /// when the run is due.
-const WAKE_UP_RECEIVES_MAX: u32 = 1;
+const WAKE_UP_RECEIVES_MAX: u32 = 2;
 
 /// Works on batches.
 pub struct Handler {
     /// Advances runs.
     pub engine: Engine,
+    /// Receives what it works on beside its batches, and deletes and puts back what it has worked on.
+    pub deliveries: Arc<dyn Deliveries>,
     /// On which terms requests that come as messages are taken on.
     pub terms: Terms,
     /// Who may wake runs and start none: ids of roles, as SQS says who sent a message.
@@ -66,40 +68,14 @@ enum Verdict {
     Once(Duration),
 }
 
-/// A batch that is being worked on.
-struct Batch<'e> {
-    /// Messages by the run that they are about, while it is worked on.
-    in_work: Mutex<BTreeMap<RunId, Vec<&'e SqsMessage>>>,
-    /// How many messages are left.
-    left: AtomicUsize,
-}
-
-impl<'e> Batch<'e> {
-    fn of(records: &'e [SqsMessage]) -> Self {
-        Batch { in_work: Mutex::default(), left: AtomicUsize::new(records.len()) }
-    }
-
-    /// Whether a message of the run is the first of those that are worked on as one: the others wait for what becomes of it. Each was
-    /// received before the run is claimed, so nothing that it announces is missed.
-    fn is_first(&self, run: RunId, record: &'e SqsMessage) -> bool {
-        let mut in_work = self.in_work();
-        let messages = in_work.entry(run).or_default();
-        messages.push(record);
-        messages.len() == 1
-    }
-
-    fn done(&self, run: RunId) -> Vec<&'e SqsMessage> {
-        self.in_work().remove(&run).unwrap_or_default()
-    }
-
-    /// Whether others are still worked on when this message is done.
-    fn goes_on(&self) -> bool {
-        self.left.fetch_sub(1, Ordering::Relaxed) > 1
-    }
-
-    fn in_work(&self) -> MutexGuard<'_, BTreeMap<RunId, Vec<&'e SqsMessage>>> {
-        self.in_work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What came of one of the things that are done at once.
+enum Did {
+    /// A message was worked on.
+    Work(Vec<BatchItemFailure>),
+    /// Messages in work were hidden.
+    Hide,
+    /// Messages were received for places that were free.
+    Receive(Vec<Delivery>),
 }
 
 impl Handler {
@@ -107,51 +83,112 @@ impl Handler {
     ///
     /// ```text
     /// message 1 ── read ── advance its run ── delete
-    /// message 2 ── read ── advance its run ───────────────────────── (the mapping deletes it with the batch)
+    /// message 2 ── read ── advance its run ─────────────────────────────────────────── (the mapping deletes it with the batch)
     /// message 3 ── read, not admitted now ── put back
-    /// message 4 ── read, the same run as 2 ─────────────────────────  with 2
+    /// message 4 ── read, the same run as 2 ───────────────────────────────────────────  with 2
+    ///                        hide 1, 2, 4 ── receive 11, 12 ────────── hide 2, 4, 12
+    ///                                        message 11 ── read ── … ── delete
     /// ```
     ///
-    /// No message waits for another one's run: each is deleted, or put back, as soon as that is known of it. What becomes of a message only
-    /// at the end of its batch waits for the slowest run, and for the visibility timeout if another one's run kills this process.
+    /// No message waits for another one's run: each is deleted, or put back, as soon as that is known of it, and its place is taken by the
+    /// next. What becomes of a message only at the end of its batch waits for the slowest run. While it is worked on it is hidden for as long
+    /// as a lease, and so comes back when this process is dead.
     pub async fn handle(&self, event: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
-        let batch = Batch::of(&event.records);
+        let now = self.engine.clock.now();
+        let needed = self.engine.agent.model.timeout() + LEAVE_MARGIN + TAKE_ON_BEFORE;
+        let batch = Batch::of(event.records.len(), now, needed, deadline);
         // What is not ours is put back before anything else is done: a port call of another run may be this process's last.
-        let is_ours = |record: &&SqsMessage| Message::parse(record.body.as_deref().unwrap_or_default()).is_ok();
-        let (ours, others): (Vec<_>, Vec<_>) = event.records.iter().partition(is_ours);
-        let worked = others.into_iter().chain(ours).map(|record| self.work(&batch, record, deadline));
+        let is_ours = |letter: &Letter| Message::parse(&letter.delivery.body).is_ok();
+        let (ours, others): (Vec<_>, Vec<_>) = event.records.into_iter().map(Letter::of).partition(is_ours);
+        let mut doing: FuturesUnordered<BoxFuture<'_, Did>> = FuturesUnordered::new();
+        for letter in others.into_iter().chain(ours) {
+            doing.push(Box::pin(self.work(&batch, letter, deadline)));
+        }
+        let (mut working, mut receiving) = (doing.len(), false);
+        doing.push(Box::pin(self.hide(&batch, now + HIDE_AFTER)));
         let mut response = SqsBatchResponse::default();
-        response.batch_item_failures = join_all(worked).await.into_iter().flatten().collect();
+        while (working > 0 || receiving)
+            && let Some(did) = doing.next().await
+        {
+            let (mut hidden, mut dry) = (false, false);
+            match did {
+                Did::Work(failures) => {
+                    working -= 1;
+                    response.batch_item_failures.extend(failures);
+                }
+                Did::Hide => hidden = true,
+                Did::Receive(deliveries) => {
+                    (receiving, dry) = (false, deliveries.is_empty());
+                    for delivery in deliveries {
+                        working += 1;
+                        let letter = Letter { delivery, receiver: Receiver::Worker };
+                        doing.push(Box::pin(self.work(&batch, letter, deadline)));
+                    }
+                }
+            }
+            let now = self.engine.clock.now();
+            if hidden {
+                doing.push(Box::pin(self.hide(&batch, now + HIDE_EVERY)));
+            }
+            let free = batch.free_places(now);
+            if free > 0 && !receiving && !dry {
+                receiving = true;
+                doing.push(Box::pin(self.receive(&batch, free)));
+            }
+        }
         response
     }
 
+    /// Hides the messages in work, at `at`, so that they come back when this process is dead.
+    async fn hide(&self, batch: &Batch, at: Timestamp) -> Did {
+        self.engine.clock.sleep_until(at).await;
+        let receipts = batch.receipts(self.engine.random.as_ref());
+        let receipts: Vec<_> = receipts.iter().map(|(receipt, span)| (receipt.as_str(), *span)).collect();
+        for some in receipts.chunks(BATCH_MESSAGES_MAX) {
+            if let Err(problem) = self.deliveries.hide(some).await {
+                warn!(%problem, "messages in work are not hidden; they may be received by others");
+            }
+        }
+        Did::Hide
+    }
+
+    /// Receives messages for places that are free.
+    async fn receive(&self, batch: &Batch, free: usize) -> Did {
+        let received = self.deliveries.receive(free, HIDDEN_FOR).await.unwrap_or_else(|problem| {
+            warn!(%problem, "no messages are received for places that are free");
+            Vec::new()
+        });
+        batch.takes_on(received.len());
+        Did::Receive(received)
+    }
+
     /// Works on one message, and on those for the same run that come while it does.
-    async fn work<'e>(&self, batch: &Batch<'e>, record: &'e SqsMessage, deadline: Timestamp) -> Vec<BatchItemFailure> {
-        let run = match self.read(record).await {
+    async fn work(&self, batch: &Batch, letter: Letter, deadline: Timestamp) -> Did {
+        let run = match self.read(&letter).await {
             Ok(run) => run,
-            Err(verdict) => return self.carry_out(batch, verdict, record).await.into_iter().collect(),
+            Err(verdict) => return Did::Work(self.carry_out(batch, verdict, letter).await.into_iter().collect()),
         };
-        if !batch.is_first(run, record) {
-            return Vec::new();
+        if !batch.is_first(run, letter) {
+            return Did::Work(Vec::new());
         }
         let verdict = self.advance(run, deadline).await;
-        let carried_out = batch.done(run).into_iter().map(|record| self.carry_out(batch, verdict, record));
-        join_all(carried_out).await.into_iter().flatten().collect()
+        let carried_out = batch.done(run).into_iter().map(|letter| self.carry_out(batch, verdict, letter));
+        Did::Work(join_all(carried_out).await.into_iter().flatten().collect())
     }
 
     /// The run that a message is about. What is not ours comes back at once, until the queue gives it to the dead-letter queue: its
     /// receive count decides, and nobody's work waits for it.
-    async fn read(&self, record: &SqsMessage) -> Result<RunId, Verdict> {
-        let message = record.message_id.as_deref().unwrap_or_default();
-        match Message::parse(record.body.as_deref().unwrap_or_default()) {
+    async fn read(&self, letter: &Letter) -> Result<RunId, Verdict> {
+        let message = letter.delivery.id.as_str();
+        match Message::parse(&letter.delivery.body) {
             Ok(Message::WakeUp { run }) => Ok(run),
-            Ok(Message::Start { .. }) if self.wake_up_senders.contains(sender(record)) => {
+            Ok(Message::Start { .. }) if self.wake_up_senders.contains(letter.sender()) => {
                 error!(message, "a request from a sender that may only wake runs");
                 Err(Verdict::PutBack(Duration::ZERO))
             }
             Ok(Message::Start { idempotency_key, source, request }) => {
                 let admitted = Some(self.admit(message, &request).await?);
-                let trace = sent_trace(record);
+                let trace = letter.trace();
                 let (client_key, person) = (idempotency_key, None);
                 let incoming = Incoming { request, source, client_key, person, trace, admitted };
                 accept(&self.outside(), &self.terms, incoming).await.map(|taken_on| taken_on.run()).map_err(|problem| {
@@ -228,64 +265,34 @@ impl Handler {
     }
 
     /// Puts a message back if it is to come back, as a failure, which the queue keeps; deletes it otherwise, unless the mapping does at once.
-    async fn carry_out(&self, batch: &Batch<'_>, verdict: Verdict, record: &SqsMessage) -> Option<BatchItemFailure> {
+    async fn carry_out(&self, batch: &Batch, verdict: Verdict, letter: Letter) -> Option<BatchItemFailure> {
         let goes_on = batch.goes_on();
+        let receives = letter.delivery.receives;
         let span = match verdict {
             Verdict::Acknowledge => None,
-            Verdict::Once(_) if receives(record) > WAKE_UP_RECEIVES_MAX => None,
+            Verdict::Once(_) if receives > WAKE_UP_RECEIVES_MAX => None,
             Verdict::PutBack(span) | Verdict::Once(span) => Some(span),
-            Verdict::Rest(least) => Some(least.max(rest(receives(record)))),
+            Verdict::Rest(least) => Some(least.max(rest(receives))),
         };
+        let receipt = letter.delivery.receipt.as_str();
         let Some(span) = span else {
-            if goes_on {
-                self.acknowledge(record).await;
+            // The mapping deletes at the end of the batch what is not reported as failed.
+            if (goes_on || letter.receiver == Receiver::Worker)
+                && let Err(problem) = self.deliveries.acknowledge(receipt).await
+            {
+                warn!(%problem, "a message is not deleted now; its run is done, should it come back");
             }
             return None;
         };
-        if let Some(receipt) = record.receipt_handle.as_deref()
-            && let Err(problem) = self.engine.wake_ups.postpone(receipt, span).await
-        {
+        if let Err(problem) = self.deliveries.hide(&[(receipt, span)]).await {
             warn!(%problem, "a message was not put back; it comes back by itself");
         }
-        let mut failure = BatchItemFailure::default();
-        failure.item_identifier = record.message_id.clone().unwrap_or_default();
-        Some(failure)
-    }
-}
-
-impl Handler {
-    /// Deletes a message while others of its batch are worked on. The mapping deletes what is not reported as failed, so one that is not
-    /// deleted now is then.
-    async fn acknowledge(&self, record: &SqsMessage) {
-        if let Some(receipt) = record.receipt_handle.as_deref()
-            && let Err(problem) = self.engine.wake_ups.acknowledge(receipt).await
-        {
-            warn!(%problem, "a message is deleted with its batch only");
-        }
+        // The mapping takes a name that it does not know for the failure of all.
+        (letter.receiver == Receiver::Mapping).then(|| letter.failure())
     }
 }
 
 /// How long a message rests that was received so often.
 fn rest(receives: u32) -> Duration {
     REST.saturating_mul(1 << receives.saturating_sub(1).min(16)).min(REST_MAX)
-}
-
-/// How often a message was received, this time included.
-fn receives(record: &SqsMessage) -> u32 {
-    let count = record.attributes.get("ApproximateReceiveCount");
-    count.and_then(|count| count.parse().ok()).unwrap_or(1)
-}
-
-/// Whose credentials a message was sent with, as SQS saw it and no sender can choose it: the id of a role, without its session, of a user
-/// or an account
-/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Message.html>).
-fn sender(record: &SqsMessage) -> &str {
-    let sender = record.attributes.get("SenderId").map_or("", String::as_str);
-    sender.split_once(':').map_or(sender, |(role, _)| role)
-}
-
-/// The trace of whoever sent the message, from its attribute `traceparent`. A wake-up needs none: the run knows its trace.
-fn sent_trace(record: &SqsMessage) -> Option<TraceId> {
-    let sent = record.message_attributes.get("traceparent")?;
-    TraceId::from_traceparent(sent.string_value.as_deref()?)
 }

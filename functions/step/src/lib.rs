@@ -30,6 +30,7 @@ use windlass::{
 use windlass_policy::PolicyErrors;
 use windlass_providers::assembly::{Assembled, AssemblyError, Aws, Ports, assemble};
 
+mod batch;
 pub mod current;
 pub mod handler;
 pub mod ready;

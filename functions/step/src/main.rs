@@ -42,10 +42,11 @@ async fn main() -> ExitCode {
         budgets: Arc::new(aws::Accounts::new(dynamodb, controls)),
         allowance: config.limits.actor_day,
     };
+    let queue = Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url));
     let engine = Engine {
         journal: Arc::new(VerifiedDecisions::new(runs.clone(), decision_keys, clock.clone())),
         leases: teller.leases(runs),
-        wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), &storage.step_queue_url)),
+        wake_ups: queue.clone(),
         agent,
         live,
         answers: Arc::new(aws::AnswerTable::new(clients.dynamodb(), &storage.memory_table)),
@@ -56,7 +57,7 @@ async fn main() -> ExitCode {
         telemetry: Some(teller),
     };
     let wake_up_senders = storage.wake_up_senders.clone();
-    let handler = Handler { engine, terms: config.terms(), wake_up_senders };
+    let handler = Handler { engine, deliveries: queue, terms: config.terms(), wake_up_senders };
     let current = Current::new(handler, agents);
     let work = async |event: LambdaEvent<SqsEvent>| {
         let deadline = Timestamp::from_millis(event.context.deadline.try_into().unwrap_or(i64::MAX));

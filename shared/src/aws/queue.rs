@@ -5,7 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
-    types::{MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry},
+    types::{
+        ChangeMessageVisibilityBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName,
+        SendMessageBatchRequestEntry,
+    },
 };
 
 use super::errors::Fault;
@@ -13,8 +16,8 @@ use crate::{
     door::rate::Backlog,
     ids::RunId,
     queue::{
-        BATCH_MESSAGES_MAX, DELAY_MAX, DeadMessage, DeadMessages, Message, QueueError, Share, Sleeper, VISIBILITY_MAX,
-        WakeUps,
+        BATCH_MESSAGES_MAX, DELAY_MAX, DeadMessage, DeadMessages, Deliveries, Delivery, Message, QueueError, Share,
+        Sleeper, VISIBILITY_MAX, WakeUps,
     },
 };
 
@@ -78,9 +81,42 @@ impl WakeUps for StepQueue {
         }
         Ok(failed)
     }
+}
 
-    async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
-        set_visibility(&self.client, &self.url, receipt, span).await
+#[async_trait]
+impl Deliveries for StepQueue {
+    /// Does not wait: somebody's place is free meanwhile.
+    async fn receive(&self, limit: usize, span: Duration) -> Result<Vec<Delivery>, QueueError> {
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(i32::try_from(limit.min(BATCH_MESSAGES_MAX)).unwrap_or(1))
+            .visibility_timeout(whole_seconds(span.min(VISIBILITY_MAX)))
+            .wait_time_seconds(0)
+            .message_system_attribute_names(MessageSystemAttributeName::SenderId)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_attribute_names(TRACEPARENT);
+        let answer = request.send().await.map_err(|error| Fault::of("ReceiveMessage", &error))?;
+        Ok(answer.messages.unwrap_or_default().into_iter().map(delivery).collect())
+    }
+
+    async fn hide(&self, receipts: &[(&str, Duration)]) -> Result<(), QueueError> {
+        let mut request = self.client.change_message_visibility_batch().queue_url(&self.url);
+        for (index, (receipt, span)) in receipts.iter().enumerate() {
+            let entry =
+                ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string()).receipt_handle(*receipt);
+            let entry = entry.visibility_timeout(whole_seconds((*span).min(VISIBILITY_MAX)));
+            request = request.entries(entry.build().map_err(Fault::refused)?);
+        }
+        let answer = request.send().await.map_err(|error| Fault::of("ChangeMessageVisibilityBatch", &error))?;
+        match answer.failed.into_iter().next() {
+            None => Ok(()),
+            Some(failed) => {
+                let message = format!("ChangeMessageVisibilityBatch: {}", failed.message.unwrap_or(failed.code));
+                Err(QueueError::Refused { message })
+            }
+        }
     }
 
     async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError> {
@@ -158,6 +194,23 @@ async fn set_visibility(client: &Client, url: &str, receipt: &str, span: Duratio
 async fn delete(client: &Client, url: &str, receipt: &str) -> Result<(), QueueError> {
     let sent = client.delete_message().queue_url(url).receipt_handle(receipt).send().await;
     sent.map(|_| ()).map_err(|error| Fault::of("DeleteMessage", &error).into())
+}
+
+/// The message attribute that carries its sender's trace.
+const TRACEPARENT: &str = "traceparent";
+
+fn delivery(message: aws_sdk_sqs::types::Message) -> Delivery {
+    let attribute = |name| message.attributes.as_ref()?.get(&name).cloned();
+    let traceparent = message.message_attributes.as_ref().and_then(|sent| sent.get(TRACEPARENT)?.string_value.clone());
+    let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount);
+    Delivery {
+        receives: receives.and_then(|count| count.parse().ok()).unwrap_or(1),
+        sender: attribute(MessageSystemAttributeName::SenderId).unwrap_or_default(),
+        traceparent,
+        id: message.message_id.unwrap_or_default(),
+        receipt: message.receipt_handle.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+    }
 }
 
 fn dead_message(message: aws_sdk_sqs::types::Message) -> DeadMessage {

@@ -13,7 +13,10 @@ use crate::{
     clock::{Clock, Timestamp},
     door::rate::Backlog,
     ids::RunId,
-    queue::{DELAY_MAX, DeadMessage, DeadMessages, Message, QueueError, Share, Sleeper, VISIBILITY_MAX, WakeUps},
+    queue::{
+        BATCH_MESSAGES_MAX, DELAY_MAX, DeadMessage, DeadMessages, Deliveries, Delivery, Message, QueueError, Share,
+        Sleeper, VISIBILITY_MAX, WakeUps,
+    },
 };
 
 /// How many messages a tenant has in flight before it can be a noisy neighbour, and more than which part of all that are
@@ -92,6 +95,10 @@ impl Queue {
     /// Up to `limit` messages that can be seen, those of quiet tenants first and the oldest of them first; they are hidden for the
     /// visibility timeout.
     pub fn receive(&self, limit: usize) -> Vec<Received> {
+        self.hand_out(limit, self.visibility)
+    }
+
+    fn hand_out(&self, limit: usize, span: Duration) -> Vec<Received> {
         let now = self.clock.now();
         let mut shelves = locked(&self.shelves);
         let worn = |parcel: &mut Parcel| parcel.visible_from <= now && parcel.receive_count >= self.receives_max;
@@ -101,7 +108,7 @@ impl Queue {
         let mut seen: Vec<&mut Parcel> =
             shelves.waiting.iter_mut().filter(|parcel| parcel.visible_from <= now).collect();
         seen.sort_by_key(|parcel| noisy.contains(&parcel.share));
-        seen.into_iter().take(limit).map(|parcel| parcel.hand_out(now + self.visibility)).collect()
+        seen.into_iter().take(limit).map(|parcel| parcel.hand_out(now + span)).collect()
     }
 
     /// Takes a received message off the queue; nothing happens when it has been received again since.
@@ -187,9 +194,28 @@ impl WakeUps for Queue {
         }
         Ok(Vec::new())
     }
+}
 
-    async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
-        hide(&mut locked(&self.shelves).waiting, receipt, self.clock.now() + span.min(VISIBILITY_MAX))
+impl From<Received> for Delivery {
+    fn from(Received { id, receipt, body, receive_count, .. }: Received) -> Self {
+        Delivery { id, receipt, body, receives: receive_count, ..Delivery::default() }
+    }
+}
+
+#[async_trait]
+impl Deliveries for Queue {
+    async fn receive(&self, limit: usize, span: Duration) -> Result<Vec<Delivery>, QueueError> {
+        let received = self.hand_out(limit.min(BATCH_MESSAGES_MAX), span.min(VISIBILITY_MAX));
+        Ok(received.into_iter().map(Delivery::from).collect())
+    }
+
+    async fn hide(&self, receipts: &[(&str, Duration)]) -> Result<(), QueueError> {
+        let mut shelves = locked(&self.shelves);
+        let now = self.clock.now();
+        let hidden = receipts
+            .iter()
+            .map(|(receipt, span)| hide(&mut shelves.waiting, receipt, now + (*span).min(VISIBILITY_MAX)));
+        hidden.fold(Ok(()), Result::and)
     }
 
     async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError> {

@@ -158,14 +158,6 @@ impl WakeUps for Refusing<'_> {
             }
         }
     }
-
-    async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
-        self.queue.postpone(receipt, span).await
-    }
-
-    async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError> {
-        WakeUps::acknowledge(self.queue, receipt).await
-    }
 }
 
 #[tokio::test]

@@ -261,7 +261,9 @@ macro_rules! queue_cases {
                 no_wake_ups_are_sent_for_no_runs
                 a_message_put_back_is_received_again
                 an_acknowledged_message_is_gone
-                what_was_never_received_cannot_be_postponed
+                what_was_never_received_cannot_be_hidden
+                messages_are_received_as_they_were_sent_and_not_more_than_asked_for
+                some_are_hidden_and_some_shown_in_one_go
                 a_message_received_too_often_is_dead
                 a_received_dead_message_is_hidden_until_it_is_released
                 a_deleted_dead_message_is_gone

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use windlass::{
     ids::{RunId, Tenant},
-    queue::{DeadMessage, DeadMessages, Message, QueueError, Share, Sleeper, WakeUps},
+    queue::{DeadMessage, DeadMessages, Deliveries, Message, QueueError, Share, Sleeper, WakeUps},
 };
 
 /// How often a message is received before it is dead, on the queues under test.
@@ -39,6 +39,8 @@ pub trait Consumer: Send + Sync {
 pub struct Queues {
     /// The step queue.
     pub wake_ups: Arc<dyn WakeUps>,
+    /// The same, as whoever works on its messages sees it.
+    pub deliveries: Arc<dyn Deliveries>,
     /// Its dead-letter queue.
     pub dead: Arc<dyn DeadMessages>,
     /// Its consumer.
@@ -87,7 +89,7 @@ impl Queues {
     }
 
     async fn show(&self, arrival: &Arrival) {
-        self.wake_ups.postpone(&arrival.receipt, Duration::ZERO).await.expect("the queue answers");
+        self.deliveries.hide(&[(&arrival.receipt, Duration::ZERO)]).await.expect("the queue answers");
     }
 
     /// Sends one message and lets it die.
@@ -161,13 +163,13 @@ pub async fn an_acknowledged_message_is_gone(queues: &Queues) {
     let arrivals = queues.arrivals(2).await;
     queues.consumer.acknowledge(&arrivals[0].receipt).await;
     // By whoever works on it, while others of its batch are worked on; the consumer acknowledges the whole batch at its end.
-    queues.wake_ups.acknowledge(&arrivals[1].receipt).await.expect("the queue answers");
+    queues.deliveries.acknowledge(&arrivals[1].receipt).await.expect("the queue answers");
     queues.consumer.acknowledge(&arrivals[1].receipt).await;
     assert_eq!(queues.consumer.receive().await, []);
 }
 
-pub async fn what_was_never_received_cannot_be_postponed(queues: &Queues) {
-    let postponed = queues.wake_ups.postpone("no-receipt", Duration::ZERO).await;
+pub async fn what_was_never_received_cannot_be_hidden(queues: &Queues) {
+    let postponed = queues.deliveries.hide(&[("no-receipt", Duration::ZERO)]).await;
     assert!(matches!(postponed, Err(QueueError::Refused { .. })), "{postponed:?}");
 }
 
@@ -205,4 +207,42 @@ pub async fn no_more_dead_messages_are_received_than_asked(queues: &Queues) {
     assert_eq!(queues.consumer.receive().await, []);
     assert_eq!(queues.dead_messages(2).await.len(), 2);
     assert_eq!(queues.dead_messages(2).await.len(), 1);
+}
+
+pub async fn messages_are_received_as_they_were_sent_and_not_more_than_asked_for(queues: &Queues) {
+    for n in 0..3 {
+        queues.send(n).await;
+    }
+    let mut bodies = Vec::new();
+    for _ in 0..RECEIVES_TO_ARRIVE_MAX {
+        let received = queues.deliveries.receive(2, VISIBILITY).await.expect("the queue answers");
+        assert!(received.len() <= 2, "{received:?}");
+        for delivery in received {
+            assert_eq!((delivery.receives, delivery.traceparent), (1, None));
+            bodies.push(delivery.body);
+            queues.deliveries.acknowledge(&delivery.receipt).await.expect("the queue answers");
+        }
+        if bodies.len() == 3 {
+            break;
+        }
+    }
+    bodies.sort();
+    assert_eq!(bodies, (0..3).map(|n| wake_up(n).body()).collect::<Vec<_>>());
+    assert_eq!(queues.consumer.receive().await, []);
+}
+
+pub async fn some_are_hidden_and_some_shown_in_one_go(queues: &Queues) {
+    for n in 0..3 {
+        queues.send(n).await;
+    }
+    let arrivals = queues.arrivals(3).await;
+    let spans = [VISIBILITY, Duration::ZERO, VISIBILITY];
+    let receipts: Vec<_> = arrivals.iter().map(|arrival| arrival.receipt.as_str()).zip(spans).collect();
+    queues.deliveries.hide(&receipts).await.expect("the queue answers");
+    let shown = queues.arrival().await;
+    assert_eq!((shown.body, shown.receive_count), (arrivals[1].body.clone(), 2));
+    // One receipt that is none takes nothing from the others.
+    let receipts = [("no-receipt", Duration::ZERO), (arrivals[2].receipt.as_str(), Duration::ZERO)];
+    queues.deliveries.hide(&receipts).await.expect_err("one of them is not hidden");
+    assert_eq!(queues.arrival().await.body, arrivals[2].body);
 }

@@ -21,7 +21,7 @@ use windlass::{
         NewRun, Opened, Position, Postponed, Recorded, Waiting,
     },
     lease::{Claim, Leases, Leave, Left},
-    queue::{Message, QueueError, Share, Sleeper, WakeUps},
+    queue::{Deliveries, Delivery, Message, QueueError, Share, Sleeper, WakeUps},
     run::{
         entry::{Entry, Seq},
         snapshot::Snapshot,
@@ -170,11 +170,18 @@ impl<P: WakeUps + ?Sized> WakeUps for Faulty<P> {
     async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
         self.faults.around("wake_ups.send_batch", queue, self.inner.send_batch(sleepers)).await
     }
-    async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
-        self.faults.around("wake_ups.postpone", queue, self.inner.postpone(receipt, span)).await
+}
+
+#[async_trait]
+impl<P: Deliveries + ?Sized> Deliveries for Faulty<P> {
+    async fn receive(&self, limit: usize, span: Duration) -> Result<Vec<Delivery>, QueueError> {
+        self.faults.around("deliveries.receive", queue, self.inner.receive(limit, span)).await
+    }
+    async fn hide(&self, receipts: &[(&str, Duration)]) -> Result<(), QueueError> {
+        self.faults.around("deliveries.hide", queue, self.inner.hide(receipts)).await
     }
     async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError> {
-        self.faults.around("wake_ups.acknowledge", queue, WakeUps::acknowledge(self.inner.as_ref(), receipt)).await
+        self.faults.around("deliveries.acknowledge", queue, self.inner.acknowledge(receipt)).await
     }
 }
 

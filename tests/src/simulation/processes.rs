@@ -9,7 +9,7 @@ use windlass::{
         ApprovalRequest, Subject, Verdict,
         decide::{Answer, decide},
     },
-    clock::Clock,
+    clock::{Clock, Timestamp},
     controls::{
         Controls as _, Settings,
         admit::Admitted,
@@ -19,6 +19,7 @@ use windlass::{
     journal::{Expected, Interjected, JournalError},
     memory::{Queue, Received, SeededRandom},
     principal::{Decisions, Principal},
+    queue::Deliveries,
     run::{
         accept::{AcceptError, Incoming, accept},
         advance::Engine,
@@ -137,9 +138,27 @@ impl World {
 
     /// One with an engine of its own.
     pub fn worker_of(&self, engine: Engine, received: Vec<Received>) -> Process {
+        let deliveries = Arc::new(self.faulty(Arc::clone(&self.queue)));
+        self.worker_with(engine, deliveries, received)
+    }
+
+    /// One with a queue of its own, too.
+    pub fn worker_with(&self, engine: Engine, deliveries: Arc<dyn Deliveries>, received: Vec<Received>) -> Process {
         let deadline = engine.clock.now() + TIMEOUT;
+        self.worker_until(deadline, engine, deliveries, received)
+    }
+
+    /// One whose invocation ends at `deadline`.
+    pub fn worker_until(
+        &self,
+        deadline: Timestamp,
+        engine: Engine,
+        deliveries: Arc<dyn Deliveries>,
+        received: Vec<Received>,
+    ) -> Process {
         let queue = Arc::clone(&self.queue);
-        let handler = Handler { terms: self.terms(), engine, wake_up_senders: std::collections::BTreeSet::new() };
+        let handler =
+            Handler { terms: self.terms(), engine, deliveries, wake_up_senders: std::collections::BTreeSet::new() };
         Box::pin(async move {
             let mut event = SqsEvent::default();
             event.records = received

@@ -11,20 +11,27 @@ use std::{
 use async_trait::async_trait;
 use serde_json::json;
 use windlass::{
-    agent::model::{Answer, Model, ModelError, Proposal, Question, Usage},
+    agent::{
+        Agent,
+        model::{Answer, Model, ModelError, Proposal, Question, Usage},
+    },
     audit::AuditRecord,
-    clock::Clock,
+    clock::{CLOCK_SKEW_MAX, Clock, Timestamp},
     controls::{Changed, Controls, ControlsError, Document, Initialised},
     ids::RunId,
+    lease::LEASE_FOR,
     memory::{ManualClock, Received},
-    queue::{Message, QueueError, Share, Sleeper, WakeUps},
-    run::request::{RunRequest, Source},
+    queue::{Deliveries, Delivery, Message, QueueError},
+    run::{
+        advance::Engine,
+        request::{RunRequest, Source},
+    },
 };
 use windlass_tests::simulation::{
     drive::scenarios,
     executor::{Polled, Process, poll, run_to_end},
     faults::Faults,
-    world::{World, deadline},
+    world::{TIMEOUT, World, deadline},
 };
 
 mod worst;
@@ -71,15 +78,17 @@ impl Model for Slow {
 fn ten() -> (World, Vec<RunId>, Vec<Received>) {
     let scenario = scenarios().remove(0);
     let world = World::new(1, Faults::none(), &scenario);
-    let runs = (0..BATCH).map(|n| {
-        let answer: Rc<Cell<Option<RunId>>> = Rc::default();
-        run_to_end(&world.clock, world.client(&format!("key-{n}"), &scenario, answer.clone()), deadline(&world.clock));
-        answer.get().expect("the request is taken on")
-    });
-    let runs = runs.collect();
+    let runs = (0..BATCH).map(|n| take_on(&world, n)).collect();
     let received = world.queue.receive(BATCH);
     assert_eq!(received.len(), BATCH);
     (world, runs, received)
+}
+
+fn take_on(world: &World, n: usize) -> RunId {
+    let answer: Rc<Cell<Option<RunId>>> = Rc::default();
+    let client = world.client(&format!("key-{n}"), &scenarios().remove(0), answer.clone());
+    run_to_end(&world.clock, client, deadline(&world.clock));
+    answer.get().expect("the request is taken on")
 }
 
 /// Polls a process for as long as it needs no time.
@@ -124,30 +133,133 @@ fn the_last_message_of_a_batch_is_left_to_the_mapping_which_costs_no_request() {
     let mut engine = world.engine();
     let (clock, answered) = (world.clock.clone(), Arc::default());
     engine.agent.model = Arc::new(Slow { clock, run: runs[0], answered });
-    let counting = Arc::new(Counting { inner: engine.wake_ups.clone(), deleted: Mutex::default() });
-    engine.wake_ups = counting.clone();
+    let counting = Arc::new(Counting { inner: world.queue.clone(), deleted: Mutex::default() });
     received.truncate(1);
     let until = world.clock.now() + Duration::from_secs(60);
-    assert_eq!(run_to_end(&world.clock, world.worker_of(engine, received), until), Polled::Ended);
+    let worker = world.worker_with(engine, counting.clone(), received);
+    assert_eq!(run_to_end(&world.clock, worker, until), Polled::Ended);
     assert_eq!(*counting.deleted.lock().expect("nothing panics"), 0);
+}
+
+/// Polls a process until it waits for `at`, as time passes.
+fn settle_until(world: &World, process: &mut Process, at: Timestamp) -> Polled {
+    loop {
+        match settle(process) {
+            Polled::Waiting => {}
+            other => return other,
+        }
+        let Some(wake) = world.clock.next_wake().filter(|wake| *wake <= at) else { return Polled::Waiting };
+        world.clock.set(wake.max(world.clock.now()));
+    }
+}
+
+#[test]
+fn the_places_of_runs_that_are_done_are_taken_by_others_while_the_slowest_goes_on() {
+    let scenario = scenarios().remove(0);
+    let world = World::new(1, Faults::none(), &scenario);
+    let runs: Vec<RunId> = (0..3 * BATCH).map(|n| take_on(&world, n)).collect();
+    let received = world.queue.receive(BATCH);
+    let mut engine = world.engine();
+    let clock = world.clock.clone();
+    engine.agent.model = Arc::new(Slow { clock, run: runs[3], answered: Arc::default() });
+    let mut worker = world.worker_of(engine, received);
+    assert_eq!(settle_until(&world, &mut worker, world.clock.now() + Duration::from_secs(2)), Polled::Waiting);
+    let over = runs.iter().filter(|run| world.is_over(**run)).count();
+    assert_eq!(over, 3 * BATCH - 1, "all but the slow one are over after two seconds, with one worker");
+    assert_eq!(settle_until(&world, &mut worker, deadline(&world.clock)), Polled::Ended);
+    assert!(world.is_over(runs[3]));
+    assert_eq!(redelivered(&world), [], "every message is gone");
+}
+
+#[test]
+fn a_batch_that_is_not_full_and_a_worker_that_has_little_time_left_take_on_nothing() {
+    for (size, left) in [(BATCH - 1, TIMEOUT), (BATCH, SLOW + Duration::from_secs(11))] {
+        let scenario = scenarios().remove(0);
+        let world = World::new(1, Faults::none(), &scenario);
+        let runs: Vec<RunId> = (0..3 * BATCH).map(|n| take_on(&world, n)).collect();
+        let received = world.queue.receive(size);
+        // The worker's deadline is a timeout after its start by its engine's clock, and this batch has been under way for a while.
+        let engine = world.engine();
+        let deadline = world.clock.now() + left;
+        let clock = world.clock.clone();
+        let model = Arc::new(Slow { clock, run: runs[3], answered: Arc::default() });
+        let engine = Engine { agent: Agent { model, ..engine.agent.clone() }, ..engine };
+        let mut worker = world.worker_until(deadline, engine, world.queue.clone(), received);
+        settle_until(&world, &mut worker, world.clock.now() + Duration::from_secs(2));
+        let over = runs.iter().filter(|run| world.is_over(**run)).count();
+        assert_eq!(over, size - 1, "of {size} with {left:?}");
+    }
+}
+
+#[test]
+fn the_messages_of_a_worker_that_dies_come_back_with_its_leases() {
+    let (world, runs, received) = ten();
+    let mut engine = world.engine();
+    let clock = world.clock.clone();
+    engine.agent.model = Arc::new(Slow { clock, run: runs[3], answered: Arc::default() });
+    let mut worker = world.worker_of(engine, received);
+    let died_at = world.clock.now() + Duration::from_secs(25);
+    settle_until(&world, &mut worker, died_at);
+    world.clock.set(died_at);
+    drop(worker);
+    let back = world.queue.next_visible().expect("the slow run's message is there").since(died_at);
+    let most = LEASE_FOR + CLOCK_SKEW_MAX;
+    assert!(most - Duration::from_secs(10) <= back && back <= most, "{back:?}");
+}
+
+#[test]
+fn messages_that_have_come_back_from_a_dead_worker_come_back_apart_the_next_time() {
+    let (world, _, received) = ten();
+    drop(received);
+    world.clock.advance(Duration::from_secs(360));
+    let received = world.queue.receive(BATCH);
+    assert!(received.iter().all(|received| received.receive_count == 2), "{received:?}");
+    let mut engine = world.engine();
+    engine.agent.model = Arc::new(Stuck);
+    let mut worker = world.worker_of(engine, received);
+    settle_until(&world, &mut worker, world.clock.now() + Duration::from_secs(1));
+    drop(worker);
+    let mut moments = BTreeSet::new();
+    while let Some(visible) = world.queue.next_visible().filter(|_| moments.len() < BATCH) {
+        world.clock.set(visible);
+        moments.insert(visible);
+        world.queue.receive(BATCH);
+    }
+    assert!(moments.len() > 3, "{moments:?}");
+}
+
+/// A model that never answers.
+struct Stuck;
+
+#[async_trait]
+impl Model for Stuck {
+    fn name(&self) -> &str {
+        "stuck"
+    }
+    fn timeout(&self) -> Duration {
+        SLOW
+    }
+    fn worst_case(&self, _: &Question<'_>) -> Usage {
+        Usage::default()
+    }
+    async fn answer(&self, _: Question<'_>) -> Result<Answer, ModelError> {
+        futures::future::pending().await
+    }
 }
 
 /// Counts what is deleted early.
 struct Counting {
-    inner: Arc<dyn WakeUps>,
+    inner: Arc<dyn Deliveries>,
     deleted: Mutex<u32>,
 }
 
 #[async_trait]
-impl WakeUps for Counting {
-    async fn send(&self, message: &Message, share: &Share, delay: Duration) -> Result<(), QueueError> {
-        self.inner.send(message, share, delay).await
+impl Deliveries for Counting {
+    async fn receive(&self, limit: usize, span: Duration) -> Result<Vec<Delivery>, QueueError> {
+        self.inner.receive(limit, span).await
     }
-    async fn send_batch(&self, sleepers: &[Sleeper]) -> Result<Vec<RunId>, QueueError> {
-        self.inner.send_batch(sleepers).await
-    }
-    async fn postpone(&self, receipt: &str, span: Duration) -> Result<(), QueueError> {
-        self.inner.postpone(receipt, span).await
+    async fn hide(&self, receipts: &[(&str, Duration)]) -> Result<(), QueueError> {
+        self.inner.hide(receipts).await
     }
     async fn acknowledge(&self, receipt: &str) -> Result<(), QueueError> {
         *self.deleted.lock().expect("nothing panics") += 1;

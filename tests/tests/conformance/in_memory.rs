@@ -67,7 +67,7 @@ impl Consumer for Consumes {
 async fn queues() -> Subject<Queues> {
     let queue = Arc::new(memory::Queue::new(clock(), VISIBILITY, RECEIVES_MAX));
     let consumer = Arc::new(Consumes(queue.clone()));
-    Subject { ports: Queues { wake_ups: queue.clone(), dead: queue, consumer }, keep: () }
+    Subject { ports: Queues { wake_ups: queue.clone(), deliveries: queue.clone(), dead: queue, consumer }, keep: () }
 }
 
 async fn known_secrets() -> Subject<memory::SecretValues> {
@@ -85,7 +85,7 @@ mod secret {
 /// What only a clock in the test's hand can show.
 mod queue_time {
     use super::*;
-    use windlass::queue::{DELAY_MAX, DeadMessages as _, Message, Share, WakeUps as _};
+    use windlass::queue::{DELAY_MAX, DeadMessages as _, Deliveries, Message, Share, WakeUps as _};
 
     fn wake_up() -> Message {
         Message::WakeUp { run: "01JHD7Z3ZK8V6N5Q4R3S2T1W0X".parse().expect("a run id") }
@@ -124,7 +124,7 @@ mod queue_time {
         let second = queue.receive(10).remove(0);
         assert_eq!(second.receive_count, 2);
         queue.acknowledge(&first.receipt);
-        assert!(queue.postpone(&first.receipt, Duration::ZERO).await.is_err());
+        assert!(queue.hide(&[(&first.receipt, Duration::ZERO)]).await.is_err());
         clock.advance(Duration::from_secs(30));
         assert_eq!(queue.receive(10), []);
         let dead = windlass::queue::DeadMessages::receive(&queue, 10, VISIBILITY).await.expect("it answers");
@@ -134,14 +134,26 @@ mod queue_time {
     }
 
     #[tokio::test]
-    async fn a_postponed_message_is_hidden_for_so_long() {
+    async fn a_message_is_hidden_for_so_long_as_was_asked() {
         let (clock, queue) = timed();
         queue.send(&wake_up(), &Share::Nobodys, Duration::ZERO).await.expect("it is sent");
         let received = queue.receive(10).remove(0);
-        queue.postpone(&received.receipt, Duration::from_secs(90)).await.expect("it is postponed");
+        queue.hide(&[(&received.receipt, Duration::from_secs(90))]).await.expect("it is hidden");
         clock.advance(Duration::from_secs(89));
         assert_eq!(queue.receive(10), []);
         clock.advance(Duration::from_secs(1));
         assert_eq!(queue.receive(10).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_message_is_received_and_hidden_for_so_long_at_once() {
+        let (clock, queue) = timed();
+        queue.send(&wake_up(), &Share::Nobodys, Duration::ZERO).await.expect("it is sent");
+        let span = Duration::from_secs(7);
+        assert_eq!(Deliveries::receive(&queue, 10, span).await.expect("it answers").len(), 1);
+        clock.advance(span - Duration::from_millis(1));
+        assert_eq!(Deliveries::receive(&queue, 10, span).await.expect("it answers"), []);
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(Deliveries::receive(&queue, 10, span).await.expect("it answers")[0].receives, 2);
     }
 }

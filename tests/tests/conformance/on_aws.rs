@@ -115,6 +115,7 @@ impl Consumer for Consumes {
 pub fn queues_at(clients: &Clients, step: &str, dead: &str) -> Queues {
     Queues {
         wake_ups: Arc::new(aws::StepQueue::new(clients.sqs(), step)),
+        deliveries: Arc::new(aws::StepQueue::new(clients.sqs(), step)),
         dead: Arc::new(aws::DeadLetterQueue::new(clients.sqs(), dead)),
         consumer: Arc::new(Consumes { client: clients.sqs(), url: step.to_owned() }),
     }

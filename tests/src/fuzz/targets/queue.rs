@@ -47,7 +47,12 @@ pub fn batch(input: &[u8]) -> Said {
     };
     let world = World::new(1, Faults::none(), &scenarios_once(|scenarios| scenarios[0].clone()));
     let records = event.records.clone();
-    let handler = Handler { terms: TERMS, engine: world.engine(), wake_up_senders: std::collections::BTreeSet::new() };
+    let handler = Handler {
+        deliveries: world.queue.clone(),
+        terms: TERMS,
+        engine: world.engine(),
+        wake_up_senders: std::collections::BTreeSet::new(),
+    };
     let until = world.clock.now() + TIMEOUT;
     let answer = Rc::new(RefCell::new(None));
     let slot = Rc::clone(&answer);
