@@ -62,6 +62,9 @@ const ENTRIES_MAX: [u32; 8] = [
 /// Processes at once.
 const PROCESSES_MAX: usize = 6;
 
+/// Port calls that a process makes in a burst: as many as a person takes to answer.
+const BURST_CALLS: usize = 12;
+
 /// What happened, counted.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tally {
@@ -201,6 +204,17 @@ impl<'s> Player<'s> {
     fn happen(&mut self, step: Step) {
         match step {
             Step::Poll(who, fault) => self.poll(who, fault),
+            Step::Burst(who) => {
+                let (at, running) = (self.world.clock.now(), self.running.len());
+                for _ in 0..BURST_CALLS {
+                    self.poll(who, Fault::None);
+                    self.check();
+                    // It ended, or it waits: the burst is over.
+                    if (self.world.clock.now(), self.running.len()) != (at, running) {
+                        break;
+                    }
+                }
+            }
             Step::Receive(limit) => {
                 let received = self.world.queue.receive(usize::from(limit));
                 if !received.is_empty() {

@@ -12,6 +12,8 @@ use super::faults::Fault;
 pub enum Step {
     /// A process goes on to its next port call; the fault meets the call that it then makes.
     Poll(u8, Fault),
+    /// A process makes several port calls while no other gets its turn: what takes many calls happens between two of another's.
+    Burst(u8),
     /// A step function starts with up to so many messages.
     Receive(u8),
     /// A message is delivered once more, so many seconds later.
@@ -84,13 +86,14 @@ impl Schedule {
 
 fn draw(rng: &mut StdRng, per_thousand: u32, may_cancel: bool) -> Step {
     match rng.random_range(0..1_000) {
-        0..860 => {
+        0..840 => {
             let fault = match rng.random_range(0..1_000) < per_thousand {
                 true => FAULTS[rng.random_range(0..FAULTS.len())].1,
                 false => Fault::None,
             };
             Step::Poll(rng.random(), fault)
         }
+        840..860 => Step::Burst(rng.random()),
         860..890 => Step::Receive(rng.random_range(1..4)),
         890..905 => Step::Duplicate(rng.random_range(0..20)),
         905..920 => Step::Wait(rng.random_range(1..5_000)),
@@ -122,6 +125,7 @@ impl fmt::Display for Step {
                     None => Ok(()),
                 }
             }
+            Step::Burst(who) => write!(f, "b{who}"),
             Step::Receive(limit) => write!(f, "r{limit}"),
             Step::Duplicate(seconds) => write!(f, "q{seconds}"),
             Step::Wait(millis) => write!(f, "w{millis}"),
@@ -155,6 +159,7 @@ impl FromStr for Step {
                 let who = number(rest.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()))?;
                 Step::Poll(who, letter.map_or(Fault::None, |(_, fault)| *fault))
             }
+            'b' => Step::Burst(number(rest)?),
             'r' => Step::Receive(number(rest)?),
             'q' => Step::Duplicate(number(rest)?),
             'w' => Step::Wait(rest.parse().map_err(|_| bad())?),

@@ -151,14 +151,17 @@ fn policy_question(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelErr
     }
 }
 
-/// `steps` calls that do nothing and answer with `bytes` bytes each.
+/// `steps` calls that do nothing, each for `pause_ms` milliseconds, and answer with `bytes` bytes each.
 fn steps(payload: &Value, calls: &[Call]) -> Result<Proposal, ModelError> {
     let steps = payload["steps"].as_u64().unwrap_or(8).min(DRILL_STEPS_MAX);
     let bytes = payload["bytes"].as_u64().unwrap_or(1_024);
     if calls.len() as u64 >= steps {
         return Ok(Proposal::Respond(json!({ "steps": calls.len() })));
     }
-    propose("drill_step", json!({ "bytes": bytes }))
+    match payload["pause_ms"].as_u64() {
+        None => propose("drill_step", json!({ "bytes": bytes })),
+        Some(pause_ms) => propose("drill_step", json!({ "bytes": bytes, "pause_ms": pause_ms })),
+    }
 }
 
 /// The calls that the payload names, one after the other, whatever comes of them.

@@ -30,6 +30,9 @@ const LETTER_CHARS_MAX: usize = 4_000;
 /// The most bytes that one `drill_step` answers.
 const DRILL_BYTES_MAX: usize = 32 * 1024;
 
+/// The longest that one `drill_step` takes: well within [`TIMEOUT`].
+const DRILL_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// A tool of the desk is not one: a mistake in this file.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTool {
@@ -101,6 +104,9 @@ struct LetterArguments {
 #[serde(deny_unknown_fields)]
 struct StepArguments {
     bytes: usize,
+    /// How long it takes, as a slow tool would.
+    #[serde(default)]
+    pause_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -128,9 +134,12 @@ impl Kind {
             ),
             Kind::DrillStep => (
                 "drill_step",
-                "Does nothing and answers with some bytes",
+                "Does nothing, for a while, and answers with some bytes",
                 Effect::Read,
-                json!({ "bytes": { "type": "integer", "minimum": 0, "maximum": DRILL_BYTES_MAX } }),
+                json!({
+                    "bytes": { "type": "integer", "minimum": 0, "maximum": DRILL_BYTES_MAX },
+                    "pause_ms": { "type": "integer", "minimum": 0, "maximum": DRILL_PAUSE_MAX.as_millis() as u64 },
+                }),
             ),
             Kind::DrillCrash => (
                 "drill_crash",
@@ -139,7 +148,8 @@ impl Kind {
                 json!({ "drill": { "type": "string" } }),
             ),
         };
-        let required: Vec<String> = properties.as_object().into_iter().flat_map(|all| all.keys().cloned()).collect();
+        let names = properties.as_object().into_iter().flat_map(|all| all.keys().cloned());
+        let required: Vec<String> = names.filter(|name| name != "pause_ms").collect();
         Ok(ToolSpec {
             name: name.parse()?,
             description: description.to_owned(),
@@ -248,7 +258,13 @@ impl Tool for DeskTool {
                 let letter = self.ledger.send_letter(tenant, &order, &text).await?;
                 Ok(json!({ "letter": letter }))
             }
-            Kind::DrillStep => Ok(json!({ "text": prose(context.call.0, parsed::<StepArguments>(arguments)?.bytes) })),
+            Kind::DrillStep => {
+                let StepArguments { bytes, pause_ms } = parsed(arguments)?;
+                if pause_ms > 0 {
+                    tokio::time::sleep(Duration::from_millis(pause_ms).min(DRILL_PAUSE_MAX)).await;
+                }
+                Ok(json!({ "text": prose(context.call.0, bytes) }))
+            }
             Kind::DrillCrash => {
                 if self.ledger.is_armed(&parsed::<CrashArguments>(arguments)?.drill).await? {
                     std::process::abort();

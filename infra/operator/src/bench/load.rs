@@ -2,7 +2,6 @@
 
 use std::{
     path::Path,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -30,9 +29,6 @@ const STEPS: usize = 8;
 
 /// Runs that wait for an approval.
 const WAITING: usize = 100;
-
-/// Workers that are killed.
-const KILLED: usize = 10;
 
 /// 200 runs of eight steps of 1 KB, one and sixteen at once, with the store in memory, in a file, and in one that is synced at every write.
 pub(super) async fn steps(binaries: &Path, size: Size) -> Result<Vec<Figure>, BenchError> {
@@ -147,35 +143,4 @@ pub(super) async fn approvals(binaries: &Path, size: Size) -> Result<Vec<Figure>
     figures.extend(spread("POST /runs with Prefer: wait, 8 steps", "from request to answer", spans));
     kit.stack.shutdown().await;
     Ok(figures)
-}
-
-/// Workers killed in the middle of a run: the lease has to end before another may go on.
-pub(super) async fn recovery(binaries: &Path, size: Size) -> Result<Vec<Figure>, BenchError> {
-    const LONG: usize = 400;
-    let kit = Kit::start(binaries, None).await?;
-    let mut spans = Vec::new();
-    let mut runs = Vec::new();
-    for number in 0..size.of(KILLED) {
-        runs.push(kit.submit_steps(&format!("kill-{number}"), LONG, false).await?);
-    }
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let killed = Instant::now();
-    for process in kit.stack.processes("step") {
-        let _ = std::process::Command::new("kill").args(["-9", &process.to_string()]).stderr(Stdio::null()).status();
-    }
-    let mut ends = stream::iter(runs)
-        .map(|run| {
-            let kit = &kit;
-            async move {
-                kit.ends.of_run(run).await?;
-                Ok::<Duration, BenchError>(killed.elapsed())
-            }
-        })
-        .buffer_unordered(KILLED);
-    while let Some(span) = ends.next().await {
-        spans.push(span?);
-    }
-    drop(ends);
-    kit.stack.shutdown().await;
-    Ok(spread(&format!("{} runs whose worker was killed", spans.len()), "from kill to end", spans))
 }

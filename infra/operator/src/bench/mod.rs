@@ -16,6 +16,7 @@ mod engine;
 mod figures;
 mod growth;
 mod load;
+mod recovery;
 mod rig;
 mod usage;
 
@@ -111,7 +112,7 @@ pub async fn run(bench: &Bench, json: bool, console: &mut Console<'_>) -> Result
             Part::Engine => engine::measure(size).await?,
             Part::Stack => load::steps(&binaries, size).await?,
             Part::Approvals => load::approvals(&binaries, size).await?,
-            Part::Recovery => load::recovery(&binaries, size).await?,
+            Part::Recovery => recovery::measure(&binaries, size).await?,
             Part::Batch => batch::measure(&binaries, size).await?,
             Part::Growth => growth::measure(size).await?,
             Part::ColdStart => cold_start::measure(&binaries, size).await?,

@@ -48,7 +48,8 @@ const TAKE: By = By::Code("shared/src/aws/buckets.rs", "update_item", "RateBucke
 const DEPTH: By = By::Code("shared/src/aws/queue.rs", "get_queue_attributes", "StepQueue");
 const WAKE: By = By::Code("shared/src/aws/queue.rs", "send_message", "StepQueue");
 const WAKE_MANY: By = By::Code("shared/src/aws/queue.rs", "send_message_batch", "StepQueue");
-const POSTPONE: By = By::Code("shared/src/aws/queue.rs", "change_message_visibility", "StepQueue");
+const HIDE: By = By::Code("shared/src/aws/queue.rs", "change_message_visibility_batch", "StepQueue");
+const RECEIVE: By = By::Code("shared/src/aws/queue.rs", "receive_message", "StepQueue");
 const ACKNOWLEDGE: By = By::Code("shared/src/aws/queue.rs", "delete_message", "StepQueue");
 const JOB: By = By::Code("shared/src/aws/schedule.rs", "update_item", "Jobs");
 const SWEEP: By = By::Code("shared/src/aws/retention.rs", "scan", "ExpiredItems");
@@ -116,8 +117,9 @@ pub(super) const CALLS: &[Call] = &[
     call("step", "dynamodb:DeleteItem", CONTROLS, SETTLED),
     call("step", "dynamodb:Query", CONTROLS, ORPHANS),
     call("step", "sqs:SendMessage", QUEUE, WAKE),
-    call("step", "sqs:ChangeMessageVisibility", QUEUE, POSTPONE),
+    call("step", "sqs:ChangeMessageVisibility", QUEUE, HIDE),
     call("step", "sqs:ReceiveMessage", QUEUE, By::Lambda),
+    call("step", "sqs:ReceiveMessage", QUEUE, RECEIVE),
     call("step", "sqs:DeleteMessage", QUEUE, By::Lambda),
     call("step", "sqs:DeleteMessage", QUEUE, ACKNOWLEDGE),
     call("step", "sqs:GetQueueAttributes", QUEUE, By::Lambda),
@@ -212,8 +214,8 @@ pub(super) const NOT_IN_FUNCTIONS: &[&str] = &[
     "shared/src/aws/idempotency.rs: update_item",
     "shared/src/aws/prompts.rs: put_item",
     "shared/src/aws/prompts.rs: query",
+    "shared/src/aws/queue.rs: change_message_visibility",
     "shared/src/aws/queue.rs: get_queue_url",
-    "shared/src/aws/queue.rs: receive_message",
     "shared/src/aws/replay_plans.rs: batch_write_item",
     "shared/src/aws/replay_plans.rs: get_item",
     "shared/src/aws/replay_plans.rs: put_item",
