@@ -48,9 +48,11 @@ impl ManualClock {
         self.move_to(|now| now + span);
     }
 
-    /// When the first of those who sleep wants to be woken: how far a simulation can move on when nothing else happens.
+    /// When the first of those who sleep wants to be woken: how far a simulation can move on when nothing else happens. Whoever has been
+    /// woken and does not go on holds up nobody.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        locked(&self.face).sleepers.values().map(|sleeper| sleeper.until).min()
+        let face = locked(&self.face);
+        face.sleepers.values().map(|sleeper| sleeper.until).filter(|until| *until > face.now).min()
     }
 
     fn move_to(&self, target: impl FnOnce(Timestamp) -> Timestamp) {

@@ -98,13 +98,13 @@ impl Flaw {
     /// A seed shortly before one that shows it; where the search begins, so that it is short.
     pub const fn shows_from(self) -> u64 {
         match self {
-            Flaw::AppendReplaces => 255,
-            Flaw::LostRaceIsWritten => 259,
-            Flaw::ApprovalNotAskedAgain => 230,
-            Flaw::LeaveWithoutInterjections => 265,
-            Flaw::SweepDropsDue => 38,
+            Flaw::AppendReplaces | Flaw::LostRaceIsWritten => 170,
+            Flaw::ApprovalNotAskedAgain => 80,
+            Flaw::LeaveWithoutInterjections => 695,
+            Flaw::SweepDropsDue => 120,
             Flaw::OpenReplaces => 640,
-            Flaw::IrreversibleRepeated => 13,
+            Flaw::IrreversibleRepeated => 10,
+            Flaw::AnsweredErrorIsNotDone => 655,
             _ => 1,
         }
     }

@@ -18,9 +18,11 @@ use super::{
     unexpected,
 };
 
-/// Runs that are under way at a kill, in milliseconds after they began. A question to a model takes seconds, so that few deaths fall into the
-/// first half second of a batch, whose messages come back no sooner than the sweep finds its runs.
-const KILLS: [u64; 6] = [700, 2_300, 4_900, 8_100, 13_000, 21_500];
+/// When workers are killed, in milliseconds after their runs were asked for: spread over what a batch takes.
+const KILLS: [u64; 6] = [2_000, 6_000, 10_000, 14_000, 18_000, 22_000];
+
+/// The same, within the first half second of a batch: its messages come back no sooner than the sweep finds its runs.
+const EARLY_KILLS: [u64; 1] = [300];
 
 /// Runs of one batch.
 const RUNS: usize = 10;
@@ -41,8 +43,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const STUCK_AFTER: Duration = Duration::from_secs(150);
 
 pub(super) async fn measure(binaries: &Path, size: Size) -> Result<Vec<Figure>, BenchError> {
+    let aim = (LEASE_FOR + AFTER_LEASE).as_secs_f64() * 1e3;
+    let mut figures = killed(binaries, "was killed", &KILLS[..size.of(KILLS.len()).max(1)]).await?;
+    figures.truncate(2);
+    figures = figures.into_iter().map(|figure| figure.aim(Aim::AtMost(aim))).collect();
+    figures.extend(killed(binaries, "was killed in its first half second", &EARLY_KILLS).await?.into_iter().take(2));
+    Ok(figures)
+}
+
+/// Runs whose workers are killed at these moments, and how long it took until somebody went on.
+async fn killed(binaries: &Path, how: &str, kills: &[u64]) -> Result<Vec<Figure>, BenchError> {
     let mut spans = Vec::new();
-    for (round, after) in KILLS.into_iter().take(size.of(KILLS.len()).max(1)).enumerate() {
+    for (round, after) in kills.iter().enumerate() {
         // Each in a kit of its own: the sweep's minute falls differently, and nothing is left of the round before.
         let kit = Kit::start(binaries, None).await?;
         let mut runs = Vec::new();
@@ -50,7 +62,7 @@ pub(super) async fn measure(binaries: &Path, size: Size) -> Result<Vec<Figure>, 
             let payload = json!({ "steps": STEPS, "bytes": 64, "pause_ms": PAUSE.as_millis() as u64 });
             runs.push(kit.submit(&format!("kill-{round}-{number}"), "drill/steps", payload, false).await?);
         }
-        tokio::time::sleep(Duration::from_millis(after)).await;
+        tokio::time::sleep(Duration::from_millis(*after)).await;
         let killed_at = SystemClock.now();
         for process in kit.stack.processes("step") {
             let _ =
@@ -61,14 +73,8 @@ pub(super) async fn measure(binaries: &Path, size: Size) -> Result<Vec<Figure>, 
         }
         kit.stack.shutdown().await;
     }
-    let workload = format!("{} runs whose worker was killed", spans.len());
-    let aim = (LEASE_FOR + AFTER_LEASE).as_secs_f64() * 1e3;
-    let figures = spread(&workload, "from kill to next entry", spans);
-    Ok(figures
-        .into_iter()
-        .enumerate()
-        .map(|(n, figure)| if n < 2 { figure.aim(Aim::AtMost(aim)) } else { figure })
-        .collect())
+    let workload = format!("{} runs whose worker {how}", spans.len());
+    Ok(spread(&workload, "from kill to next entry", spans))
 }
 
 /// How long it took until another worker recorded something, when the run was under way; `None` when it was not yet.
