@@ -59,7 +59,9 @@ pub const MOTO: &[Gap] = &[
     not_atomic("buckets::tokens_come_back_one_by_one_and_never_more_than_the_burst"),
     not_atomic("buckets::of_many_who_take_at_once_only_as_many_as_there_are_tokens_get_one"),
     not_atomic("buckets::a_change_of_the_limit_holds_at_once"),
+    not_atomic("controls::of_many_who_make_the_controls_one_does_and_a_change_stays"),
     not_atomic("plans::an_item_is_moved_at_most_once"),
+    not_atomic("windows::of_many_that_saw_the_same_one_is_counted"),
 ];
 
 /// Of MiniStack 1.5.33.
