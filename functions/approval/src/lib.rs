@@ -52,9 +52,10 @@ pub struct Desk {
 impl Desk {
     /// Answers one request. What cannot be met is a problem document, never an error of the function.
     pub async fn handle(&self, event: Event) -> Response {
+        let started = self.clock.now();
         let request = Request::read(event, self.random.as_ref());
         let result = self.route(&request).await;
-        respond(&request, result)
+        respond(&request, self.clock.now().since(started), result)
     }
 
     async fn route(&self, request: &Request) -> Result<Reply, Problem> {

@@ -113,7 +113,7 @@ impl Cleanup {
     }
 
     async fn start(&self, name: &str, scheduled_for: Timestamp, message: &Message) -> Result<JobRun, JobError> {
-        let send = async {
+        let send = |_: Option<String>| async {
             match self.wake_ups.send(message, &share(message), Duration::ZERO).await {
                 Ok(()) => Worked { handled: 1, ..Worked::default() },
                 Err(error) => Worked { error: Some(error.to_string()), ..Worked::default() },
@@ -136,7 +136,8 @@ fn report(job: &str, ran: &JobRun) {
         // The metrics of `infra/template.yaml` are read from this line.
         JobRun::Ran(run) => {
             let behind_seconds = run.behind_seconds.unwrap_or(0);
-            tracing::info!(job, handled = run.handled, behind_seconds, error = run.error, "ran");
+            let more = run.next.is_some();
+            tracing::info!(job, handled = run.handled, more, behind_seconds, error = run.error, "ran");
         }
         JobRun::Outlived(run) => tracing::warn!(job, handled = run.handled, "ran for longer than its lock"),
         JobRun::Locked { until } => tracing::info!(job, %until, "somebody else is at it"),

@@ -16,5 +16,5 @@ pub use aws_lambda_events::apigw::{ApiGatewayV2httpRequest as Event, ApiGatewayV
 pub use errors::not_admitted;
 pub use identity::{Claims, identify};
 pub use problem::{Kind, Problem};
-pub use reply::{Reply, respond};
+pub use reply::{Reply, SLOW_AFTER, respond};
 pub use request::{Request, Target};

@@ -1,5 +1,7 @@
 //! Answers.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use windlass::ids::TraceId;
@@ -13,6 +15,7 @@ pub struct Reply {
     headers: Vec<(&'static str, String)>,
     body: String,
     trace: Option<TraceId>,
+    waited: Duration,
 }
 
 impl Reply {
@@ -22,12 +25,18 @@ impl Reply {
             tracing::error!(%error, "an answer has no JSON");
             Problem::new(Kind::Internal, "the answer could not be written")
         })?;
-        Ok(Reply { status, headers: Vec::new(), body, trace: None })
+        Ok(Reply { status, headers: Vec::new(), body, trace: None, waited: Duration::ZERO })
     }
 
     /// With one more header.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// After waiting for so long because the caller asked to.
+    pub fn waited(mut self, span: Duration) -> Reply {
+        self.waited = span;
         self
     }
 
@@ -38,8 +47,12 @@ impl Reply {
     }
 }
 
-/// What goes back through API Gateway. Nothing of it may be stored on the way, and it names its trace.
-pub fn respond(request: &Request, result: Result<Reply, Problem>) -> Response {
+/// How long answering a request may take, what its caller asked to wait apart. An alarm tells when one in twenty takes longer.
+pub const SLOW_AFTER: Duration = Duration::from_secs(2);
+
+/// What goes back through API Gateway after `took`. Nothing of it may be stored on the way, and it names its trace.
+pub fn respond(request: &Request, took: Duration, result: Result<Reply, Problem>) -> Response {
+    observe(took, result.as_ref());
     let (status, content_type, headers, body, trace) = match result {
         Ok(reply) => (reply.status, "application/json", reply.headers, reply.body, reply.trace),
         Err(problem) => {
@@ -61,4 +74,18 @@ pub fn respond(request: &Request, result: Result<Reply, Problem>) -> Response {
     response.headers = map;
     response.body = Some(body.into());
     response
+}
+
+/// Logs what alarms count. A request that the kit turns away on purpose is no failure of the API, and neither is a wait that was asked for;
+/// API Gateway's own metrics know of neither.
+fn observe(took: Duration, result: Result<&Reply, &Problem>) {
+    if let Err(problem) = result
+        && matches!(problem.kind(), Kind::NewRunsPaused | Kind::Overloaded)
+    {
+        tracing::info!(reason = problem.kind().parts().1, "a request is shed");
+    }
+    let took = took.saturating_sub(result.map_or(Duration::ZERO, |reply| reply.waited));
+    if took > SLOW_AFTER {
+        tracing::warn!(took_ms = took.as_millis(), "a request took long");
+    }
 }

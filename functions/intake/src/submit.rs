@@ -76,10 +76,12 @@ impl Intake {
             None => Ok(()),
         };
         let until = wanted.filter(|_| may_wait.is_ok());
+        let began = self.clock.now();
         if let Some((_, until)) = until {
             self.wait_for(taken_on.run(), until).await;
         }
-        let reply = with_limits(self.started(taken_on, until.is_some()).await?, &standings);
+        let waited = self.clock.now().since(began);
+        let reply = with_limits(self.started(taken_on, until.is_some()).await?, &standings).waited(waited);
         Ok(match (until, may_wait) {
             (Some((span, _)), _) => reply.header("preference-applied", format!("wait={}", span.as_secs())),
             (None, Err(after)) => reply.header("retry-after", after.as_millis().div_ceil(1_000).to_string()),

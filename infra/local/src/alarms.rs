@@ -1,5 +1,5 @@
-//! Alarms in the small form that rollouts need: one metric, one threshold. They are evaluated when they are described, by the clock,
-//! so nothing happens by itself, and their actions are kept but not carried out.
+//! Alarms on one metric, or on what is computed of several. They are evaluated when they are described, by the clock, so nothing happens
+//! by itself, and their actions are kept but not carried out.
 
 mod evaluation;
 
@@ -10,7 +10,10 @@ use std::{
 };
 
 pub(crate) use self::evaluation::{Comparison, Condition, MissingData};
-use crate::metrics::{Metric, Metrics, Range, Statistic};
+use crate::metrics::{
+    Metric, Metrics, Range, Statistic,
+    math::{Expression, Series},
+};
 
 /// The most alarms. <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>
 const ALARMS_MAX: usize = 5_000;
@@ -39,12 +42,64 @@ impl State {
     }
 }
 
-/// What an alarm looks at.
+/// A statistic of a metric.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Watched {
+pub(crate) struct Measure {
     pub(crate) metric: Metric,
     pub(crate) unit: Option<String>,
     pub(crate) statistic: Statistic,
+}
+
+impl Measure {
+    /// Its points in periods of the range.
+    pub(crate) fn points(&self, metrics: &Metrics, range: &Range) -> Series {
+        let periods = metrics.periods(&self.metric, self.unit.as_deref(), range).into_iter();
+        periods.filter_map(|(at, values)| Some((at, values.statistic(self.statistic)?))).collect()
+    }
+}
+
+/// What several measures and expressions, each under an id, make: an expression may name what stands before it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Computed {
+    pub(crate) measures: Vec<(String, Measure)>,
+    pub(crate) expressions: Vec<(String, Expression)>,
+}
+
+impl Computed {
+    /// Every series by its id, in periods of the range.
+    pub(crate) fn series(&self, metrics: &Metrics, range: &Range) -> BTreeMap<String, Series> {
+        let measured = self.measures.iter().map(|(id, measure)| (id.clone(), measure.points(metrics, range)));
+        let mut series: BTreeMap<String, Series> = measured.collect();
+        let times = range.periods();
+        for (id, expression) in &self.expressions {
+            let points = expression.points(&series, &times);
+            series.insert(id.clone(), points);
+        }
+        series
+    }
+}
+
+/// Where an alarm's values come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    Measure(Measure),
+    /// The series with this id.
+    Computed(Computed, String),
+}
+
+impl Source {
+    fn points(&self, metrics: &Metrics, range: &Range) -> Series {
+        match self {
+            Self::Measure(measure) => measure.points(metrics, range),
+            Self::Computed(computed, result) => computed.series(metrics, range).remove(result).unwrap_or_default(),
+        }
+    }
+}
+
+/// What an alarm looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Watched {
+    pub(crate) source: Source,
     pub(crate) period_seconds: u64,
     pub(crate) condition: Condition,
 }
@@ -160,17 +215,13 @@ impl<D> Alarm<D> {
         if now < self.held_until {
             return;
         }
-        let Watched { metric, unit, statistic, period_seconds, condition } = &self.watched;
+        let Watched { source, period_seconds, condition } = &self.watched;
         let periods = condition.periods + PERIODS_MORE;
         // Only periods that are over.
         let until = now.as_secs() - now.as_secs() % period_seconds;
         let from = until.saturating_sub(period_seconds.saturating_mul(u64::try_from(periods).unwrap_or(u64::MAX)));
         let range = Range { from, until, period_seconds: *period_seconds };
-        let seen: BTreeMap<u64, f64> = metrics
-            .periods(metric, unit.as_deref(), &range)
-            .into_iter()
-            .filter_map(|(at, values)| Some((at, values.statistic(*statistic)?)))
-            .collect();
+        let seen = source.points(metrics, &range);
         let starts = (0..periods).map_while(|back| until.checked_sub(period_seconds * (u64::try_from(back).ok()? + 1)));
         let newest_first: Vec<Option<f64>> = starts.map(|at| seen.get(&at).copied()).collect();
         let Some(state) = condition.judge(&newest_first) else { return };
@@ -211,8 +262,8 @@ mod tests {
             breaches_min: 1,
             missing: MissingData::NotBreaching,
         };
-        let watched =
-            Watched { metric: errors(), unit: None, statistic: Statistic::Sum, period_seconds: 60, condition };
+        let source = Source::Measure(Measure { metric: errors(), unit: None, statistic: Statistic::Sum });
+        let watched = Watched { source, period_seconds: 60, condition };
         alarms.put("errors".into(), watched, ()).expect("there is room");
         (clock, metrics, alarms)
     }

@@ -78,6 +78,14 @@ impl CloudWatch {
         response
     }
 
+    /// Answers a request of this process.
+    ///
+    /// # Errors
+    /// Why it is refused, in words.
+    pub(crate) fn ask(&self, operation: &str, request: Value) -> Result<Value, String> {
+        self.answer(operation, request).map_err(|refusal| refusal.to_string())
+    }
+
     fn answer(&self, operation: &str, request: Value) -> Result<Value, Refusal> {
         let answer = match operation {
             "PutMetricData" => self.put_metric_data(request),

@@ -39,6 +39,7 @@ mod listener;
 mod logs;
 mod meter;
 mod metrics;
+mod monitoring;
 mod placeholder;
 mod pool;
 mod process;
@@ -57,6 +58,7 @@ pub use self::{
     function::{FunctionStatus, InvokeError, PAYLOAD_BYTES_MAX},
     issuer::{Issuer, IssuerError},
     meter::Meter,
+    monitoring::{MetricFilterSpec, Monitoring},
     secrets::SecretsError,
     spec::{
         Authorization, FunctionSpec, Logs, MappingSpec, Order, QueueSpec, Redrive, RouteSpec, ScheduleSpec, SecretSpec,

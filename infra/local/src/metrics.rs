@@ -1,11 +1,13 @@
 //! Metrics, as CloudWatch keeps them: what functions write in the embedded metric format, what clients put, and what Lambda counts.
 //!
-//! Known differences: everything is kept by the second for three hours (CloudWatch keeps single seconds only of metrics that ask
-//! for it, and minutes for 15 days), it can be read at once, and a percentile is one of the values seen.
+//! Known differences: everything is kept by the second for three hours and by the hour for 15 days (CloudWatch keeps single seconds only
+//! of metrics that ask for it, and minutes for 15 days), it can be read at once, and a percentile is one of the values seen.
 
 mod distribution;
 mod embedded;
+pub(crate) mod filter;
 mod invocations;
+pub(crate) mod math;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,12 +26,19 @@ use crate::clock::Clock;
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html#metrics-retention>
 pub(crate) const KEPT: Duration = Duration::from_secs(3 * 3600);
 
+/// How long hours are kept: as long as an alarm looks back at most, and a day that it looks at is over; the same page.
+const HOURS_KEPT: Duration = Duration::from_secs(15 * 24 * 3600);
+
 /// How far ahead of the clock a value may be; the same page.
 pub(crate) const AHEAD_MAX: Duration = Duration::from_secs(2 * 3600);
 
 /// The most dimensions of a metric.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>
 pub(crate) const DIMENSIONS_MAX: usize = 30;
+
+/// The most periods of one expression: the most values of an answer.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html>
+const PERIODS_MAX: usize = 100_800;
 
 /// The most metrics kept; further ones are dropped. A bound on memory, not one of CloudWatch's.
 const METRICS_MAX: usize = 10_000;
@@ -42,14 +51,37 @@ pub(crate) struct Metric {
     pub(crate) dimensions: BTreeMap<String, String>,
 }
 
-/// The seconds of one metric in one unit, by their number since the epoch.
-type Seconds = BTreeMap<u64, Distribution>;
+/// What was seen of one metric in one unit, by seconds since the epoch: the latest by the second, what is older by the hour.
+#[derive(Debug, Default)]
+struct Seen {
+    seconds: BTreeMap<u64, Distribution>,
+    hours: BTreeMap<u64, Distribution>,
+}
+
+impl Seen {
+    /// Takes a value in, and what has become old out.
+    fn add(&mut self, at: u64, values: &Distribution, now: Duration) {
+        self.seconds.entry(at).or_default().merge(values);
+        let (oldest_second, oldest_hour) = (now.saturating_sub(KEPT), now.saturating_sub(HOURS_KEPT));
+        while let Some(first) = self.seconds.first_entry()
+            && *first.key() < oldest_second.as_secs()
+        {
+            let (second, values) = first.remove_entry();
+            self.hours.entry(second - second % 3_600).or_default().merge(&values);
+        }
+        while let Some(first) = self.hours.first_entry()
+            && *first.key() < oldest_hour.as_secs()
+        {
+            first.remove();
+        }
+    }
+}
 
 /// Every metric of a stack.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     clock: Arc<dyn Clock>,
-    kept: Mutex<HashMap<Metric, HashMap<String, Seconds>>>,
+    kept: Mutex<HashMap<Metric, HashMap<String, Seen>>>,
 }
 
 impl Metrics {
@@ -63,8 +95,8 @@ impl Metrics {
 
     /// Adds to one second of one metric. What is too old to be kept is dropped, and so is a metric too many.
     pub(crate) fn add(&self, metric: Metric, unit: &str, at: Duration, values: &Distribution) {
-        let oldest = self.now().saturating_sub(KEPT).as_secs();
-        if at.as_secs() < oldest {
+        let now = self.now();
+        if at < now.saturating_sub(HOURS_KEPT) {
             return;
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,14 +105,10 @@ impl Metrics {
         }
         let units = kept.entry(metric).or_default();
         if !units.contains_key(unit) {
-            units.insert(unit.to_owned(), Seconds::new());
+            units.insert(unit.to_owned(), Seen::default());
         }
-        let Some(seconds) = units.get_mut(unit) else { return };
-        seconds.entry(at.as_secs()).or_default().merge(values);
-        while let Some(first) = seconds.first_entry()
-            && *first.key() < oldest
-        {
-            first.remove();
+        if let Some(seen) = units.get_mut(unit) {
+            seen.add(at.as_secs(), values, now);
         }
     }
 
@@ -95,8 +123,9 @@ impl Metrics {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut periods: BTreeMap<u64, Distribution> = BTreeMap::new();
         let units = kept.get(metric).into_iter().flatten();
-        for (_, seconds) in units.filter(|(of, _)| unit.is_none_or(|unit| unit == of.as_str())) {
-            for (second, values) in seconds.range(asked.from..asked.until.max(asked.from)) {
+        for (_, seen) in units.filter(|(of, _)| unit.is_none_or(|unit| unit == of.as_str())) {
+            let range = || asked.from..asked.until.max(asked.from);
+            for (second, values) in seen.hours.range(range()).chain(seen.seconds.range(range())) {
                 let period = second - second % asked.period_seconds.max(1);
                 periods.entry(period).or_default().merge(values);
             }
@@ -118,6 +147,17 @@ pub(crate) struct Range {
     pub(crate) from: u64,
     pub(crate) until: u64,
     pub(crate) period_seconds: u64,
+}
+
+impl Range {
+    /// When each of its periods begins.
+    pub(crate) fn periods(&self) -> Vec<u64> {
+        let period = self.period_seconds.max(1);
+        (self.from - self.from % period..self.until.max(self.from))
+            .step_by(usize::try_from(period).unwrap_or(usize::MAX))
+            .take(PERIODS_MAX)
+            .collect()
+    }
 }
 
 #[cfg(test)]
@@ -153,14 +193,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_is_dropped() {
+    fn what_is_old_is_kept_by_the_hour_and_then_dropped() {
         let clock = Arc::new(ManualClock::at(START));
         let metrics = Metrics::new(clock.clone());
-        metrics.count(metric("a"), "Count", 1.0);
-        clock.advance(KEPT + Duration::from_secs(1));
+        for _ in 0..2 {
+            clock.advance(Duration::from_secs(1));
+            metrics.count(metric("a"), "Count", 1.0);
+        }
+        clock.advance(KEPT + Duration::from_secs(2));
+        metrics.count(metric("a"), "Count", 4.0);
+        let seen = |period_seconds: u64| {
+            let periods = metrics.periods(&metric("a"), None, &range(0, 2 * HOURS_KEPT.as_secs(), period_seconds));
+            periods.iter().filter_map(|(_, values)| values.statistic(Statistic::Sum)).collect::<Vec<f64>>()
+        };
+        assert_eq!(seen(1), [2.0, 4.0], "the two of one hour are one");
+        assert_eq!(seen(24 * 3600), [6.0]);
+        clock.advance(HOURS_KEPT);
         metrics.add(metric("a"), "Count", START, &Distribution::of(1.0, 1.0));
-        metrics.count(metric("a"), "Count", 1.0);
-        let all = range(0, 2 * KEPT.as_secs(), 1);
-        assert_eq!(metrics.periods(&metric("a"), None, &all).len(), 1);
+        metrics.count(metric("a"), "Count", 8.0);
+        assert_eq!(seen(1), [8.0]);
     }
 }

@@ -241,7 +241,7 @@ async fn what_is_not_understood_is_refused() {
         let get = client.get_metric_data().set_metric_data_queries(Some(queries));
         get.start_time(at(0)).end_time(at(60)).send()
     };
-    let expression = MetricDataQuery::builder().id("e").expression("m1 / m2").build();
+    let expression = MetricDataQuery::builder().id("e").expression("ANOMALY_DETECTION_BAND(m1)").build();
     for (what, queries, code) in [
         ("an expression", vec![expression], "ValidationError"),
         ("a period", vec![query("m", stat("Took", "Sum", 7))], "InvalidParameterValue"),

@@ -315,6 +315,9 @@ pub struct ListRuns {
     /// Runs of the tenant that wait for a person, the longest waiting first
     #[arg(long, requires = "tenant", conflicts_with = "troubled")]
     pub awaiting: bool,
+    /// Held runs of all tenants, each with what holds it
+    #[arg(long, conflicts_with_all = ["tenant", "troubled"])]
+    pub held: bool,
     /// Dead and unreadable runs of all tenants
     #[arg(long, conflicts_with = "tenant")]
     pub troubled: bool,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use windlass::{
     ids::{Actor, RunId},
-    journal::{Head, HeadStatus, JournalError, Listing},
+    journal::{DUE_SHARDS, Head, HeadStatus, JournalError, Listing},
     redaction::Redactions,
     run::{
         cancel::{Cancellation, cancel},
@@ -51,14 +51,28 @@ fn listing(wanted: &ListRuns) -> Result<Listing, Failure> {
         (Some(tenant), Some(actor), false, false) => Ok(Listing::Of { tenant: tenant.clone(), actor: actor.clone() }),
         _ => Err(Failure::Usage {
             message: "which runs?".to_owned(),
-            hint: "give --tenant with --actor or --awaiting, or --troubled",
+            hint: "give --tenant with --actor or --awaiting, or --held, or --troubled",
         }),
     }
 }
 
+/// What is held, of every part of the listing, the newest first.
+async fn held(ports: &Ports, limit: usize) -> Result<Vec<Head>, Failure> {
+    let mut heads = Vec::new();
+    for shard in 0..DUE_SHARDS {
+        heads.extend(ports.heads.list(&Listing::Held { shard }, limit).await?);
+    }
+    heads.sort_by_key(|head| std::cmp::Reverse(head.run));
+    heads.truncate(limit);
+    Ok(heads)
+}
+
 async fn list(wanted: &ListRuns, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
     let limit = usize::from(wanted.limit);
-    let heads = ports.heads.list(&listing(wanted)?, limit).await?;
+    let heads = match wanted.held {
+        true => held(ports, limit).await?,
+        false => ports.heads.list(&listing(wanted)?, limit).await?,
+    };
     if json {
         let runs: Vec<Value> = heads.iter().map(head_json).collect();
         return Ok(console.json(&json!({ "runs": runs, "more": heads.len() >= limit }))?);

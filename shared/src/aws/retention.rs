@@ -4,12 +4,13 @@
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{Client, operation::scan::ScanOutput, types::AttributeValue};
 use futures::future::join_all;
+use serde_json::{Map, Value, json};
 
 use super::{attributes::seconds, errors::Fault, head_item::Item};
 use crate::{
     clock::Timestamp,
     journal::JournalError,
-    schedule::retention::{DELETED_MAX, LOOKED_AT_MAX, Part, Purged, Retention},
+    schedule::retention::{PARTS, Place, Purged, Retention},
 };
 
 /// Items of one request. A page ends at 1 MB anyway.
@@ -47,7 +48,7 @@ impl ExpiredItems {
     async fn page(
         &self,
         swept: &Swept,
-        part: Part,
+        part: u32,
         before: Timestamp,
         start: Option<Item>,
     ) -> Result<ScanOutput, Fault> {
@@ -56,8 +57,8 @@ impl ExpiredItems {
             .client
             .scan()
             .table_name(&swept.table)
-            .segment(part.index as i32)
-            .total_segments(part.of as i32)
+            .segment(part as i32)
+            .total_segments(PARTS as i32)
             .limit(PAGE_ITEMS as i32)
             .filter_expression(IS_OVER)
             .projection_expression(names.join(", "))
@@ -97,45 +98,49 @@ impl ExpiredItems {
             Err(error) => Err(Fault::of("DeleteItem", &error)),
         }
     }
+}
 
-    async fn purge_table(
-        &self,
-        swept: &Swept,
-        part: Part,
-        before: Timestamp,
-        purged: &mut Purged,
-    ) -> Result<(), Fault> {
-        let mut start = None;
-        loop {
-            if purged.looked_at >= LOOKED_AT_MAX as u64 || purged.deleted >= DELETED_MAX as u64 {
-                purged.more = true;
-                return Ok(());
-            }
-            let page = self.page(swept, part, before, start).await?;
-            // The bound is kept to a page.
-            purged.looked_at += u64::try_from(page.scanned_count()).unwrap_or(0);
-            let room = DELETED_MAX.saturating_sub(purged.deleted as usize).min(page.items().len());
-            for batch in page.items()[..room].chunks(DELETES_AT_ONCE) {
-                for deleted in join_all(batch.iter().map(|item| self.delete(swept, item, seconds(before)))).await {
-                    purged.deleted += u64::from(deleted?);
-                }
-            }
-            purged.more |= room < page.items().len();
-            start = page.last_evaluated_key().cloned();
-            if start.is_none() {
-                return Ok(());
-            }
-        }
-    }
+/// A key as a cursor has it: names, and texts or numbers.
+fn written(key: &Item) -> Option<String> {
+    let attribute = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => Some(json!({ "S": text })),
+        AttributeValue::N(number) => Some(json!({ "N": number })),
+        _ => None,
+    };
+    let key: Option<Map<String, Value>> =
+        key.iter().map(|(name, value)| Some((name.clone(), attribute(value)?))).collect();
+    serde_json::to_string(&key?).ok()
+}
+
+/// The key that a cursor has; a cursor that has none begins the table again.
+fn read(cursor: &str) -> Option<Item> {
+    let key: Map<String, Value> = serde_json::from_str(cursor).ok()?;
+    let attribute = |value: &Value| match (value["S"].as_str(), value["N"].as_str()) {
+        (Some(text), None) => Some(AttributeValue::S(text.to_owned())),
+        (None, Some(number)) => Some(AttributeValue::N(number.to_owned())),
+        _ => None,
+    };
+    key.iter().map(|(name, value)| Some((name.clone(), attribute(value)?))).collect()
 }
 
 #[async_trait]
 impl Retention for ExpiredItems {
-    async fn purge(&self, part: Part, before: Timestamp) -> Result<Purged, JournalError> {
-        let mut purged = Purged::default();
-        for swept in &self.tables {
-            self.purge_table(swept, part, before, &mut purged).await?;
+    async fn purge(&self, place: &Place, before: Timestamp) -> Result<Purged, JournalError> {
+        let Some(swept) = self.tables.get(place.table as usize) else { return Ok(Purged::default()) };
+        let page = self.page(swept, place.part, before, place.after.as_deref().and_then(read)).await?;
+        let mut purged = Purged { looked_at: u64::try_from(page.scanned_count()).unwrap_or(0), ..Purged::default() };
+        for batch in page.items().chunks(DELETES_AT_ONCE) {
+            for deleted in join_all(batch.iter().map(|item| self.delete(swept, item, seconds(before)))).await {
+                purged.deleted += u64::from(deleted?);
+            }
         }
+        purged.next = match page.last_evaluated_key().and_then(written) {
+            Some(after) => Some(Place { after: Some(after), ..place.clone() }),
+            None if place.table as usize + 1 < self.tables.len() => {
+                Some(Place { table: place.table + 1, after: None, ..place.clone() })
+            }
+            None => None,
+        };
         Ok(purged)
     }
 }

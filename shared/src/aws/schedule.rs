@@ -1,7 +1,7 @@
 //! Records of scheduled jobs on DynamoDB. The race that the conditions decide is drawn at [`JobRecords::begin`].
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{Client, operation::update_item::builders::UpdateItemFluentBuilder};
+use aws_sdk_dynamodb::{Client, operation::update_item::builders::UpdateItemFluentBuilder, types::ReturnValue};
 use serde::Deserialize;
 
 use super::{
@@ -55,6 +55,8 @@ struct JobItem {
     handled: Option<u64>,
     error: Option<String>,
     behind: Option<u64>,
+    /// The cursor where the next run goes on.
+    next: Option<String>,
 }
 
 impl JobItem {
@@ -73,6 +75,7 @@ impl JobItem {
             handled: self.handled.unwrap_or(0),
             error: self.error,
             behind_seconds: self.behind,
+            next: self.next,
         });
         JobRecord { job: self.sk, lock, last }
     }
@@ -95,7 +98,14 @@ impl JobRecords for Jobs {
             .expression_attribute_values(":until", millis(lock.until))
             .expression_attribute_values(":now", millis(now))
             .expression_attribute_values(":scheduled", millis(scheduled_for));
-        let Updated::No(item) = update(request).await? else { return Ok(JobBegun::Started) };
+        let request = request.return_values(ReturnValue::AllNew);
+        let item = match update(request).await? {
+            Updated::Yes(item) => {
+                let record = JobItem::read(item.unwrap_or_default())?;
+                return Ok(JobBegun::Started { stopped_at: record.next });
+            }
+            Updated::No(item) => item,
+        };
         let record = JobItem::read(item.unwrap_or_default())?.record();
         let done = record.last.is_some_and(|last| last.scheduled_for >= scheduled_for);
         match record.lock {
@@ -120,6 +130,17 @@ impl JobRecords for Jobs {
                 (format!("{times}, behind = :behind"), "", request)
             }
             None => (times.to_owned(), ", behind", request),
+        };
+        let (times, behind, request) = match &run.next {
+            Some(cursor) => {
+                let request = request.expression_attribute_names("#next", "next");
+                (
+                    format!("{times}, #next = :next"),
+                    behind.to_owned(),
+                    request.expression_attribute_values(":next", text(cursor)),
+                )
+            }
+            None => (times, format!("{behind}, #next"), request.expression_attribute_names("#next", "next")),
         };
         let request = match &run.error {
             None => request

@@ -42,7 +42,7 @@ impl JobRecords for Jobs {
             Some(held) if held.until > now && held.owner != lock.owner => Ok(JobBegun::Locked { until: held.until }),
             _ => {
                 record.lock = Some(lock.clone());
-                Ok(JobBegun::Started)
+                Ok(JobBegun::Started { stopped_at: record.last.as_ref().and_then(|last| last.next.clone()) })
             }
         }
     }

@@ -259,6 +259,16 @@ pub enum HeldBy {
 }
 
 impl HeldBy {
+    /// The word for it in logs, from which alarms tell a switch from a fault.
+    pub const fn word(self) -> &'static str {
+        match self {
+            HeldBy::Switch => "switch",
+            HeldBy::Controls => "controls",
+            HeldBy::Prompt => "prompt",
+            HeldBy::Model => "model",
+        }
+    }
+
     const fn is_switch(&self) -> bool {
         matches!(self, HeldBy::Switch)
     }

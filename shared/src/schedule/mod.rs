@@ -97,13 +97,19 @@ pub struct LastRun {
     /// For how many seconds the first thing that it left undone had been waiting; `None` when nothing was left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind_seconds: Option<u64>,
+    /// The cursor where the next run goes on, if something was left undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What came of beginning a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobBegun {
     /// The caller is to do it.
-    Started,
+    Started {
+        /// The cursor at which the last run stopped, if it left something undone.
+        stopped_at: Option<String>,
+    },
     /// Somebody else is at it.
     Locked {
         /// Until when at most.

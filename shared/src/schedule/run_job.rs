@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Job, JobBegun, JobLock, JobRecords, LastRun, ScheduleError, rescue, retention, retention::Retention};
+use super::{
+    Job, JobBegun, JobLock, JobRecords, LastRun, ScheduleError, rescue, retention,
+    retention::{Place, Retention},
+};
 use crate::{
     clock::{self, CLOCK_SKEW_MAX, Clock, Timestamp},
     ids::Random,
@@ -25,6 +28,8 @@ pub struct Worked {
     pub error: Option<String>,
     /// For how long what is left has been waiting, if anything is left.
     pub behind: Option<Duration>,
+    /// The cursor where the next run goes on, if it does not begin anew.
+    pub next: Option<String>,
 }
 
 /// What came of asking for a job's run.
@@ -80,17 +85,21 @@ impl Jobs<'_> {
     /// # Errors
     /// When it could not be locked or its end not be recorded.
     pub async fn run(&self, job: Job, scheduled_for: Timestamp) -> Result<JobRun, JobError> {
-        let work = async {
+        let work = |stopped_at: Option<String>| async move {
             match job {
                 Job::RescueRuns => {
                     let Jobs { heads, wake_ups, random, clock, .. } = *self;
                     let sweep = rescue::Sweeper { heads, wake_ups, random, clock }.sweep().await;
-                    Worked { handled: sweep.woken, error: sweep.problem(), behind: sweep.behind }
+                    Worked { handled: sweep.woken, error: sweep.problem(), behind: sweep.behind, next: None }
                 }
                 Job::EnforceRetention => {
-                    match retention::enforce(self.retention, scheduled_for, self.clock.now()).await {
-                        Ok(purged) => Worked { handled: purged.deleted, ..Worked::default() },
-                        Err(error) => Worked { error: Some(error.to_string()), ..Worked::default() },
+                    let place = stopped_at.as_deref().and_then(Place::parse);
+                    let enforced = retention::enforce(self.retention, self.clock, scheduled_for, place).await;
+                    Worked {
+                        handled: enforced.deleted,
+                        error: enforced.error.map(|error| error.to_string()),
+                        behind: enforced.behind,
+                        next: enforced.next.map(|place| place.cursor()),
                     }
                 }
             }
@@ -99,35 +108,35 @@ impl Jobs<'_> {
     }
 }
 
-/// Does `work` as the run of `job` for `scheduled_for`, unless it is done or somebody else is at it.
+/// Does `work`, which is told where the last run stopped, as the run of `job` for `scheduled_for`, unless it is done or somebody else is at it.
 ///
 /// # Errors
 /// When the job could not be locked or its end not be recorded; in the latter case the lock ends by itself.
-pub async fn run_job(
+pub async fn run_job<F: Future<Output = Worked>>(
     records: &dyn JobRecords,
     clock: &dyn Clock,
     random: &dyn Random,
     job: &str,
     scheduled_for: Timestamp,
-    work: impl Future<Output = Worked>,
+    work: impl FnOnce(Option<String>) -> F,
 ) -> Result<JobRun, JobError> {
     let started = clock.now();
     if scheduled_for > started + CLOCK_SKEW_MAX {
         return Err(JobError::InTheFuture { scheduled_for });
     }
     let lock = JobLock { owner: format!("{:032x}", random.bits()), until: started + LOCK_FOR };
-    match records.begin(job, scheduled_for, &lock, started).await? {
-        JobBegun::Started => {}
+    let stopped_at = match records.begin(job, scheduled_for, &lock, started).await? {
+        JobBegun::Started { stopped_at } => stopped_at,
         JobBegun::Locked { until } => return Ok(JobRun::Locked { until }),
         JobBegun::Done => return Ok(JobRun::Done),
-    }
-    let worked = clock::before(clock, lock.until, work).await.unwrap_or_else(|| Worked {
+    };
+    let worked = clock::before(clock, lock.until, work(stopped_at)).await.unwrap_or_else(|| Worked {
         error: Some(format!("not done within {} s", LOCK_FOR.as_secs())),
         ..Worked::default()
     });
-    let Worked { handled, error, behind } = worked;
+    let Worked { handled, error, behind, next } = worked;
     let behind_seconds = behind.map(|span| span.as_secs());
-    let run = LastRun { scheduled_for, started, ended: clock.now(), handled, error, behind_seconds };
+    let run = LastRun { scheduled_for, started, ended: clock.now(), handled, error, behind_seconds, next };
     Ok(match records.finish(job, &lock.owner, &run).await? {
         true => JobRun::Ran(run),
         false => JobRun::Outlived(run),

@@ -68,7 +68,15 @@ mod tests {
     fn ended(ago: Duration, error: Option<&str>) -> JobRecord {
         let ended = NOW - ago;
         let error = error.map(str::to_owned);
-        let last = LastRun { scheduled_for: ended, started: ended, ended, handled: 1, error, behind_seconds: None };
+        let last = LastRun {
+            scheduled_for: ended,
+            started: ended,
+            ended,
+            handled: 1,
+            error,
+            behind_seconds: None,
+            next: None,
+        };
         JobRecord { job: "j".to_owned(), lock: None, last: Some(last) }
     }
 

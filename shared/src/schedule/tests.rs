@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     Job, JobRecords as _, LastRun,
     rescue::{APART_SECONDS_MAX, DUE_AGAIN_AFTER, LOOK_AHEAD, PAGE_RUNS, SWEEP_FOR, Sweep, Sweeper},
-    retention::{GRACE, PARTS, Part, Retention as _, part_at},
+    retention::{GRACE, PARTS, Place, Retention as _, part_at},
     run_job::{JobError, JobRun, Jobs, LOCK_FOR, Worked, run_job},
 };
 use crate::{
@@ -412,7 +412,7 @@ async fn a_job_runs_once_for_a_scheduled_time_however_often_that_is_delivered() 
 async fn a_second_run_is_refused_while_the_first_is_at_it_and_takes_over_when_its_time_is_over() {
     let world = World::new();
     let clock = &*world.clock;
-    let endless = run_job(&world.records, clock, &world.random, "rescue-runs", START, std::future::pending());
+    let endless = run_job(&world.records, clock, &world.random, "rescue-runs", START, |_| std::future::pending());
     let mut endless = Box::pin(endless);
     assert!(futures::poll!(&mut endless).is_pending());
     let next = START + Duration::from_secs(20);
@@ -437,10 +437,10 @@ async fn a_second_run_is_refused_while_the_first_is_at_it_and_takes_over_when_it
 #[tokio::test]
 async fn a_job_that_failed_is_recorded_and_can_be_tried_again_for_the_same_time() {
     let world = World::new();
-    let fail = async { Worked { handled: 2, error: Some("half of it".to_owned()), behind: None } };
+    let fail = |_| async { Worked { handled: 2, error: Some("half of it".to_owned()), ..Worked::default() } };
     let failed = run_job(&world.records, &*world.clock, &world.random, "j", START, fail).await.expect("it ran");
     assert!(matches!(failed, JobRun::Ran(LastRun { error: Some(_), handled: 2, .. })), "{failed:?}");
-    let again = async { Worked { handled: 1, ..Worked::default() } };
+    let again = |_| async { Worked { handled: 1, ..Worked::default() } };
     let again = run_job(&world.records, &*world.clock, &world.random, "j", START, again).await.expect("it ran");
     assert!(matches!(again, JobRun::Ran(LastRun { error: None, .. })), "{again:?}");
 }
@@ -479,15 +479,18 @@ async fn a_day_of_retention_deletes_every_run_that_is_long_over_and_no_other() {
 async fn what_has_just_expired_is_left_to_dynamodb() {
     let world = World::new();
     world.accept().await;
-    for index in 0..PARTS {
-        let purged = world.runs.purge(Part { index, of: PARTS }, START + KEPT_FOR).await.expect("memory");
-        assert_eq!(purged.deleted, 0);
+    for part in 0..PARTS {
+        for table in 0..4 {
+            let place = Place { part, table, after: None };
+            let purged = world.runs.purge(&place, START + KEPT_FOR).await.expect("memory");
+            assert_eq!(purged.deleted, 0);
+        }
     }
 }
 
 #[test]
 fn the_hours_of_a_day_see_every_part() {
-    let parts = (0..24).map(|hour| part_at(START + Duration::from_secs(hour * 3600)).index);
+    let parts = (0..24).map(|hour| part_at(START + Duration::from_secs(hour * 3600)));
     assert_eq!(parts.collect::<BTreeSet<_>>(), (0..PARTS).collect());
 }
 

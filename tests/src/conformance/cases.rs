@@ -162,6 +162,7 @@ macro_rules! store_cases {
             retaining {
                 what_is_long_over_is_deleted_once_and_nothing_else
                 a_part_that_is_not_looked_at_keeps_everything
+                a_place_behind_the_last_table_is_the_end_of_its_part
             }
             answering {
                 an_answer_comes_back_until_it_expires
@@ -224,6 +225,7 @@ macro_rules! store_cases {
                 a_lock_that_is_over_is_taken_over_and_its_owner_is_too_late
                 a_failed_job_can_be_tried_again_for_the_same_time
                 a_job_that_failed_the_first_time_was_done_for_no_time
+                a_job_goes_on_where_its_last_run_stopped
                 a_job_that_nobody_began_is_not_finished
                 every_job_is_listed_with_its_lock_and_its_last_run
             }

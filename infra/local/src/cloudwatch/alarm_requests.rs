@@ -7,16 +7,19 @@ use serde_json::{Value, json};
 use super::{
     CloudWatch,
     refusal::Refusal,
-    wire::{self, Dimension},
+    wire::{self, Dimension, Query},
 };
-use crate::alarms::{Alarm, Comparison, Condition, MissingData, State, Watched};
+use crate::{
+    alarms::{Alarm, Comparison, Condition, Measure, MissingData, Source, State, Watched},
+    metrics::Statistic,
+};
 
 /// Alarms of one answer when nothing else is asked for, and at most.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html>
 const LISTED: usize = 50;
 const LISTED_MAX: usize = 100;
 
-/// The most periods of an alarm: it looks back a week at most, and metrics are kept for three hours here.
+/// The most periods of an alarm: it looks back a week at most.
 const PERIODS_MAX: usize = 1_440;
 
 /// An alarm as it was put. Actions are told back and not carried out.
@@ -34,15 +37,20 @@ pub(super) struct Definition {
     alarm_actions: Vec<String>,
     #[serde(default)]
     insufficient_data_actions: Vec<String>,
-    metric_name: String,
-    namespace: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metric_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     statistic: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     extended_statistic: Option<String>,
     #[serde(default)]
     dimensions: Vec<Dimension>,
-    period: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    period: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<Query>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unit: Option<String>,
     evaluation_periods: usize,
@@ -62,12 +70,42 @@ const fn yes() -> bool {
 
 impl Definition {
     fn watched(&self) -> Result<Watched, Refusal> {
+        let (source, period_seconds) = if self.metrics.is_empty() { self.measured()? } else { self.computed()? };
+        let condition = self.condition()?;
+        Ok(Watched { source, period_seconds, condition })
+    }
+
+    /// One metric and its statistic.
+    fn measured(&self) -> Result<(Source, u64), Refusal> {
         let statistic = match (&self.statistic, &self.extended_statistic) {
             (Some(one), None) | (None, Some(one)) => one,
             _ => return Err(Refusal::validation("one of Statistic and ExtendedStatistic is required")),
         };
-        let statistic = crate::metrics::Statistic::parse(statistic)
-            .ok_or_else(|| Refusal::invalid("Statistic", statistic, None))?;
+        let statistic = Statistic::parse(statistic).ok_or_else(|| Refusal::invalid("Statistic", statistic, None))?;
+        let (namespace, name) = (self.namespace.as_deref(), self.metric_name.as_deref());
+        let measure = Measure {
+            metric: wire::metric(namespace.unwrap_or_default(), name.unwrap_or_default(), &self.dimensions)?,
+            unit: wire::unit(self.unit.as_deref())?.map(str::to_owned),
+            statistic,
+        };
+        let period = self.period.ok_or_else(|| Refusal::Missing { name: "Period".into() })?;
+        Ok((Source::Measure(measure), wire::period(period)?))
+    }
+
+    /// Several metrics, and which of the queries is watched.
+    fn computed(&self) -> Result<(Source, u64), Refusal> {
+        if self.metric_name.is_some() || self.period.is_some() || self.statistic.is_some() {
+            return Err(Refusal::validation("Metrics stands instead of one metric, its statistic and its period"));
+        }
+        let mut watched = self.metrics.iter().filter(|query| query.return_data != Some(false));
+        let (Some(result), None) = (watched.next(), watched.next()) else {
+            return Err(Refusal::validation("exactly one of Metrics returns data"));
+        };
+        let (computed, period) = wire::computed(&self.metrics)?;
+        Ok((Source::Computed(computed, result.id.clone()), period))
+    }
+
+    fn condition(&self) -> Result<Condition, Refusal> {
         let periods = self.evaluation_periods;
         if !(1..=PERIODS_MAX).contains(&periods) {
             return Err(Refusal::invalid("EvaluationPeriods", periods, None));
@@ -80,13 +118,7 @@ impl Definition {
             .ok_or_else(|| Refusal::invalid("ComparisonOperator", &self.comparison_operator, None))?;
         let missing = self.treat_missing_data.as_deref().unwrap_or("missing");
         let missing = MissingData::parse(missing).ok_or_else(|| Refusal::invalid("TreatMissingData", missing, None))?;
-        Ok(Watched {
-            metric: wire::metric(&self.namespace, &self.metric_name, &self.dimensions)?,
-            unit: wire::unit(self.unit.as_deref())?.map(str::to_owned),
-            statistic,
-            period_seconds: wire::period(self.period)?,
-            condition: Condition { comparison, threshold: self.threshold, periods, breaches_min, missing },
-        })
+        Ok(Condition { comparison, threshold: self.threshold, periods, breaches_min, missing })
     }
 }
 

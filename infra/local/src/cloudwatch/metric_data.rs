@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::{
     CloudWatch,
     refusal::Refusal,
-    wire::{self, Dimension},
+    wire::{self, Dimension, Query},
 };
-use crate::metrics::{Metric, Range, Statistic};
+use crate::metrics::{Metric, Range};
 
 /// The most queries of one request, and the most values of an answer; the page above.
 const QUERIES_MAX: usize = 500;
@@ -32,34 +32,6 @@ struct GetMetricData {
     #[serde(default, rename = "NextToken")]
     _next_token: Option<String>,
     max_datapoints: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct Query {
-    id: String,
-    metric_stat: Option<MetricStat>,
-    expression: Option<String>,
-    label: Option<String>,
-    return_data: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct MetricStat {
-    metric: MetricName,
-    period: u64,
-    stat: String,
-    unit: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct MetricName {
-    namespace: String,
-    metric_name: String,
-    #[serde(default)]
-    dimensions: Vec<Dimension>,
 }
 
 #[derive(Deserialize)]
@@ -91,10 +63,10 @@ impl CloudWatch {
         let mut ids = HashSet::new();
         let mut results = Vec::new();
         for query in &asked.metric_data_queries {
-            if !is_id(&query.id) || !ids.insert(query.id.as_str()) {
+            if !wire::is_id(&query.id) || !ids.insert(query.id.as_str()) {
                 return Err(Refusal::invalid("MetricDataQueries.member.1.Id", &query.id, None));
             }
-            let mut values = self.values(query, (start.as_secs(), end.as_secs()))?;
+            let mut values = self.values(query, &asked.metric_data_queries, (start.as_secs(), end.as_secs()))?;
             left = left
                 .checked_sub(values.len() as u64)
                 .ok_or_else(|| Refusal::validation("too many values: ask for less"))?;
@@ -117,20 +89,20 @@ impl CloudWatch {
         Ok(json!({ "MetricDataResults": results, "Messages": [] }))
     }
 
-    /// Oldest first.
-    fn values(&self, query: &Query, (start, end): (u64, u64)) -> Result<Vec<(u64, f64)>, Refusal> {
-        let Some(asked) = query.metric_stat.as_ref().filter(|_| query.expression.is_none()) else {
-            let message = "a query is a MetricStat: expressions are not answered on this machine";
-            return Err(Refusal::validation(message));
+    /// Oldest first. An expression is computed of the queries beside it.
+    fn values(&self, query: &Query, beside: &[Query], (start, end): (u64, u64)) -> Result<Vec<(u64, f64)>, Refusal> {
+        let range = |period_seconds: u64| Range { from: start - start % period_seconds, until: end, period_seconds };
+        let series = match (&query.metric_stat, &query.expression) {
+            (Some(asked), None) => {
+                let range = range(wire::period(asked.period)?);
+                wire::measure(asked)?.points(&self.metrics, &range)
+            }
+            _ => {
+                let (computed, period) = wire::computed(beside)?;
+                computed.series(&self.metrics, &range(period)).remove(&query.id).unwrap_or_default()
+            }
         };
-        let period_seconds = wire::period(asked.period)?;
-        let statistic =
-            Statistic::parse(&asked.stat).ok_or_else(|| Refusal::invalid("MetricStat.Stat", &asked.stat, None))?;
-        let MetricName { namespace, metric_name, dimensions } = &asked.metric;
-        let metric = wire::metric(namespace, metric_name, dimensions)?;
-        let range = Range { from: start - start % period_seconds, until: end, period_seconds };
-        let periods = self.metrics.periods(&metric, wire::unit(asked.unit.as_deref())?, &range);
-        Ok(periods.into_iter().filter_map(|(at, values)| Some((at, values.statistic(statistic)?))).collect())
+        Ok(series.into_iter().collect())
     }
 
     pub(super) fn list_metrics(&self, request: Value) -> Result<Value, Refusal> {
@@ -167,11 +139,4 @@ impl ListMetrics {
             && self.metric_name.as_ref().is_none_or(|name| *name == metric.name)
             && self.dimensions.iter().all(has)
     }
-}
-
-/// A small letter, then letters, digits and `_`.
-fn is_id(text: &str) -> bool {
-    text.len() <= 255
-        && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -1,5 +1,6 @@
 //! Commands typed in process, over the stores in memory.
 
+mod alarms;
 mod approvals;
 mod controls;
 mod dead_letters;

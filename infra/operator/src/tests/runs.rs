@@ -69,7 +69,7 @@ async fn runs_are_listed_by_who_asked_by_what_they_wait_for_and_by_trouble() {
     "#]].assert_eq(&world.types("runs list --tenant acme --actor ada --limit 1").await);
     expect![[r#"
         ! error: which runs?
-        ! hint: give --tenant with --actor or --awaiting, or --troubled
+        ! hint: give --tenant with --actor or --awaiting, or --held, or --troubled
         exit 2
     "#]]
     .assert_eq(&world.types("runs list --tenant acme").await);

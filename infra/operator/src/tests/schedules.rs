@@ -16,11 +16,12 @@ async fn jobs_are_listed_with_how_they_stand() {
         enforce-retention  3600 s  never ran  -      -
     "#]]
     .assert_eq(&world.types("schedules list").await);
-    let failed =
-        async { Worked { handled: 2, error: Some("the queue is unavailable: down".to_owned()), behind: None } };
+    let failed = |_| async {
+        Worked { handled: 2, error: Some("the queue is unavailable: down".to_owned()), ..Worked::default() }
+    };
     let (records, clock, random) = (&*world.records, &*world.clock, &*world.random);
     run_job(records, clock, random, "rescue-runs", START, failed).await.expect("it runs");
-    let well = async { Worked { handled: 1, ..Worked::default() } };
+    let well = |_| async { Worked { handled: 1, ..Worked::default() } };
     run_job(records, clock, random, "start-run/nightly", START, well).await.expect("it runs");
     expect![[r#"
         JOB                EVERY   STANDING   ENDED                     HANDLED  DETAIL

@@ -353,8 +353,11 @@ impl Turn<'_> {
     pub(super) async fn hold(&mut self, hindrance: impl Into<Hindrance>) -> Result<May, Interrupted> {
         let Hindrance { by, reason } = hindrance.into();
         let seen = self.controls.as_ref().map(|known| known.version);
+        let held_for = self.state.held.as_ref().map(|held| self.engine.clock.now().since(held.since));
+        // The metrics of `infra/template.yaml` are read from this line, which each look at a held run writes.
+        let held_seconds = held_for.unwrap_or_default().as_secs();
+        info!(%reason, held_by = by.word(), held_seconds, "the run is held");
         if self.state.held.as_ref().is_none_or(|held| held.is_news(by, &reason)) {
-            info!(%reason, "the run is held");
             self.record(Event::Held { reason: reason.clone(), controls: seen.unwrap_or(0), by })?;
         }
         if self.flush().await? == Flushed::Reloaded {

@@ -383,6 +383,8 @@ impl<'e> Turn<'e> {
         let now = self.engine.clock.now();
         let left = self.leave(HeadStatus::Ready, Some(now), Some(now + RESCUE_AFTER)).await?;
         if left.is_some() {
+            // A metric of `infra/template.yaml` is read from this line.
+            info!(claims = self.lease.epoch, steps = self.state.totals.steps, "the run is handed over");
             self.wake(Duration::ZERO).await;
         }
         Ok(left.map(|()| Advanced::HandedOver))

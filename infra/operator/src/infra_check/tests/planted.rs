@@ -313,7 +313,7 @@ planted! {
     an_alarm_on_a_log_metric_that_nothing_feeds:
         remove("/Resources/RunsDead"), "alarms", "RunsDeadAlarm", "no metric `RunsDead`";
     an_alarm_with_other_dimensions:
-        set("/Resources/ServerErrorsAlarm/Properties/Dimensions/0/Name", json!("ApiName")),
+        set("/Resources/ServerErrorsAlarm/Properties/Metrics/1/MetricStat/Metric/Dimensions/0/Name", json!("ApiName")),
         "alarms", "ServerErrorsAlarm", "not published with the dimensions";
     an_alarm_on_a_queue_by_its_url:
         set("/Resources/OldestMessageAlarm/Properties/Dimensions/0/Value", yaml("!Ref StepQueue")),
