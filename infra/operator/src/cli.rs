@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{bench::Bench, controls::Controls, prompts::Prompts};
+use crate::{bench::Bench, controls::Controls, prompts::Prompts, restore::Restore};
 use windlass::{
     clock::Timestamp,
-    dead_letter::replay::{FAILURES_DEFAULT, RATE_DEFAULT, RATE_MAX},
+    dead_letter::{
+        list::{RUNS_DEFAULT, RUNS_MAX},
+        replay::{FAILURES_DEFAULT, RATE_DEFAULT, RATE_MAX},
+    },
     ids::{Actor, ApprovalId, Release, RunId, Tenant},
     schedule::Job,
 };
@@ -177,6 +180,9 @@ pub enum Command {
     /// What may happen now: kill switches, routes, feature flags
     #[command(subcommand)]
     Controls(Controls),
+    /// Hold the runs of before a restore, and release them
+    #[command(subcommand)]
+    Restore(Restore),
     /// Versions of what models are asked with
     #[command(subcommand)]
     Prompts(Prompts),
@@ -437,6 +443,9 @@ Examples:
         /// Count them by cause
         #[arg(long)]
         group: bool,
+        /// At most so many runs
+        #[arg(long, default_value_t = RUNS_DEFAULT as u16, value_parser = clap::value_parser!(u16).range(1..=RUNS_MAX as i64))]
+        limit: u16,
     },
     /// Show one dead letter
     #[command(after_help = "Examples:\n  windlass dead-letters show run/01JHD7Z3ZK8V6N5Q4R3S2T1W0X")]

@@ -16,7 +16,7 @@ use crate::{
     package, policy,
     ports::{Ports, Queues},
     prompts::{self, Prompts},
-    runs, schedules, stack,
+    restore, runs, schedules, stack,
     target::{self, Aws},
 };
 
@@ -63,6 +63,7 @@ pub async fn on_ports(command: &Command, ports: &Ports, json: bool, console: &mu
         Command::Runs(command) => runs::run(command, ports, json, console).await,
         Command::DeadLetters(command) => dead_letters::run(command, ports, json, console).await,
         Command::Controls(command) => controls::run(command, ports, json, console).await,
+        Command::Restore(command) => restore::run(command, ports, json, console).await,
         Command::Prompts(command) => prompts::run(command, ports, json, console).await,
         Command::Schedules(command) => schedules::run(command, ports, json, console).await,
         _ => Err(elsewhere()),
@@ -88,6 +89,7 @@ fn elsewhere() -> Failure {
 const fn queues(command: &Command) -> Queues {
     match command {
         Command::Controls(Controls::Set { dry_run: false, .. } | Controls::Revert { .. })
+        | Command::Restore(_)
         | Command::Prompts(Prompts::Use { .. } | Prompts::Rollback { .. })
         | Command::Runs(Runs::Cancel { .. })
         | Command::Schedules(Schedules::Run { .. })

@@ -151,7 +151,7 @@ fn known_names() -> Names {
     }
 }
 
-fn edit(now: Settings, typed: &[String]) -> Result<Settings, windlass::controls::setting::InvalidSetting> {
+pub(crate) fn edit(now: Settings, typed: &[String]) -> Result<Settings, windlass::controls::setting::InvalidSetting> {
     typed.iter().try_fold(now, |settings, one| settings.set(one))
 }
 

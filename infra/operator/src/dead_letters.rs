@@ -1,16 +1,17 @@
 //! `windlass dead-letters`: list, plan, replay, discard.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use serde_json::json;
 use windlass::{
+    clock::Timestamp,
     dead_letter::{
         DeadLetter, ItemStatus, Origin, Plan as ReplayPlan,
         audit::Trail,
         discard::discard,
         group::group,
         keys::Keys,
-        list::list,
+        list::{RUNS_MAX, list},
         plan::{Forecast, Selection, Would, forecast, make},
         replay::{OutsideMemory, Pace, Replay, Report},
     },
@@ -30,6 +31,12 @@ use crate::{
 const OUTSIDE_MEMORY: &str =
     "left: outside the memory of keys, so that one which was taken on before would be a second run; --again sends them";
 
+/// The most items of a plan of which each is told; of a larger one only how far it is.
+const ITEMS_TOLD_MAX: usize = 100;
+
+/// How often that is told.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
 /// The most characters of a cause in a table.
 const CAUSE_CHARS_MAX: usize = 100;
 
@@ -39,7 +46,7 @@ const CAUSE_CHARS_MAX: usize = 100;
 /// When it fails.
 pub async fn run(command: &DeadLetters, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
     match command {
-        DeadLetters::List { group } => list_all(*group, ports, json, console).await,
+        DeadLetters::List { group, limit } => list_all(*group, usize::from(*limit), ports, json, console).await,
         DeadLetters::Show { key } => show(key, ports, json, console).await,
         DeadLetters::Plan(wanted) => plan(wanted, ports, json, console).await,
         DeadLetters::Replay { plan, rate, failures_max, again, by } => {
@@ -67,8 +74,14 @@ fn trail<'a>(ports: &'a Ports, by: &'a Actor) -> Trail<'a> {
     Trail { plans: ports.plans.as_ref(), clock: ports.clock.as_ref(), random: ports.random.as_ref(), by }
 }
 
-async fn list_all(grouped: bool, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref(), keys(ports)).await?;
+async fn list_all(
+    grouped: bool,
+    limit: usize,
+    ports: &Ports,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref(), keys(ports), limit).await?;
     let groups = group(&dead.letters);
     match (json, grouped) {
         (true, true) => console.json(&json!({ "groups": groups, "more": dead.more }))?,
@@ -106,7 +119,7 @@ async fn list_all(grouped: bool, ports: &Ports, json: bool, console: &mut Consol
         }
     }
     if dead.more && !json {
-        console.note("there may be more than is listed")?;
+        console.note("there may be more than is listed; see --limit")?;
     }
     Ok(())
 }
@@ -118,7 +131,7 @@ fn letter_json(letter: &DeadLetter) -> serde_json::Value {
 }
 
 async fn show(key: &str, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref(), keys(ports)).await?;
+    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref(), keys(ports), RUNS_MAX).await?;
     let found = dead.letters.iter().find(|letter| letter.origin.key() == key);
     let letter = found.ok_or_else(|| Failure::MissingLetter { key: key.to_owned() })?;
     if json {
@@ -146,7 +159,7 @@ async fn plan(wanted: &Plan, ports: &Ports, json: bool, console: &mut Console<'_
         None if wanted.all => Selection::All,
         None => Selection::Keys(wanted.keys.iter().cloned().collect()),
     };
-    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref(), keys(ports)).await?;
+    let dead = list(ports.dead_messages.as_ref(), ports.heads.as_ref(), keys(ports), RUNS_MAX).await?;
     let forecasts = forecast(&dead.letters, &selection)?;
     let made = match wanted.dry_run {
         true => None,
@@ -192,6 +205,40 @@ fn planned_words(forecasts: &[Forecast], made: Option<&ReplayPlan>) -> String {
     }
 }
 
+/// How far the replay of a large plan is.
+struct Progress {
+    items: usize,
+    begun: usize,
+    recovered: usize,
+    failed: usize,
+    told: Timestamp,
+}
+
+impl Progress {
+    const fn of(items: usize, now: Timestamp) -> Progress {
+        Progress { items, begun: 0, recovered: 0, failed: 0, told: now }
+    }
+
+    const fn count(&mut self, status: &ItemStatus) {
+        match status {
+            ItemStatus::Pending => {}
+            ItemStatus::Replayed { .. } => self.begun += 1,
+            ItemStatus::Recovered => self.recovered += 1,
+            ItemStatus::Failed { .. } => self.failed += 1,
+        }
+    }
+
+    /// What to say now, if it is time to.
+    fn due(&mut self, now: Timestamp) -> Option<String> {
+        if now.since(self.told) < PROGRESS_EVERY {
+            return None;
+        }
+        self.told = now;
+        let Progress { items, begun, recovered, failed, .. } = self;
+        Some(format!("{begun} of {items} replayed, {recovered} recovered, {failed} failed"))
+    }
+}
+
 async fn replay(
     plan: &str,
     (pace, outside_memory): (Pace, OutsideMemory),
@@ -200,11 +247,18 @@ async fn replay(
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let shared = Mutex::new(console);
+    let items = ports.plans.plan(plan).await?.map_or(0, |plan| plan.items.len());
+    let shared = Mutex::new((console, Progress::of(items, ports.clock.now())));
     let observe = |key: &str, status: &ItemStatus| {
+        let Ok(mut shared) = shared.lock() else { return };
+        let (console, progress) = &mut *shared;
+        let now = ports.clock.now();
         // Progress that cannot be written does not stop a replay.
-        if let (Ok(mut console), false) = (shared.lock(), json) {
-            let _ = console.note(format!("{}  {key}  {}", ports.clock.now(), status_words(status)));
+        if items > ITEMS_TOLD_MAX {
+            progress.count(status);
+            let _ = progress.due(now).map(|words| console.note(format!("{now}  {words}")));
+        } else if !json {
+            let _ = console.note(format!("{now}  {key}  {}", status_words(status)));
         }
     };
     let replay = Replay {
@@ -219,7 +273,7 @@ async fn replay(
         observe: &observe,
     };
     let report = replay.replay(plan, pace).await?;
-    let console = shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (console, _) = shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     match json {
         true => console.json(&report)?,
         false => console.text(report_table(&report).text(console.paint()))?,

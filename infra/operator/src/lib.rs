@@ -26,6 +26,7 @@ pub mod policy;
 pub mod ports;
 pub mod prompts;
 mod redacted;
+pub mod restore;
 mod run_view;
 pub mod runs;
 pub mod scenario;

@@ -1,6 +1,6 @@
 //! Replay plans and the audit trail on DynamoDB.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
@@ -31,6 +31,8 @@ const AS_SEEN: &str = "#state = :seen";
 /// The most items of one `BatchWriteItem`
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>).
 const BATCH_ITEMS_MAX: usize = 25;
+/// How long that waits before it is sent again, longer each time: a plan's items are one partition, which takes 1,000 writes a second.
+const BATCH_WAIT: Duration = Duration::from_millis(200);
 /// How often what a batch leaves over is sent again before the store counts as unavailable.
 const BATCH_ATTEMPTS_MAX: usize = 5;
 
@@ -51,7 +53,7 @@ struct Cover {
 
 impl Cover {
     fn of(plan: &Plan) -> Cover {
-        Cover { plan: Plan { items: Vec::new(), ..plan.clone() }, items: plan.items.len() }
+        Cover { plan: plan.clone_without_items(), items: plan.items.len() }
     }
 }
 
@@ -75,7 +77,10 @@ impl Plans {
 
     async fn put_all(&self, items: Vec<WriteRequest>) -> Result<(), PlanError> {
         let mut left = HashMap::from([(self.table.clone(), items)]);
-        for _ in 0..BATCH_ATTEMPTS_MAX {
+        for attempt in 0..BATCH_ATTEMPTS_MAX {
+            if attempt > 0 {
+                self.clock.sleep_until(self.clock.now() + BATCH_WAIT * attempt as u32).await;
+            }
             let request = self.client.batch_write_item().set_request_items(Some(left));
             let answer = request.send().await.map_err(|error| Fault::of("BatchWriteItem", &error))?;
             left = answer.unprocessed_items.unwrap_or_default();

@@ -160,7 +160,8 @@ impl Hand<'_> {
         Err(ChangeError::Conflict { expected: expected.unwrap_or(found), found: found + 1 })
     }
 
-    /// Puts the settings of an earlier version in force again, as a new version.
+    /// Puts the settings of an earlier version in force again, as a new version. Whether tables were restored is no setting to go back on:
+    /// what waits for a release goes on waiting.
     ///
     /// # Errors
     /// As [`Hand::change`]; also when there is no such version.
@@ -169,7 +170,7 @@ impl Hand<'_> {
             0 => Document::default(),
             _ => self.controls.version(version).await?.ok_or(ChangeError::Missing { version })?,
         };
-        self.change(None, |_| Ok(earlier.settings.clone())).await
+        self.change(None, |now| Ok(Settings { restored: now.restored, ..earlier.settings.clone() })).await
     }
 
     /// Puts version 0 in force, or the newest version again ([`Controls::init`]).

@@ -9,7 +9,7 @@ use super::{ControlsError, Flag};
 use crate::{
     agent::policy::Tightening,
     clock::Timestamp,
-    ids::{Actor, FlagName, Role, Task, ToolName},
+    ids::{Actor, FlagName, Role, RunId, Task, ToolName},
 };
 
 /// The schema of documents that this code writes.
@@ -97,6 +97,20 @@ pub struct Route {
     pub prompt: Option<u32>,
 }
 
+/// That the tables were restored: what they hold of a run may be older than what the run did in the world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restored {
+    /// Runs that were accepted before this are held.
+    pub at: Timestamp,
+    /// But for these, which an operator has released; at most [`RELEASED_MAX`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub released: BTreeSet<RunId>,
+}
+
+/// The most runs that are released one by one: some 29 bytes each, half of [`DOCUMENT_BYTES_MAX`](super::DOCUMENT_BYTES_MAX).
+pub const RELEASED_MAX: usize = 1_000;
+
 /// What the document says. The default lets everything happen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -125,6 +139,9 @@ pub struct Settings {
     /// What is answered in the agent's place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_answer: Option<Value>,
+    /// Which runs wait for an operator because the tables were restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Restored>,
 }
 
 impl Default for Document {

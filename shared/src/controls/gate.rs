@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::{AgentSwitch, PromptSwitch, Settings, Switch};
 use crate::{
     agent::policy::Tightening,
-    ids::{Role, ToolName},
+    clock::Timestamp,
+    ids::{Role, RunId, ToolName},
     run::state::Call,
 };
 
@@ -40,6 +41,14 @@ pub enum Act {
 
 /// What a call denied because of [`AgentSwitch::Fallback`] or [`AgentSwitch::Person`] is told.
 const AGENT_OFF: &str = "the agent is switched off";
+
+/// Why a run that was accepted then waits for an operator: the tables were restored since, so the run may have acted on what its journal
+/// does not hold any more, and would do it again.
+pub fn restored(settings: &Settings, run: RunId, accepted_at: Timestamp) -> Option<Held> {
+    let restored = settings.restored.as_ref()?;
+    (accepted_at < restored.at && !restored.released.contains(&run))
+        .then(|| format!("the tables were restored at {}, and the run waits to be released", restored.at))
+}
 
 /// Whether the model may be asked.
 pub fn ask(settings: &Settings) -> Ask {

@@ -40,7 +40,9 @@ pub mod names;
 mod seen;
 pub mod setting;
 
-pub use document::{AgentSwitch, Change, Document, PromptSwitch, Route, SCHEMA, Settings, Switch};
+pub use document::{
+    AgentSwitch, Change, Document, PromptSwitch, RELEASED_MAX, Restored, Route, SCHEMA, Settings, Switch,
+};
 pub use flag::Flag;
 pub use seen::Seen;
 

@@ -24,6 +24,11 @@ impl Seen {
         self.lock().as_ref().filter(|known| known.version == version).cloned()
     }
 
+    /// The newest document seen, if there is one. There may be a newer one.
+    pub fn newest(&self) -> Option<Arc<Document>> {
+        self.lock().clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Document>>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AgentSwitch, Flag, PromptSwitch, Settings, Switch};
+use super::{AgentSwitch, Flag, PromptSwitch, RELEASED_MAX, Restored, Settings, Switch};
 use crate::agent::policy::Tightening;
 
 /// What is typed is not a setting.
@@ -33,7 +33,7 @@ pub enum InvalidSetting {
 }
 
 /// Every setting and what it takes, for help texts.
-pub const SETTINGS: [(&str, &str); 11] = [
+pub const SETTINGS: [(&str, &str); 13] = [
     ("agent", "on, off (hold runs), fallback, or person:ROLE"),
     ("model", "on or off"),
     ("prompt", "on, routed, default or off"),
@@ -45,6 +45,8 @@ pub const SETTINGS: [(&str, &str); 11] = [
     ("route.TASK.prompt", "a prompt's version, or none"),
     ("flag.NAME", "a percentage of tenants (25%), tenants (acme,globex), both (25%,acme), or off"),
     ("fallback-answer", "a JSON value, or none"),
+    ("restored", "when the tables were restored (2026-09-21T14:13:20Z): earlier runs are held; or none"),
+    ("restored.RUN", "released or held, while `restored` is set"),
 ];
 
 impl Settings {
@@ -72,12 +74,32 @@ impl Settings {
             "fallback-answer" => {
                 self.fallback_answer = Some(serde_json::from_str(value).map_err(|_| refuse(SETTINGS[10].1))?);
             }
+            "restored" if value == "none" => self.restored = None,
+            "restored" => {
+                let at = value.parse().map_err(|_| refuse(SETTINGS[11].1))?;
+                // What was released after one restore is not after the next.
+                if self.restored.as_ref().is_none_or(|restored| restored.at != at) {
+                    self.restored = Some(Restored { at, released: BTreeSet::new() });
+                }
+            }
             _ => match name.split_once('.').ok_or_else(unknown)? {
                 ("tool", tool) => {
                     let tool = tool.parse().map_err(|_| unknown())?;
                     match switch(value).ok_or_else(|| refuse(SETTINGS[3].1))? {
                         Switch::On => self.tools_off.remove(&tool),
                         Switch::Off => self.tools_off.insert(tool),
+                    };
+                }
+                ("restored", run) => {
+                    let run = run.parse().map_err(|_| unknown())?;
+                    let restored = self.restored.as_mut().ok_or_else(|| refuse(SETTINGS[12].1))?;
+                    match value {
+                        "released" if restored.released.len() < RELEASED_MAX => restored.released.insert(run),
+                        "released" => {
+                            return Err(refuse("at most 1,000 runs one by one; `restored=none` releases all"));
+                        }
+                        "held" => restored.released.remove(&run),
+                        _ => return Err(refuse(SETTINGS[12].1)),
                     };
                 }
                 ("flag", flag) => {
@@ -156,6 +178,10 @@ impl Settings {
             line(format!("flag.{name}"), parts.join(","));
         }
         self.fallback_answer.as_ref().map(|answer| line("fallback-answer".to_owned(), answer.to_string()));
+        if let Some(Restored { at, released }) = &self.restored {
+            line("restored".to_owned(), at.to_string());
+            released.iter().for_each(|run| drop(line(format!("restored.{run}"), "released".to_owned())));
+        }
         lines
     }
 
@@ -236,6 +262,7 @@ mod tests {
             ("route.refund.model=openai:gpt-5", "route.refund.model=none"),
             ("flag.letters=25%,acme", "flag.letters=off"),
             (r#"fallback-answer={"call":"us"}"#, "fallback-answer=none"),
+            ("restored=2026-09-21T14:13:20.000Z", "restored=none"),
         ];
         for (on, off) in typed {
             let settings = set(&[on]);
@@ -255,10 +282,25 @@ mod tests {
             ("agent=person:", "`agent` takes on, off (hold runs), fallback, or person:ROLE, not `person:`"),
             ("route.refund.prompt=0", "`route.refund.prompt` takes a prompt's version, or none, not `0`"),
             ("flag.x=101%", "not `101%`"),
+            ("restored=yesterday", "not `yesterday`"),
+            ("restored.01JHD7Z3ZK8V6N5Q4R3S2T1W0X=released", "while `restored` is set"),
+            ("restored.7=released", "there is no setting `restored.7`"),
         ] {
             let error = Settings::default().set(typed).expect_err(typed).to_string();
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn runs_are_released_one_by_one_until_the_next_restore() {
+        let (run, first) = ("restored.01JHD7Z3ZK8V6N5Q4R3S2T1W0X", "restored=2026-09-21T14:13:20.000Z");
+        let released = set(&[first, &format!("{run}=released")]);
+        assert_eq!(released.lines().len(), 2);
+        assert!(released.can_be_typed());
+        assert_eq!(released.clone().set(first), Ok(released.clone()), "the same again");
+        assert_eq!(released.clone().set(&format!("{run}=held")), Ok(set(&[first])));
+        let next = "restored=2026-09-22T00:00:00.000Z";
+        assert_eq!(released.set(next), Ok(set(&[next])));
     }
 
     #[test]

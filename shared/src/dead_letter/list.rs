@@ -17,8 +17,11 @@ use crate::{
 /// The most messages looked at in one listing: it costs a request for each ten, and a release for each.
 pub const MESSAGES_MAX: usize = 200;
 
-/// The most runs of one listing.
-pub const RUNS_MAX: usize = 500;
+/// Runs of a listing, unless said otherwise.
+pub const RUNS_DEFAULT: usize = 500;
+
+/// The most runs of one listing: as many as a plan takes. It costs two read units for each.
+pub const RUNS_MAX: usize = super::PLAN_ITEMS_MAX;
 
 /// How long a message is hidden while it is looked at. A second operator who looks meanwhile does not see it; it comes back by
 /// itself should the first one die.
@@ -54,14 +57,20 @@ impl ListError {
     }
 }
 
-/// Lists the dead letters.
+/// Lists the dead letters: up to [`MESSAGES_MAX`] messages and `runs_max` runs.
 ///
 /// # Errors
 /// When the queue, the heads or the records of keys cannot be read. Messages already looked at are released.
-pub async fn list(messages: &dyn DeadMessages, heads: &dyn Heads, keys: Keys<'_>) -> Result<Dead, ListError> {
-    let runs = heads.list(&Listing::Troubled, RUNS_MAX).await?;
+pub async fn list(
+    messages: &dyn DeadMessages,
+    heads: &dyn Heads,
+    keys: Keys<'_>,
+    runs_max: usize,
+) -> Result<Dead, ListError> {
+    let runs_max = runs_max.min(RUNS_MAX);
+    let runs = heads.list(&Listing::Troubled, runs_max).await?;
     let (peeked, more_messages) = peek(messages).await?;
-    let more = more_messages || runs.len() >= RUNS_MAX;
+    let more = more_messages || runs.len() >= runs_max;
     let mut letters = Vec::with_capacity(peeked.len() + runs.len());
     for message in &peeked {
         letters.push(of_message(message, keys.repetition(message).await?));

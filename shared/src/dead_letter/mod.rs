@@ -23,10 +23,11 @@ pub mod list;
 pub mod plan;
 pub mod replay;
 mod revive;
+mod session;
 mod watch;
 
-/// The most items of one plan: what one person can answer for at once.
-pub const PLAN_ITEMS_MAX: usize = 500;
+/// The most items of one plan: every run that one outage ended, some 2 MB of items.
+pub const PLAN_ITEMS_MAX: usize = 10_000;
 
 /// Something that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +97,14 @@ pub struct Plan {
     pub reason: String,
     /// What it covers.
     pub items: Vec<PlanItem>,
+}
+
+impl Plan {
+    /// What the plan says beside its items.
+    pub(crate) fn clone_without_items(&self) -> Plan {
+        let Plan { id, by, created, reason, .. } = self;
+        Plan { id: id.clone(), by: by.clone(), created: *created, reason: reason.clone(), items: Vec::new() }
+    }
 }
 
 /// One dead letter of a plan.

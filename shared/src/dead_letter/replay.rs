@@ -6,11 +6,9 @@
 //! A: item pending → replayed ── …dies…                ──► stays `replayed`; a new plan may take the letter up again
 //! ```
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
+use futures::future::{join_all, try_join_all};
 use serde::Serialize;
 
 use super::{
@@ -19,7 +17,8 @@ use super::{
     keys::{Keys, Repetition},
     list,
     revive::ReviveError,
-    watch::{Judgement, OTHERS_TURN, Watched, judge},
+    session::{Session, run_of},
+    watch::{Judgement, Watched, judge},
 };
 use crate::{
     clock::Timestamp,
@@ -38,11 +37,22 @@ pub const RATE_MAX: u32 = 50;
 /// Failures after which a replay stops, unless said otherwise.
 pub const FAILURES_DEFAULT: u32 = 3;
 
-/// The most replayed runs whose end is not known yet: a replay that outran its failures could not be stopped by them.
-pub const UNDECIDED_MAX: usize = 25;
+/// The most replayed runs whose end is not known yet while few have recovered: a replay that outran its failures could not be stopped by
+/// them. Each recovery makes room for two more, so that ten thousand runs of a minute each take some ten minutes and a cause that is not
+/// mended stops the replay after a handful.
+pub const UNDECIDED_AT_FIRST: usize = 25;
+
+/// The most of them at last: each is looked at every half minute or so ([`LOOKS_MAX`]).
+pub const UNDECIDED_MAX: usize = 5_000;
 
 /// How often replayed runs are looked at.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The most of them in one look, those first that were not looked at for longest: a read unit each.
+const LOOKS_MAX: usize = 200;
+
+/// Items that are begun or looked at side by side: each takes some six requests, one after the other.
+const AT_ONCE: usize = 10;
 
 /// How long a replayed run is watched at most.
 pub const WATCH_FOR: Duration = Duration::from_secs(300);
@@ -157,17 +167,21 @@ pub struct Replay<'a> {
     pub observe: &'a (dyn Fn(&str, &ItemStatus) + Sync),
 }
 
-/// Where one replay of a plan is.
-struct Session {
-    plan: Plan,
-    pace: Pace,
-    failures: u32,
-    acted_on: usize,
-    next_turn: Timestamp,
-    next_look: Timestamp,
-    watched: Vec<Watched>,
-    outside_memory: BTreeSet<String>,
-    stopped: Option<String>,
+/// An item whose replay was begun, by this replay if it says what came of reviving its run.
+struct Begun {
+    key: String,
+    run: RunId,
+    status: ItemStatus,
+    revived: Option<Result<(), ReviveError>>,
+}
+
+/// What came of a look at a replayed run.
+enum Looked {
+    GoesOn(Watched),
+    /// It has been watched for long enough.
+    GivenUp,
+    /// The item and how it ended.
+    Ended(String, ItemStatus),
 }
 
 impl Replay<'_> {
@@ -182,7 +196,7 @@ impl Replay<'_> {
         }
         let missing = || ReplayError::MissingPlan { plan: plan.to_owned() };
         let found = self.trail.plans.plan(plan).await?.ok_or_else(missing)?;
-        let mut session = self.session(found, pace);
+        let mut session = Session::of(found, pace, self.trail.clock.now());
         self.replay_runs(&mut session).await?;
         self.replay_messages(&mut session).await?;
         while !session.watched.is_empty() {
@@ -190,49 +204,40 @@ impl Replay<'_> {
             self.look(&mut session).await?;
         }
         let plan = self.trail.plans.plan(plan).await?.ok_or_else(missing)?;
-        Ok(report(plan, &session))
-    }
-
-    fn session(&self, plan: Plan, pace: Pace) -> Session {
-        let now = self.trail.clock.now();
-        let failures = plan.items.iter().filter(|item| matches!(item.status, ItemStatus::Failed { .. })).count();
-        // What an earlier replay of this plan began and did not see the end of is watched, and not begun again.
-        let begun = plan.items.iter().filter_map(|item| match item.status {
-            ItemStatus::Replayed { at } if at + OTHERS_TURN <= now => {
-                let run = run_of(&item.key)?;
-                Some(Watched { key: item.key.clone(), run, status: item.status.clone(), until: now + pace.watch_for })
-            }
-            _ => None,
-        });
-        let watched = begun.collect();
-        let failures = u32::try_from(failures).unwrap_or(u32::MAX);
-        Session {
-            plan,
-            pace,
-            failures,
-            acted_on: 0,
-            next_turn: now,
-            next_look: now,
-            watched,
-            outside_memory: BTreeSet::new(),
-            stopped: None,
-        }
+        Ok(session.report(plan))
     }
 
     async fn replay_runs(&self, session: &mut Session) -> Result<(), ReplayError> {
         let pending: Vec<(String, RunId)> =
             session.pending().filter_map(|key| Some((key.to_owned(), run_of(key)?))).collect();
-        for (key, run) in pending {
-            if !self.turn(session).await? {
+        let mut pending = pending.into_iter();
+        while !pending.as_slice().is_empty() {
+            let turns = self.turns(session).await?;
+            if turns == 0 {
                 break;
             }
-            let Some(status) = self.begin(session, &key).await? else { continue };
-            match self.revive_run(run, &session.plan.id).await {
-                Ok(()) => session.watch(key, run, status, self.trail.clock.now()),
-                Err(error) => self.failed(session, &key, &status, &error).await?,
+            let some: Vec<(String, RunId)> = pending.by_ref().take(turns).collect();
+            let plan = session.plan.clone_without_items();
+            let begun = join_all(some.into_iter().map(|(key, run)| self.begin_run(&plan, key, run))).await;
+            for begun in begun {
+                let Begun { key, run, status, revived } = begun?;
+                session.set(&key, &status);
+                let Some(revived) = revived else { continue };
+                session.acted_on += 1;
+                match revived {
+                    Ok(()) => session.watch(key, run, status, self.trail.clock.now()),
+                    Err(error) => self.failed(session, &key, &status, &error).await?,
+                }
             }
         }
         Ok(())
+    }
+
+    /// Begins one run's replay and revives it, unless somebody else has begun it.
+    async fn begin_run(&self, plan: &Plan, key: String, run: RunId) -> Result<Begun, ReplayError> {
+        let (status, moved) = self.begin(plan, &key).await?;
+        let revived = if moved { Some(self.revive_run(run, &plan.id).await) } else { None };
+        Ok(Begun { key, run, status, revived })
     }
 
     /// Goes through the queue in rounds, each well within the time for which its messages are hidden.
@@ -272,10 +277,15 @@ impl Replay<'_> {
                 session.outside_memory.insert(key);
                 continue;
             }
-            if !self.turn(session).await? || self.trail.clock.now() > fresh_until {
+            if self.turns(session).await? == 0 || self.trail.clock.now() > fresh_until {
                 break;
             }
-            let Some(status) = self.begin(session, &key).await? else { continue };
+            let (status, moved) = self.begin(&session.plan.clone_without_items(), &key).await?;
+            session.set(&key, &status);
+            if !moved {
+                continue;
+            }
+            session.acted_on += 1;
             match self.send_again(message).await {
                 Ok(run) => {
                     left.remove(message.id.as_str());
@@ -289,9 +299,11 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Waits until the next replay may begin; false when there is to be none.
-    async fn turn(&self, session: &mut Session) -> Result<bool, ReplayError> {
+    /// Waits until the next replay may begin; how many may begin now, which is none when there is to be no other. More than one may to make
+    /// up for the time that the last ones took.
+    async fn turns(&self, session: &mut Session) -> Result<usize, ReplayError> {
         let clock = self.trail.clock;
+        let interval = Duration::from_secs(1) / session.pace.per_second;
         loop {
             let now = clock.now();
             if session.next_look <= now {
@@ -299,36 +311,38 @@ impl Replay<'_> {
             }
             if session.failures >= session.pace.failures_max {
                 self.stop(session).await?;
-                return Ok(false);
+                return Ok(0);
             }
-            let full = session.watched.len() >= UNDECIDED_MAX;
-            if !full && session.next_turn <= now {
-                session.next_turn = now + Duration::from_secs(1) / session.pace.per_second;
-                return Ok(true);
+            let room = session.room();
+            if room > 0 && session.next_turn <= now {
+                let late = now.since(session.next_turn).as_nanos() / interval.as_nanos().max(1);
+                let turns = usize::try_from(late).unwrap_or(AT_ONCE).saturating_add(1).min(AT_ONCE).min(room);
+                let step = interval * u32::try_from(turns).unwrap_or(1);
+                // What is later than that is not made up for.
+                session.next_turn = (session.next_turn + step).max(now - interval * AT_ONCE as u32);
+                return Ok(turns);
             }
-            clock
-                .sleep_until(match session.watched.is_empty() {
-                    true => session.next_turn,
-                    false if full => session.next_look,
-                    false => session.next_turn.min(session.next_look),
-                })
-                .await;
+            if room == 0 {
+                clock.sleep_until(session.next_look).await;
+                session.next_turn = session.next_turn.max(clock.now());
+            } else if session.watched.is_empty() {
+                clock.sleep_until(session.next_turn).await;
+            } else {
+                clock.sleep_until(session.next_turn.min(session.next_look)).await;
+            }
         }
     }
 
-    /// Moves an item from pending to replayed; `None` when somebody else has.
-    async fn begin(&self, session: &mut Session, key: &str) -> Result<Option<ItemStatus>, ReplayError> {
+    /// Moves an item from pending to replayed; false when somebody else has.
+    async fn begin(&self, plan: &Plan, key: &str) -> Result<(ItemStatus, bool), ReplayError> {
         let status = ItemStatus::Replayed { at: self.trail.clock.now() };
-        let moved = self.trail.plans.advance(&session.plan.id, key, &ItemStatus::Pending, &status).await?;
-        session.set(key, &status);
-        if !moved {
-            return Ok(None);
+        let moved = self.trail.plans.advance(&plan.id, key, &ItemStatus::Pending, &status).await?;
+        if moved {
+            let detail = format!("plan {}: {}", plan.id, plan.reason);
+            self.trail.note(Action::Replay, key, &detail).await?;
+            (self.observe)(key, &status);
         }
-        session.acted_on += 1;
-        let detail = format!("plan {}: {}", session.plan.id, session.plan.reason);
-        self.trail.note(Action::Replay, key, &detail).await?;
-        (self.observe)(key, &status);
-        Ok(Some(status))
+        Ok((status, moved))
     }
 
     async fn failed(
@@ -351,33 +365,47 @@ impl Replay<'_> {
         if self.trail.plans.advance(&session.plan.id, key, seen, &to).await? {
             (self.observe)(key, &to);
         }
-        session.failures += u32::from(matches!(to, ItemStatus::Failed { .. }));
-        session.set(key, &to);
+        session.ended(key, &to);
         Ok(())
     }
 
-    /// Looks at every run whose end is not known yet.
+    /// Looks at the runs whose end is not known yet, [`LOOKS_MAX`] of them.
     async fn look(&self, session: &mut Session) -> Result<(), ReplayError> {
         let now = self.trail.clock.now();
         session.next_look = now + LOOK_EVERY;
-        for watched in std::mem::take(&mut session.watched) {
-            let judgement = match self.heads.head(watched.run).await {
-                Ok(head) => judge(head.as_ref()),
-                Err(error) if error.retry() != Retry::Terminal => Judgement::NotYet,
-                Err(error) => Judgement::Failed(error.to_string()),
-            };
-            let to = match judgement {
-                Judgement::Recovered => ItemStatus::Recovered,
-                Judgement::Failed(message) => ItemStatus::Failed { message },
-                Judgement::NotYet if watched.until <= now => continue,
-                Judgement::NotYet => {
-                    session.watched.push(watched);
-                    continue;
+        let looked_at = session.watched.len().min(LOOKS_MAX);
+        let mut watched: Vec<Watched> = session.watched.drain(..looked_at).collect();
+        while !watched.is_empty() {
+            let some = watched.drain(..watched.len().min(AT_ONCE));
+            let plan = session.plan.id.as_str();
+            let looked = try_join_all(some.map(|one| self.look_at(plan, one, now))).await?;
+            for looked in looked {
+                match looked {
+                    Looked::GoesOn(watched) => session.watched.push_back(watched),
+                    Looked::GivenUp => {}
+                    Looked::Ended(key, status) => session.ended(&key, &status),
                 }
-            };
-            self.decide(session, &watched.key, &watched.status, to).await?;
+            }
         }
         Ok(())
+    }
+
+    async fn look_at(&self, plan: &str, watched: Watched, now: Timestamp) -> Result<Looked, ReplayError> {
+        let judgement = match self.heads.head(watched.run).await {
+            Ok(head) => judge(head.as_ref()),
+            Err(error) if error.retry() != Retry::Terminal => Judgement::NotYet,
+            Err(error) => Judgement::Failed(error.to_string()),
+        };
+        let to = match judgement {
+            Judgement::Recovered => ItemStatus::Recovered,
+            Judgement::Failed(message) => ItemStatus::Failed { message },
+            Judgement::NotYet if watched.until <= now => return Ok(Looked::GivenUp),
+            Judgement::NotYet => return Ok(Looked::GoesOn(watched)),
+        };
+        if self.trail.plans.advance(plan, &watched.key, &watched.status, &to).await? {
+            (self.observe)(&watched.key, &to);
+        }
+        Ok(Looked::Ended(watched.key, to))
     }
 
     async fn stop(&self, session: &mut Session) -> Result<(), ReplayError> {
@@ -387,40 +415,5 @@ impl Replay<'_> {
             session.stopped = Some(why);
         }
         Ok(())
-    }
-}
-
-impl Session {
-    fn pending(&self) -> impl Iterator<Item = &str> {
-        self.plan.items.iter().filter(|item| item.status == ItemStatus::Pending).map(|item| item.key.as_str())
-    }
-
-    fn set(&mut self, key: &str, status: &ItemStatus) {
-        if let Some(item) = self.plan.items.iter_mut().find(|item| item.key == key) {
-            item.status = status.clone();
-        }
-    }
-
-    fn watch(&mut self, key: String, run: RunId, status: ItemStatus, now: Timestamp) {
-        self.watched.push(Watched { key, run, status, until: now + self.pace.watch_for });
-    }
-}
-
-fn run_of(key: &str) -> Option<RunId> {
-    key.strip_prefix("run/")?.parse().ok()
-}
-
-fn report(plan: Plan, session: &Session) -> Report {
-    let count = |wanted: fn(&ItemStatus) -> bool| plan.items.iter().filter(|item| wanted(&item.status)).count();
-    Report {
-        acted_on: session.acted_on,
-        pending: count(|status| *status == ItemStatus::Pending),
-        undecided: count(|status| matches!(status, ItemStatus::Replayed { .. })),
-        recovered: count(|status| *status == ItemStatus::Recovered),
-        failed: count(|status| matches!(status, ItemStatus::Failed { .. })),
-        outside_memory: session.outside_memory.len(),
-        stopped: session.stopped.clone(),
-        plan: plan.id,
-        items: plan.items,
     }
 }

@@ -89,6 +89,58 @@ async fn lifting_a_switch_wakes_what_is_held() {
 }
 
 #[tokio::test]
+async fn runs_of_before_a_restore_are_held_listed_released_and_woken() {
+    let world = World::new();
+    let (first, second) = (world.accepted().await, world.accepted().await);
+    world.clock.advance(std::time::Duration::from_secs(1));
+    let held = || HeadStatus::Held { reason: "the tables were restored".to_owned() };
+    let mut said = String::new();
+    for command in [
+        "restore begin --why drill --by olga --before 2126-01-01T00:00:00Z".to_owned(),
+        "restore begin --why drill --by olga".to_owned(),
+        "controls revert 0 --why typo --by olga".to_owned(),
+        format!("restore release {first} --why 'not paid yet' --by olga"),
+        "runs list --held".to_owned(),
+        "restore end --why 'all looked at' --by olga".to_owned(),
+        format!("restore release {second} --why late --by olga"),
+    ] {
+        if command.contains("release") {
+            world.work(first, vec![], held()).await;
+            world.work(second, vec![], held()).await;
+        }
+        said.push_str(&format!("> {command}\n{}", world.types(&command).await));
+    }
+    expect![[r#"
+        > restore begin --why drill --by olga --before 2126-01-01T00:00:00Z
+        ! error: 2126-01-01T00:00:00.000Z has not come yet; runs that are taken on until then would be held as well
+        ! hint: leave --before out to hold every run of before now
+        exit 2
+        > restore begin --why drill --by olga
+        + restored=2026-09-21T14:13:23.000Z
+        ! version 1
+        > controls revert 0 --why typo --by olga
+        ! error: version 1 already says so
+        ! hint: see what is in force with `windlass controls show`
+        exit 1
+        > restore release 01M3250VZ835X03CDRZCQ0SGFQ --why 'not paid yet' --by olga
+        + restored.01M3250VZ835X03CDRZCQ0SGFQ=released
+        ! version 2
+        > runs list --held
+        RUN                         STATUS  TENANT  ACTOR  TASK    CREATED                   DUE                       CLAIMS  CAUSE
+        01M3250WYG8WX5V4NW2A31GNZB  held    acme    ada    refund  2026-09-21T14:13:22.000Z  2026-09-21T15:13:23.000Z  1       the tables were restored
+        01M3250VZ835X03CDRZCQ0SGFQ  held    acme    ada    refund  2026-09-21T14:13:21.000Z  2026-09-21T15:13:23.000Z  1       the tables were restored
+        > restore end --why 'all looked at' --by olga
+        - restored=2026-09-21T14:13:23.000Z
+        - restored.01M3250VZ835X03CDRZCQ0SGFQ=released
+        ! version 3; 2 held runs were woken
+        > restore release 01M3250WYG8WX5V4NW2A31GNZB --why late --by olga
+        ! error: `restored.01M3250WYG8WX5V4NW2A31GNZB` takes released or held, while `restored` is set, not `released`
+        ! hint: `windlass controls set --help` lists the settings
+        exit 1
+    "#]].assert_eq(&said);
+}
+
+#[tokio::test]
 async fn prompts_are_saved_compared_used_and_rolled_back() {
     let world = World::new();
     let folder = tempfile::tempdir().expect("a folder");

@@ -45,7 +45,7 @@ const PLACEHOLDERS: [(&str, &str); 9] = [
 ];
 
 /// The pages that somebody types from.
-const PAGES: [&str; 3] = ["runbook.md", "deploy.md", "controls.md"];
+const PAGES: [&str; 4] = ["runbook.md", "deploy.md", "controls.md", "restore.md"];
 
 fn page(name: &str) -> String {
     std::fs::read_to_string(checkout().join("docs").join(name)).expect(name)

@@ -8,7 +8,7 @@ use crate::{
         ItemStatus, Origin, PLAN_ITEMS_MAX, ReplayPlans as _,
         discard::{DiscardError, discard},
         group::group,
-        list::{MESSAGES_MAX, list},
+        list::{MESSAGES_MAX, RUNS_MAX, list},
         plan::{Forecast, PlanningError, Selection, Would, forecast, make},
     },
     journal::HeadStatus,
@@ -43,7 +43,7 @@ async fn a_listing_is_bounded_and_says_so() {
     for _ in 0..MESSAGES_MAX + 1 {
         world.dead_message("x");
     }
-    let listed = list(&world.queue, &world.runs, world.keys()).await.expect("memory");
+    let listed = list(&world.queue, &world.runs, world.keys(), RUNS_MAX).await.expect("memory");
     assert_eq!((listed.letters.len(), listed.more), (MESSAGES_MAX, true));
 }
 

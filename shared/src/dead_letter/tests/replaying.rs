@@ -12,7 +12,7 @@ use crate::{
         ItemStatus, ReplayPlans as _,
         audit::Trail,
         plan::{Selection, Would, forecast},
-        replay::{OutsideMemory, Pace, RATE_MAX, Replay, ReplayError},
+        replay::{FAILURES_DEFAULT, OutsideMemory, Pace, RATE_MAX, Replay, ReplayError, UNDECIDED_AT_FIRST},
     },
     ids::RunId,
     journal::HeadStatus,
@@ -233,6 +233,58 @@ async fn replays_keep_to_their_rate() {
         let interval = Duration::from_secs(1) / per_second;
         assert!(begun.windows(2).all(|pair| pair[1].since(pair[0]) >= interval), "{per_second}: {begun:?}");
     }
+}
+
+/// Twenty-five at first, twice as many as have recovered from then on: what an outage has ended takes minutes, not hours.
+#[tokio::test]
+async fn a_thousand_runs_of_a_minute_each_are_replayed_in_minutes() {
+    let world = World::new();
+    for _ in 0..1_000 {
+        world.dead_run("the provider was away").await;
+    }
+    let plan = world.plan(Selection::All).await;
+    let replay = world.replay(&|_, _| {});
+    let pace = Pace { per_second: RATE_MAX, ..Pace::default() };
+    let began = world.clock.now();
+    let minute = Duration::from_secs(60);
+    let report = world.while_working_slowly(minute, replay.replay(&plan.id, pace)).await.expect("it runs");
+    assert_eq!((report.recovered, report.pending, report.undecided), (1_000, 0, 0));
+    let took = world.clock.now().since(began);
+    assert!(took <= 9 * minute, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_cause_that_is_not_mended_stops_a_fast_replay_before_many_are_begun() {
+    let world = World::new();
+    for n in 0..200 {
+        let run = world.dead_run(&format!("cause {n}")).await;
+        world.fates.lock().expect("no panic").insert(run, dead("the same again"));
+    }
+    let plan = world.plan(Selection::All).await;
+    let replay = world.replay(&|_, _| {});
+    let pace = Pace { per_second: RATE_MAX, ..Pace::default() };
+    let minute = Duration::from_secs(60);
+    let report = world.while_working_slowly(minute, replay.replay(&plan.id, pace)).await.expect("it runs");
+    assert!(report.acted_on <= UNDECIDED_AT_FIRST + FAILURES_DEFAULT as usize, "{}", report.acted_on);
+    assert!(report.stopped.is_some());
+}
+
+#[tokio::test]
+async fn a_replay_that_was_cut_off_goes_on_with_what_is_left() {
+    let world = World::new();
+    for _ in 0..60 {
+        world.dead_run("the provider was away").await;
+    }
+    let plan = world.plan(Selection::All).await;
+    let pace = Pace { per_second: RATE_MAX, ..Pace::default() };
+    assert!(die_after(&world, &plan.id, 100).await);
+    world.clock.advance(Duration::from_secs(61));
+    let (random, clock) = (&world.random, &*world.clock);
+    Sweeper { heads: &world.runs, wake_ups: &world.queue, random, clock }.sweep().await;
+    let report = world.replayed(&plan.id, pace).await.expect("it runs");
+    assert!(report.acted_on < 60, "what was begun is not begun again");
+    assert_eq!((report.pending, report.undecided), (0, 0));
+    assert!(report.failed <= 1, "at most the one it had in hand: {report:?}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
         DeadLetter, ItemStatus, Plan, ReplayPlans as _,
         audit::Trail,
         keys::Keys,
-        list::list,
+        list::{RUNS_MAX, list},
         plan::{Selection, forecast, make},
         replay::{OutsideMemory, Pace, Replay, ReplayError, Report},
     },
@@ -140,7 +140,7 @@ impl World {
     }
 
     pub(super) async fn letters(&self) -> Vec<DeadLetter> {
-        list(&self.queue, &self.runs, self.keys()).await.expect("memory").letters
+        list(&self.queue, &self.runs, self.keys(), RUNS_MAX).await.expect("memory").letters
     }
 
     pub(super) async fn plan(&self, selection: Selection) -> Plan {
@@ -189,6 +189,30 @@ impl World {
                     self.end(run, fate.unwrap_or(HeadStatus::Finished { outcome: "completed".to_owned() })).await;
                 }
                 self.queue.acknowledge(&received.receipt);
+            }
+            if let Some(next) = self.clock.next_wake() {
+                self.clock.set(next);
+            }
+        }
+    }
+
+    /// The same, but each run takes so long until it ends.
+    pub(super) async fn while_working_slowly<T>(&self, takes: Duration, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        let mut under_way = std::collections::VecDeque::new();
+        loop {
+            if let std::task::Poll::Ready(value) = futures::poll!(&mut future) {
+                return value;
+            }
+            for received in self.queue.receive(10) {
+                if let Ok(Message::WakeUp { run }) = Message::parse(&received.body) {
+                    under_way.push_back((self.clock.now() + takes, run));
+                }
+                self.queue.acknowledge(&received.receipt);
+            }
+            while let Some((_, run)) = under_way.pop_front_if(|(ends, _)| *ends <= self.clock.now()) {
+                let fate = self.fates.lock().expect("no panic").get(&run).cloned();
+                self.end(run, fate.unwrap_or(HeadStatus::Finished { outcome: "completed".to_owned() })).await;
             }
             if let Some(next) = self.clock.next_wake() {
                 self.clock.set(next);

@@ -8,7 +8,10 @@ use tracing::{
     info, info_span, warn,
 };
 
-use self::turn::{Interrupted, Turn};
+use self::{
+    switches::May,
+    turn::{Interrupted, Turn},
+};
 use super::{
     entry::{Event, StopReason},
     next::{Next, decide},
@@ -182,15 +185,7 @@ impl Engine {
     }
 
     async fn drive(&self, mut turn: Turn<'_>) -> Result<Advanced, JournalError> {
-        let driven = match self.dead(&turn) {
-            Some(event) => turn.record(event),
-            None => Ok(()),
-        };
-        let driven = match driven {
-            Ok(()) => self.steps(&mut turn).await,
-            Err(interrupted) => Err(interrupted),
-        };
-        match driven {
+        match self.steps(&mut turn).await {
             Ok(advanced) => Ok(advanced),
             Err(Interrupted::Lost) => {
                 info!("the lease was lost");
@@ -210,7 +205,18 @@ impl Engine {
     }
 
     async fn steps(&self, turn: &mut Turn<'_>) -> Result<Advanced, Interrupted> {
+        let mut begun = false;
         for _ in 0..TURN_DECISIONS_MAX {
+            if !begun {
+                match turn.may_begin().await? {
+                    May::Go => begun = true,
+                    May::Not(Some(advanced)) => return Ok(advanced),
+                    May::Not(None) => continue,
+                }
+                if let Some(event) = self.dead(turn) {
+                    turn.record(event)?;
+                }
+            }
             let next = decide(&turn.state, self.clock.now(), turn.lease.epoch);
             let advanced = match next {
                 Next::Nothing => turn.finish().await?,

@@ -163,12 +163,37 @@ impl Turn<'_> {
         stand_in::tool(name).or_else(|| self.engine.agent.tool(name).cloned())
     }
 
+    /// Whether the turn may begin. A run that waits for an operator after a restore does nothing, not even end. What the process has read
+    /// before will do here: before each question and effect the controls are read anew. When they cannot be read, those hold the run.
+    pub(super) async fn may_begin(&mut self) -> Result<May, Interrupted> {
+        if self.is_over() {
+            return Ok(May::Go);
+        }
+        let known = self.controls.clone().or_else(|| self.engine.live.seen.newest());
+        let document = match known.filter(|_| self.state.held.is_none()) {
+            Some(known) => Some(known),
+            None => self.controls_now().await.ok(),
+        };
+        match document.and_then(|document| self.held_since_restore(&document)) {
+            Some(reason) => self.hold(reason).await,
+            None => Ok(May::Go),
+        }
+    }
+
+    /// Why the run waits for an operator because the tables were restored.
+    fn held_since_restore(&self, document: &Document) -> Option<String> {
+        gate::restored(&document.settings, self.run, self.state.accepted_at)
+    }
+
     /// Whether the model may be asked now, and with which prompt; otherwise what happens instead.
     pub(super) async fn may_ask(&mut self) -> Result<May, Interrupted> {
         let document = match self.controls_fresh().await {
             Ok(document) => document,
             Err(reason) => return self.hold(Hindrance::controls(reason)).await,
         };
+        if let Some(reason) = self.held_since_restore(&document) {
+            return self.hold(reason).await;
+        }
         if let Some(answer) = self.state.calls.last().and_then(stand_in::agreed) {
             return self.answer_instead(answer);
         }
@@ -229,6 +254,9 @@ impl Turn<'_> {
             Ok(document) => document,
             Err(reason) => return self.hold(Hindrance::controls(reason)).await,
         };
+        if let Some(reason) = self.held_since_restore(&document) {
+            return self.hold(reason).await;
+        }
         let Some(call) = self.state.call(call).cloned() else { return Ok(May::Go) };
         if stand_in::is(&call.tool) {
             let role = match &document.settings.agent {
@@ -263,6 +291,9 @@ impl Turn<'_> {
             Ok(document) => document,
             Err(reason) => return self.hold(Hindrance::controls(reason)).await,
         };
+        if let Some(reason) = self.held_since_restore(&document) {
+            return self.hold(reason).await;
+        }
         let begun = matches!(call.status, CallStatus::Attempted { .. });
         match gate::act(&document.settings, call, effect == Effect::Read) {
             Act::Yes => Ok(May::Go),
@@ -288,7 +319,10 @@ impl Turn<'_> {
     /// Whether a call that only reads may be made beside another one that [`Turn::may_call`] let go.
     pub(super) fn may_read(&self, call: &Call) -> bool {
         let known = self.controls.as_ref();
-        stand_in::is(&call.tool) || known.is_none_or(|known| gate::act(&known.settings, call, true) == Act::Yes)
+        let may = |known: &Arc<Document>| {
+            gate::act(&known.settings, call, true) == Act::Yes && self.held_since_restore(known).is_none()
+        };
+        stand_in::is(&call.tool) || known.is_none_or(may)
     }
 
     /// Whether what tools answer may be kept for other runs, as this turn last read the controls.
@@ -304,11 +338,11 @@ impl Turn<'_> {
         let repeated = matches!(call.status, CallStatus::Attempted { .. });
         let (hold, why) = match self.controls_now().await {
             Err(reason) => (Some(Hindrance::controls(reason.clone())), reason),
-            Ok(document) => match gate::act(&document.settings, call, false) {
-                Act::Yes => return None,
-                Act::Held(reason) => (Some(Hindrance::from(reason.clone())), reason),
-                Act::Judge => (None, "the policy was tightened".to_owned()),
-                Act::Denied(reason) => (None, reason.to_owned()),
+            Ok(document) => match (self.held_since_restore(&document), gate::act(&document.settings, call, false)) {
+                (Some(reason), _) | (None, Act::Held(reason)) => (Some(Hindrance::from(reason.clone())), reason),
+                (None, Act::Yes) => return None,
+                (None, Act::Judge) => (None, "the policy was tightened".to_owned()),
+                (None, Act::Denied(reason)) => (None, reason.to_owned()),
             },
         };
         warn!(call = %call.id, tool = %call.tool, %why, "stopped at the last moment");
@@ -318,7 +352,10 @@ impl Turn<'_> {
     /// Whether a call may be undone now. A look at what is known when there is no intent yet, a fresh one when there is.
     pub(super) async fn undo_is_held(&mut self, tool: &ToolName) -> Option<Hindrance> {
         match self.controls_now().await {
-            Ok(document) => gate::undo(&document.settings, tool).map(Hindrance::from),
+            Ok(document) => {
+                let held = self.held_since_restore(&document).or_else(|| gate::undo(&document.settings, tool));
+                held.map(Hindrance::from)
+            }
             Err(reason) => Some(Hindrance::controls(reason)),
         }
     }
