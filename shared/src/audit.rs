@@ -23,8 +23,11 @@ pub struct AuditRecord {
     pub id: String,
     /// When.
     pub at: Timestamp,
-    /// Who.
+    /// Who, as was typed.
     pub by: Actor,
+    /// Whose credentials wrote it, as AWS names them; lines of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
     /// What was done, as `area.verb`.
     pub action: String,
     /// To what.
@@ -40,6 +43,7 @@ impl AuditRecord {
             id: sortable_id(at, random),
             at,
             by: by.clone(),
+            principal: None,
             action: action.to_owned(),
             subject: subject.to_owned(),
             detail: cut(detail, DETAIL_CHARS_MAX).to_owned(),

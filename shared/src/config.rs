@@ -161,6 +161,17 @@ pub struct Tools {
     pub mcp_servers: Option<McpSource>,
     /// The digest that their tools must have.
     pub mcp_tools_digest: Option<String>,
+    /// Whether the sample agent has its exercises.
+    pub drills: DrillTools,
+}
+
+/// Whether the sample agent has its exercises, one of which kills its worker. A token of any tenant reaches them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrillTools {
+    /// It has none.
+    Off,
+    /// It has them: in development, when somebody says so.
+    On,
 }
 
 /// Where the list of MCP servers is.
@@ -246,7 +257,7 @@ impl Config {
         let runtime = runtime(&mut read);
         let storage = storage(&mut read);
         let policy = policy(&mut read);
-        let tools = tools(&mut read);
+        let tools = tools(&mut read, runtime.as_ref().map(|runtime| runtime.environment));
         let limits = bounds(&mut read);
         let http = http(&mut read);
         let log_format = read.one_of(&variables::LOG_FORMAT, &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
@@ -369,7 +380,7 @@ fn policy(read: &mut Reader<'_>) -> Option<Policy> {
     })
 }
 
-fn tools(read: &mut Reader<'_>) -> Option<Tools> {
+fn tools(read: &mut Reader<'_>, environment: Option<Environment>) -> Option<Tools> {
     let inline = read.optional(&variables::MCP_SERVERS, Reader::document)?;
     let secret = read.optional(&variables::MCP_SERVERS_SECRET, Reader::secret_name)?;
     let mcp_tools_digest = read.optional(&variables::MCP_TOOLS_DIGEST, Reader::text)?;
@@ -383,7 +394,12 @@ fn tools(read: &mut Reader<'_>) -> Option<Tools> {
         (None, Some(name)) => Some(McpSource::Secret(name)),
         (None, None) => None,
     };
-    Some(Tools { mcp_servers, mcp_tools_digest })
+    let drills = read.one_of(&variables::DRILLS, &[("off", DrillTools::Off), ("on", DrillTools::On)])?;
+    if drills == DrillTools::On && environment.is_some_and(|environment| environment != Environment::Dev) {
+        read.refuse(&variables::DRILLS, "is `on` outside of `dev`", "remove it, or set ENVIRONMENT to `dev`");
+        return None;
+    }
+    Some(Tools { mcp_servers, mcp_tools_digest, drills })
 }
 
 fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {

@@ -25,8 +25,8 @@ async fn lambda(kit: &Kit, method: &str, path: &str, body: Option<&Value>) -> Va
 
 /// The runs that a release has ended, as CloudWatch counts them.
 async fn ended(kit: &Kit, release: &str) -> f64 {
-    let dimensions = json!([{ "Name": "Environment", "Value": "dev" }, { "Name": "Release", "Value": release }]);
-    let metric = json!({ "Namespace": "Windlass", "MetricName": "RunsEnded", "Dimensions": dimensions });
+    let dimensions = json!([{ "Name": "Release", "Value": release }]);
+    let metric = json!({ "Namespace": "Windlass/windlass", "MetricName": "RunsEnded", "Dimensions": dimensions });
     let stat = json!({ "Metric": metric, "Period": 60, "Stat": "Sum" });
     let now = SystemClock.now().as_seconds();
     let body = json!({

@@ -11,6 +11,8 @@ mod problem;
 pub mod refusals;
 mod reply;
 mod request;
+#[cfg(test)]
+mod written;
 
 pub use aws_lambda_events::apigw::{ApiGatewayV2httpRequest as Event, ApiGatewayV2httpResponse as Response};
 pub use errors::not_admitted;

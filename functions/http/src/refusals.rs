@@ -39,38 +39,11 @@ pub fn tell(request: &Request, caller: &Principal, problem: &Problem) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
-
-    use serde_json::{Value, json};
-    use tracing_subscriber::fmt::MakeWriter;
+    use serde_json::json;
     use windlass::{memory::SeededRandom, principal::Decisions};
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no panic").extend(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl MakeWriter<'_> for Lines {
-        type Writer = Lines;
-
-        fn make_writer(&self) -> Lines {
-            self.clone()
-        }
-    }
+    use crate::written::lines_of;
 
     #[test]
     fn a_refusal_names_who_was_refused_what_and_why() {
@@ -87,16 +60,12 @@ mod tests {
             roles: [].into(),
             decisions: Decisions::OfSubjects,
         };
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(lines.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let lines = lines_of(|| {
             tell(&request, &caller, &Problem::new(Kind::TokenRefused, "the token is another's"));
             tell(&request, &caller, &Problem::new(Kind::Malformed, "no JSON"));
             tell(&request, &caller, &Problem::new(Kind::Unavailable, "the store does not answer"));
         });
-        let written = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
-        assert_eq!(written.lines().count(), 1, "{written}");
-        let line: Value = serde_json::from_str(&written).expect("JSON");
+        let [line] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(line["message"], "a request is refused");
         assert_eq!((&line["sub"], &line["tenant"]), (&json!("mallory"), &json!("acme")));
         assert_eq!((&line["reason"], &line["path"]), (&json!("token-refused"), &json!("/approvals/1")));

@@ -89,3 +89,37 @@ fn observe(took: Duration, result: Result<&Reply, &Problem>) {
         tracing::warn!(took_ms = took.as_millis(), "a request took long");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::written::lines_of;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn messages(took: Duration, result: Result<&Reply, &Problem>) -> Vec<String> {
+        let lines = lines_of(|| observe(took, result));
+        lines.iter().map(|line| line["message"].as_str().expect("a message").to_owned()).collect()
+    }
+
+    #[test]
+    fn a_wait_that_was_asked_for_is_not_slow_and_a_request_that_is_turned_away_on_purpose_is_counted_apart() {
+        let reply = Reply::json(200, &json!({})).expect("JSON");
+        let waited = reply.clone().waited(25 * SECOND);
+        assert!(messages(2 * SECOND, Ok(&reply)).is_empty());
+        assert!(messages(27 * SECOND, Ok(&waited)).is_empty());
+        assert_eq!(messages(28 * SECOND, Ok(&waited)), ["a request took long"], "longer than it waited");
+        assert_eq!(messages(3 * SECOND, Ok(&reply)), ["a request took long"]);
+        for (kind, wanted) in [
+            (Kind::Overloaded, &["a request is shed"][..]),
+            (Kind::NewRunsPaused, &["a request is shed"]),
+            (Kind::Unavailable, &[]),
+            (Kind::Internal, &[]),
+            (Kind::RateLimited, &[]),
+        ] {
+            assert_eq!(messages(SECOND, Err(&Problem::new(kind, "no"))), wanted, "{kind:?}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use refund_desk::{
     handbook::{BadHandbook, cited, handbook, search},
     ledger::Ledger,
     ledger_in_dynamodb::LedgerInDynamoDb,
-    policy::{drills_in, policy, terms},
+    policy::{drills_of, policy, terms},
     script::Script,
     tools::{InvalidTool, tools},
 };
@@ -56,7 +56,7 @@ pub enum InvalidAgent {
     Handbook(#[from] BadHandbook),
 }
 
-/// The sample agent, on its own table, with `more` tools. Drills are there in development only.
+/// The sample agent, on its own table, with `more` tools. Drills are there when they are switched on.
 ///
 /// # Errors
 /// When one of its names or tools is not sound, or its policy cannot be taken on.
@@ -68,7 +68,7 @@ pub fn desk(
     more: Vec<Arc<dyn Tool>>,
 ) -> Result<Agent, InvalidAgent> {
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerInDynamoDb::new(client, config.storage.desk_table.clone(), random));
-    let drills = drills_in(config.runtime.environment);
+    let drills = drills_of(config.tools.drills);
     let index = handbook(config.storage.sources_file.as_deref().map(Path::new))?;
     let own = tools(&ledger, drills)?.into_iter().chain([search(&index, Arc::new(SystemClock))?]);
     let tools = tool_set(own.chain(more))?;

@@ -21,6 +21,7 @@ use crate::{
     dynamodb::{self, Store},
     lambda_api::{self, LambdaApi},
     meter::{Counts, Meter},
+    query_protocol,
     secrets::Secrets,
     sqs::Queues,
 };
@@ -36,6 +37,8 @@ pub(crate) struct Services {
     pub(crate) secrets: Secrets,
     pub(crate) counts: Arc<Counts>,
     pub(crate) cloudwatch: CloudWatch,
+    /// Twelve digits.
+    pub(crate) account: String,
 }
 
 pub(crate) fn router(services: Arc<Services>, lambda: Arc<LambdaApi>) -> Router {
@@ -76,7 +79,13 @@ async fn dispatch(State(services): State<Arc<Services>>, uri: Uri, headers: Head
         Some(("AmazonSQS", operation)) => services.queues.answer(operation, body).await,
         Some(("secretsmanager", operation)) => services.secrets.answer(operation, &headers, body).await,
         Some((cloudwatch::TARGET, operation)) => services.cloudwatch.answer_json(operation, &headers, &body),
-        _ => unknown(target),
+        _ => match query_protocol::answer(&services.account, &headers, &body) {
+            Some(response) => {
+                services.counts.request("Query");
+                response
+            }
+            None => unknown(target),
+        },
     }
 }
 

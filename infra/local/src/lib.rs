@@ -44,6 +44,7 @@ mod placeholder;
 mod pool;
 mod process;
 mod process_group;
+mod query_protocol;
 mod runtime_api;
 mod scheduler;
 mod secrets;

@@ -104,7 +104,14 @@ impl Stack {
         let (paused, pause) = watch::channel(false);
         let lambda = Arc::new(LambdaApi::new(Arc::clone(&functions), Arc::clone(&counts)));
         let cloudwatch = CloudWatch::new(metrics, &spec.region, &spec.account, Arc::clone(&counts));
-        let services = Arc::new(Services { store, queues: Arc::clone(&queues), secrets, counts, cloudwatch });
+        let services = Arc::new(Services {
+            store,
+            queues: Arc::clone(&queues),
+            secrets,
+            counts,
+            cloudwatch,
+            account: spec.account.clone(),
+        });
         let front = Arc::new(Front::new(&spec.routes, Arc::clone(&functions), Arc::clone(&issuer), Arc::clone(&clock)));
         let mut tasks = vec![
             listener::serve(aws_listener, aws_endpoint::router(Arc::clone(&services), lambda), stopped.clone()),

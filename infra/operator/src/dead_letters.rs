@@ -317,10 +317,11 @@ async fn audit(limit: usize, ports: &Ports, json: bool, console: &mut Console<'_
     if json {
         return Ok(console.json(&json!({ "audit": records }))?);
     }
-    let mut table = Table::new(&["AT", "BY", "ACTION", "SUBJECT", "DETAIL"]);
+    let mut table = Table::new(&["AT", "BY", "PRINCIPAL", "ACTION", "SUBJECT", "DETAIL"]);
     for record in records {
         let (at, by) = (record.at.to_string(), record.by.to_string());
-        table.row([at, by, record.action, record.subject, cut(&record.detail, CAUSE_CHARS_MAX)]);
+        let principal = record.principal.unwrap_or_else(|| "-".to_owned());
+        table.row([at, by, principal, record.action, record.subject, cut(&record.detail, CAUSE_CHARS_MAX)]);
     }
     match table.is_empty() {
         true => console.note("no audit records")?,

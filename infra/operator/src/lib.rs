@@ -5,6 +5,7 @@ use windlass::ids::Release;
 
 pub mod api;
 pub mod approvals;
+pub mod attributed;
 pub mod aws_endpoint;
 pub mod bench;
 pub mod cli;

@@ -19,7 +19,11 @@ use windlass::{
     schedule::{JobRecords, retention::Retention},
 };
 
-use crate::{cli::Options, target::Aws};
+use crate::{
+    attributed::{Attributed, Caller, OfCredentials},
+    cli::Options,
+    target::Aws,
+};
 
 /// The step queue's name, unless a URL is given.
 pub const STEP_QUEUE: &str = "windlass-step";
@@ -90,6 +94,9 @@ impl Ports {
         let (runs_table, records_table) = (&options.runs_table, &options.idempotency_table);
         let runs = Arc::new(Runs::new(dynamodb.clone(), runs_table, records_table, clock.clone()));
         let others = [options.controls_table.as_str(), options.memory_table.as_str()];
+        let caller: Arc<dyn Caller> = Arc::new(OfCredentials::new(clients.clone()));
+        let plans = Arc::new(Plans::new(dynamodb.clone(), &options.controls_table, clock.clone()));
+        let controls = Arc::new(LiveControls::new(dynamodb.clone(), &options.controls_table));
         Ok(Ports {
             journal: runs.clone(),
             heads: runs.clone(),
@@ -97,8 +104,8 @@ impl Ports {
             key_kept_for: Duration::from_secs(u64::from(options.idempotency_retention_hours) * 3600),
             wake_ups: Arc::new(StepQueue::new(clients.sqs(), &step)),
             dead_messages: Arc::new(DeadLetterQueue::new(clients.sqs(), &dead)),
-            plans: Arc::new(Plans::new(dynamodb.clone(), &options.controls_table, clock.clone())),
-            controls: Arc::new(LiveControls::new(dynamodb.clone(), &options.controls_table)),
+            plans: Arc::new(Attributed::<dyn ReplayPlans> { inner: plans, caller: caller.clone() }),
+            controls: Arc::new(Attributed::<dyn Controls> { inner: controls, caller }),
             prompts: Arc::new(PromptVersions::new(dynamodb.clone(), &options.controls_table)),
             records: Arc::new(Jobs::new(dynamodb.clone(), &options.controls_table)),
             retention: Arc::new(ExpiredItems::new(dynamodb, runs_table, records_table, &others)),

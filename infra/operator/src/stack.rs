@@ -209,6 +209,8 @@ fn environment(options: &Options) -> BTreeMap<String, String> {
     let fixed = [
         ("ENVIRONMENT", "dev"),
         ("RELEASE", "local"),
+        // Nobody but this machine reaches them.
+        ("DRILLS", "on"),
         ("RUNS_TABLE", "windlass-runs"),
         ("IDEMPOTENCY_TABLE", "windlass-idempotency"),
         ("CONTROLS_TABLE", CONTROLS_TABLE),

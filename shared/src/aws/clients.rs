@@ -6,7 +6,10 @@ use aws_config::{
     BehaviorVersion, Region, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
 };
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_dynamodb::{
+    config::{Credentials, SharedCredentialsProvider, SharedHttpClient},
+    error::DisplayErrorContext,
+};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
@@ -33,6 +36,14 @@ const AMAZON_ROOTS: &str = include_str!("amazon_roots.pem");
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
 const ENDPOINT_VARIABLES: [&str; 4] =
     ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
+
+/// It is not known who the credentials belong to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it is not known whose credentials these are: {message}")]
+pub struct UnknownCaller {
+    /// What was seen.
+    pub message: String,
+}
 
 /// What all clients share, and the clients, each made once when it is first asked for: making one reads the whole table of AWS partitions.
 #[derive(Debug, Clone)]
@@ -101,6 +112,17 @@ impl Clients {
     /// SQS.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         self.sqs.get_or_init(|| aws_sdk_sqs::Client::new(&self.config)).clone()
+    }
+
+    /// Who the credentials belong to, as an ARN: what `sts:GetCallerIdentity` says, which takes no permission and cannot be denied
+    /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>).
+    ///
+    /// # Errors
+    /// When there are no credentials, or STS does not answer.
+    pub async fn caller(&self) -> Result<String, UnknownCaller> {
+        let answer = aws_sdk_sts::Client::new(&self.config).get_caller_identity().send().await;
+        let answer = answer.map_err(|error| UnknownCaller { message: DisplayErrorContext(&error).to_string() })?;
+        answer.arn.ok_or_else(|| UnknownCaller { message: "STS names nobody".to_owned() })
     }
 
     /// Secrets Manager.

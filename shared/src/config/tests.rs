@@ -146,6 +146,7 @@ fn each_bad_value_is_named_with_what_is_wrong_and_one_hint() {
         ("ACTOR_RATE_LIMIT", "none", "is not a limit"),
         ("BACKLOG_MAX", "0", "is not a bound"),
         ("LOG_FORMAT", "xml", "is `xml`; hint: use `json`, `text`"),
+        ("DRILLS", "yes", "is `yes`; hint: use `off`, `on`"),
         ("EVAL_DATASET_VERSION", "", "is empty"),
     ] {
         let errors = Config::parse(with(&[(name, value)])).expect_err(name);
@@ -227,6 +228,17 @@ fn the_example_file_names_exactly_the_variables_with_their_defaults_and_is_valid
     let example: Vec<_> = example.into_iter().filter(|(name, _)| *name != "MCP_SERVERS_SECRET").collect();
     if let Err(errors) = Config::parse(with(&example)) {
         panic!("{errors}");
+    }
+}
+
+#[test]
+fn drills_are_there_only_when_they_are_switched_on_and_never_outside_of_development() {
+    let drills = |changes: &[(&str, &str)]| Config::parse(with(changes)).map(|config| config.tools.drills);
+    assert_eq!(drills(&[]), Ok(DrillTools::Off), "development alone has none");
+    assert_eq!(drills(&[("DRILLS", "on")]), Ok(DrillTools::On));
+    for environment in ["staging", "production"] {
+        let refused = drills(&[("ENVIRONMENT", environment), ("DRILLS", "on")]).expect_err("it is refused");
+        assert!(refused.to_string().contains("`on` outside of `dev`"), "{refused}");
     }
 }
 

@@ -76,7 +76,7 @@ variables! {
     ENVIRONMENT: Runtime, Required, "`dev`, `staging` or `production`";
     RELEASE: Runtime, Required, "the release digest, which every entry records";
     STEP_TIMEOUT_SECONDS: Runtime, Value("60"), "the step function's timeout in seconds (30 to 900)";
-    SERVICE_NAME: Runtime, Value("windlass"), "the name in logs, traces and metrics";
+    SERVICE_NAME: Runtime, Value("windlass"), "the name in logs and traces, and of the namespace of metrics";
     LOG_LEVEL: Runtime, Value("info"), "`error`, `warn`, `info`, `debug` or `trace`";
 
     RUNS_TABLE: Storage, Required, "the name of the DynamoDB table of heads and journals";
@@ -98,6 +98,7 @@ variables! {
 
     MCP_SERVERS: Tools, None, "the MCP servers and what of them may be used, as JSON";
     MCP_SERVERS_SECRET: Tools, None, "the name of the secret that holds what `MCP_SERVERS` would";
+    DRILLS: Tools, Value("off"), "`on` for the sample agent's exercises, one of which kills its worker, or `off`; `on` in `dev` only";
     MCP_TOOLS_DIGEST: Tools, None, "the digest of the MCP tools that the release was judged with";
 
     STEPS_MAX: Limits, Value("64"), "how often one run may ask the model (1 to 1000)";

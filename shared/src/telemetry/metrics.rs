@@ -5,9 +5,9 @@
 //! |---|---|---|
 //! | `RunsAccepted` | Count | |
 //! | `RunsEnded`, `RunDuration`, `RunSteps`, `RunTokens`, `RunCost` | Count, Milliseconds, US dollars | how the run ended |
-//! | `ModelAnswers`, `InputTokens`, `OutputTokens`, `Cost`, `ModelLatency` | Count, US dollars, Milliseconds | what was answered |
+//! | `ModelAnswers`, `ModelUnanswered`, `InputTokens`, `OutputTokens`, `Cost`, `ModelLatency` | Count, US dollars, Milliseconds | what was answered |
 //! | `ToolCalls`, `ToolLatency` | Count, Milliseconds | what came of the attempt |
-//! | `PolicyDecisions`, `PolicyDenials` | Count | the decision |
+//! | `PolicyDecisions` | Count | the decision |
 //! | `ApprovalsRequested`, `ApprovalsReminded`, `ApprovalsDecided`, `ApprovalWait`, `ApprovalsWaitingChange` | Count, Milliseconds | the verdict |
 //! | `Evaluations`, `EvaluationScore` | Count, None | passed or failed |
 //! | `Strikes` | Count | |
@@ -23,8 +23,9 @@
 //!
 //! Of requests and breakers the line says which model it is about, in a field `Model` that is no dimension.
 //!
-//! Every metric has the dimensions `Environment` and `Release`, once alone and once with `Outcome`. A tenant, an actor or a run is
-//! never a dimension: each combination is a metric that is paid for.
+//! Each stack has a namespace of its own, `Windlass/` and the variable `SERVICE_NAME`, which the template sets to the stack's name: two stacks of an
+//! account do not mix. Every metric has the dimension `Release`, and those of [`BY_OUTCOME`] once more with `Outcome`. An environment, a tenant, an
+//! actor or a run is never a dimension: each combination is a metric that is paid for by the month (`docs/deploy.md` counts them).
 
 use std::collections::BTreeMap;
 
@@ -33,8 +34,44 @@ use serde::{Deserialize, Serialize};
 use super::event::{Body, TelemetryEvent};
 use crate::{clock::Timestamp, ids::Release};
 
-/// The namespace of every metric.
-pub const NAMESPACE: &str = "Windlass";
+/// What the namespace of a service's metrics is.
+pub fn namespace(service_name: &str) -> String {
+    format!("Windlass/{service_name}")
+}
+
+/// Every metric of these lines.
+pub const METRICS: [&str; 26] = [
+    "RunsAccepted",
+    "RunsEnded",
+    "RunDuration",
+    "RunSteps",
+    "RunTokens",
+    "RunCost",
+    "ModelAnswers",
+    "ModelUnanswered",
+    "InputTokens",
+    "OutputTokens",
+    "Cost",
+    "ModelLatency",
+    "ToolCalls",
+    "ToolLatency",
+    "PolicyDecisions",
+    "ApprovalsRequested",
+    "ApprovalsReminded",
+    "ApprovalsDecided",
+    "ApprovalWait",
+    "ApprovalsWaitingChange",
+    "Evaluations",
+    "EvaluationScore",
+    "Strikes",
+    "ModelRequests",
+    "BreakerOpened",
+    "BreakerClosed",
+];
+
+/// Those that are told once more by outcome: how often each end came. What an end took is not divided so.
+pub const BY_OUTCOME: [&str; 7] =
+    ["RunsEnded", "ModelAnswers", "ToolCalls", "PolicyDecisions", "ApprovalsDecided", "Evaluations", "ModelRequests"];
 
 /// A unit of CloudWatch
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>).
@@ -146,10 +183,7 @@ impl Metrics {
                 let latency = tool.duration_ms.map(|took| millis("ToolLatency", took));
                 (Some(tool.status.clone()), [count("ToolCalls", 1)].into_iter().chain(latency).collect())
             }
-            Body::Policy(policy) => {
-                let denied = u64::from(policy.decision == "deny");
-                (Some(policy.decision.clone()), vec![count("PolicyDecisions", 1), count("PolicyDenials", denied)])
-            }
+            Body::Policy(policy) => (Some(policy.decision.clone()), vec![count("PolicyDecisions", 1)]),
             Body::Approval(approval) if approval.result == "requested" => {
                 (None, vec![count("ApprovalsRequested", 1), count("ApprovalsWaitingChange", 1)])
             }
@@ -220,21 +254,25 @@ impl Metrics {
         self.metrics.iter().map(|metric| metric.values.len()).max().unwrap_or_default()
     }
 
-    /// Its line.
-    pub fn line(&self) -> String {
-        const ALONE: &[&str] = &["Environment", "Release"];
-        const WITH_OUTCOME: &[&str] = &["Environment", "Release", "Outcome"];
-        let dimensions = if self.outcome.is_some() { &[ALONE, WITH_OUTCOME][..] } else { &[ALONE][..] };
-        let metrics = self.metrics.iter().map(|metric| Definition { name: metric.name, unit: metric.unit }).collect();
+    /// Its line, in the namespace of this service.
+    pub fn line(&self, namespace: &str) -> String {
+        const ALONE: &[&[&str]] = &[&["Release"]];
+        const WITH_OUTCOME: &[&[&str]] = &[&["Release", "Outcome"]];
+        let definitions = |of: fn(&&Metric) -> bool| -> Vec<Definition> {
+            let metrics = self.metrics.iter().filter(of);
+            metrics.map(|metric| Definition { name: metric.name, unit: metric.unit }).collect()
+        };
+        let mut directives = vec![Directive { namespace, dimensions: ALONE, metrics: definitions(|_| true) }];
+        let by_outcome = definitions(|metric| BY_OUTCOME.contains(&metric.name));
+        if self.outcome.is_some() && !by_outcome.is_empty() {
+            directives.push(Directive { namespace, dimensions: WITH_OUTCOME, metrics: by_outcome });
+        }
         let line = Line {
             environment: &self.environment,
             release: &self.release,
             outcome: self.outcome.as_deref(),
             model: self.model.as_deref(),
-            aws: Metadata {
-                timestamp: self.at.as_millis(),
-                directives: [Directive { namespace: NAMESPACE, dimensions, metrics }],
-            },
+            aws: Metadata { timestamp: self.at.as_millis(), directives },
             values: self.metrics.iter().map(|metric| (metric.name, Values::of(metric))).collect(),
         };
         // Texts and numbers: nothing that JSON cannot hold.
@@ -280,14 +318,14 @@ impl<'a> Values<'a> {
 struct Metadata<'a> {
     timestamp: i64,
     #[serde(rename = "CloudWatchMetrics")]
-    directives: [Directive<'a>; 1],
+    directives: Vec<Directive<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Directive<'a> {
-    namespace: &'static str,
-    dimensions: &'a [&'static [&'static str]],
+    namespace: &'a str,
+    dimensions: &'static [&'static [&'static str]],
     metrics: Vec<Definition>,
 }
 

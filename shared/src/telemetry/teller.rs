@@ -11,7 +11,7 @@ use super::{
     Narrator, Telemetry,
     event::{Body, TelemetryEvent},
     gathered::Gathered,
-    metrics::{Metrics, ModelNews},
+    metrics::{self, Metrics, ModelNews},
     narrative::{self, Observed, Of, Timed},
     timings::Kept,
 };
@@ -31,6 +31,8 @@ use crate::{
 pub struct Teller {
     telemetry: Arc<dyn Telemetry>,
     narrator: Narrator,
+    /// Of its metrics.
+    namespace: String,
     release: Release,
     timings: Mutex<Kept>,
     gathered: Mutex<Gathered>,
@@ -41,12 +43,18 @@ impl Teller {
     pub fn new(telemetry: Arc<dyn Telemetry>, config: &Config) -> Arc<Teller> {
         let environment = config.runtime.environment.name();
         let redactions = Arc::new(config.observability.redactions.clone());
-        Teller::telling(telemetry, Narrator { environment, redactions }, config.runtime.release.clone())
+        let (service, release) = (&config.runtime.service_name, config.runtime.release.clone());
+        Arc::new(Teller::of(telemetry, Narrator { environment, redactions }, service, release))
     }
 
-    /// Tells to `telemetry`.
+    /// Tells to `telemetry` as a service of no particular name.
     pub fn telling(telemetry: Arc<dyn Telemetry>, narrator: Narrator, release: Release) -> Arc<Teller> {
-        Arc::new(Teller { telemetry, narrator, release, timings: Mutex::default(), gathered: Mutex::default() })
+        Arc::new(Teller::of(telemetry, narrator, "windlass", release))
+    }
+
+    fn of(telemetry: Arc<dyn Telemetry>, narrator: Narrator, service: &str, release: Release) -> Teller {
+        let namespace = metrics::namespace(service);
+        Teller { telemetry, narrator, namespace, release, timings: Mutex::default(), gathered: Mutex::default() }
     }
 
     /// `inner`, of which every claim after one in vain is counted; before a run is left, what was gathered is told.
@@ -65,13 +73,13 @@ impl Teller {
             | ModelNews::Unanswered
             | ModelNews::TurnedAway => self.gathered().add(metrics),
         };
-        self.write(now.iter().map(Metrics::line).collect());
+        self.write(now.iter().map(|metrics| metrics.line(&self.namespace)).collect());
     }
 
     /// Tells the numbers that were gathered. Whoever leaves a run through [`Teller::leases`] need not.
     pub fn flush(&self) {
         let gathered = self.gathered().take();
-        self.write(gathered.iter().map(Metrics::line).collect());
+        self.write(gathered.iter().map(|metrics| metrics.line(&self.namespace)).collect());
     }
 
     /// Notes how long something took, to be told with its entry.
@@ -102,7 +110,7 @@ impl Teller {
                 Body::Model(_) | Body::Policy(_) | Body::Tool(_) => self.gathered().add(metrics),
                 _ => Some(metrics),
             });
-            lines.extend(metrics.as_ref().map(Metrics::line));
+            lines.extend(metrics.as_ref().map(|metrics| metrics.line(&self.namespace)));
         }
         self.write(lines);
     }
@@ -144,7 +152,7 @@ impl Leases for Told {
         // The claim itself is the first strike; more than one means that the last claim came to nothing.
         if matches!(&claim, Claim::Won(head, _) if head.strikes > 1) {
             let strike = Metrics::strike(now, self.teller.narrator.environment, &self.teller.release);
-            self.teller.telemetry.lines(&[strike.line()]);
+            self.teller.telemetry.lines(&[strike.line(&self.teller.namespace)]);
         }
         Ok(claim)
     }

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -230,16 +230,20 @@ fn numbers_are_read_back_from_the_embedded_metric_format() {
     let stopped = Event::Stopped { reason: StopReason::Completed, standing: vec![], in_doubt: vec![] };
     let entries = [accepted("ada"), entry(2, vec![planned(), stopped])];
     let told = Narrative::tell_all(RUN.parse().expect("a run"), &entries, &narrator());
-    let lines: Vec<String> = told.iter().filter_map(Metrics::of).map(|metrics| metrics.line()).collect();
+    let lines: Vec<String> = told.iter().filter_map(Metrics::of).map(|metrics| metrics.line("Windlass/s")).collect();
     let mut found = Vec::new();
     for line in lines {
         let root: Value = serde_json::from_str(&line).expect("it is JSON");
-        let directive = &root["_aws"]["CloudWatchMetrics"][0];
-        assert_eq!(directive["Namespace"], metrics::NAMESPACE);
-        for set in directive["Dimensions"].as_array().expect("dimensions") {
-            for name in set.as_array().expect("names") {
-                let name = name.as_str().expect("a name");
-                assert!(["Environment", "Release", "Outcome"].contains(&name) && root[name].is_string(), "{line}");
+        let directives = root["_aws"]["CloudWatchMetrics"].as_array().expect("directives");
+        let directive = &directives[0];
+        assert_eq!(directive["Dimensions"], json!([["Release"]]), "{line}");
+        assert!(directives.iter().all(|directive| directive["Namespace"] == "Windlass/s"), "{line}");
+        for more in &directives[1..] {
+            assert_eq!(more["Dimensions"], json!([["Release", "Outcome"]]), "{line}");
+            let names = more["Metrics"].as_array().expect("metrics").iter().map(|one| one["Name"].as_str());
+            assert!(names.clone().count() > 0 && root["Outcome"].is_string(), "{line}");
+            for name in names {
+                assert!(metrics::BY_OUTCOME.contains(&name.expect("a name")), "{line}");
             }
         }
         for metric in directive["Metrics"].as_array().expect("metrics") {
@@ -278,6 +282,45 @@ fn ruled() -> [Entry; 2] {
           "policy_version": "7" },
     ]);
     [accepted("ada"), entry(1, serde_json::from_value(events).expect("events"))]
+}
+
+/// What is told of the events of every kind, of strikes and of models has a name of the table, which is what is counted in `docs/deploy.md`.
+#[test]
+fn every_metric_is_in_the_table_and_everything_in_it_is_told() {
+    let release = "r1".parse().expect("a release");
+    let approvals = ["requested", "reminded", "expired"];
+    let unanswered = full().into_iter().filter_map(|event| match event.body {
+        Body::Model(model) => {
+            let body =
+                Body::Model(ModelEvent { output_status: "unanswered".to_owned(), duration_ms: Some(1), ..model });
+            Some(TelemetryEvent { body, ..event })
+        }
+        _ => None,
+    });
+    let accepted = full().into_iter().filter_map(|event| match event.body {
+        Body::Run(run) => {
+            Some(TelemetryEvent { body: Body::Run(RunEvent { status: "accepted".to_owned(), ..run }), ..event })
+        }
+        _ => None,
+    });
+    let asked = full().into_iter().flat_map(|event| match event.body.clone() {
+        Body::Approval(approval) => approvals
+            .iter()
+            .map(|result| {
+                let body = Body::Approval(ApprovalEvent { result: (*result).to_owned(), ..approval.clone() });
+                TelemetryEvent { body, ..event.clone() }
+            })
+            .collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    let events: Vec<TelemetryEvent> = full().into_iter().chain(unanswered).chain(accepted).chain(asked).collect();
+    let news = [ModelNews::Answered, ModelNews::Opened, ModelNews::Closed];
+    let of_models = news.map(|news| Metrics::of_model("m", news, START, "dev", &release));
+    let strike = Metrics::strike(START, "dev", &release);
+    let told = events.iter().filter_map(Metrics::of).chain(of_models).chain([strike]);
+    let told: BTreeSet<&str> = told.flat_map(|one| one.metrics.into_iter().map(|metric| metric.name)).collect();
+    assert_eq!(told, BTreeSet::from(metrics::METRICS));
+    assert!(metrics::BY_OUTCOME.iter().all(|name| metrics::METRICS.contains(name)));
 }
 
 #[test]

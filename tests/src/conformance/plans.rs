@@ -34,6 +34,7 @@ impl Stores {
             id: id.to_owned(),
             at: self.now(),
             by: "ada".parse().expect("an actor"),
+            principal: Some("arn:aws:iam::000000000000:user/ada".to_owned()),
             action: "replay.run".to_owned(),
             subject: "plan p".to_owned(),
             detail: "2 of 2 recovered".to_owned(),

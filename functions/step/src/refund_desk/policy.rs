@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use windlass::{
     agent::{policy::Reminder, tool::ToolSpec},
-    config::Environment,
+    config::{DrillTools, Environment},
     ids::InvalidId,
 };
 use windlass_policy::{CedarPolicy, PolicyErrors, PolicyTerms, PolicyText};
@@ -36,11 +36,11 @@ pub fn terms(environment: Environment, approval_expires_after: Duration) -> Resu
     })
 }
 
-/// Which drills an environment has.
-pub const fn drills_in(environment: Environment) -> Drills {
-    match environment {
-        Environment::Dev => Drills::Available,
-        Environment::Staging | Environment::Production => Drills::Absent,
+/// Which drills a configuration has.
+pub const fn drills_of(configured: DrillTools) -> Drills {
+    match configured {
+        DrillTools::On => Drills::Available,
+        DrillTools::Off => Drills::Absent,
     }
 }
 

@@ -77,6 +77,27 @@ async fn a_change_is_shown_as_a_difference_kept_with_who_and_why_and_can_be_reve
     assert_eq!(lines[2], "controls.change v1 policy: default -> approve, tool.refund: default -> off; why: incident");
 }
 
+/// Whose credentials cannot be told writes nothing: a line that names nobody would be as good as none.
+#[tokio::test]
+async fn every_line_of_the_audit_trail_names_whose_credentials_wrote_it_or_nothing_is_changed() {
+    let mut world = World::new();
+    world.types("controls set model=off --why incident --by mallory").await;
+    let trail = world.ports.plans.audit_trail(10).await.expect("memory");
+    let named: Vec<_> = trail.iter().map(|line| (line.by.as_str(), line.principal.as_deref())).collect();
+    assert_eq!(
+        named,
+        [("mallory", Some("arn:aws:iam::111122223333:user/olga"))],
+        "the name is typed, the principal is not"
+    );
+    world.caller_is_unknown();
+    expect![[r#"
+        ! error: the controls are unavailable: it is not known whose credentials these are: STS does not answer
+        ! hint: check --endpoint-url, region and credentials; a local stack that has ended leaves `.windlass/local.json` behind
+        exit 1
+    "#]].assert_eq(&world.types("controls set model=on --why fixed --by mallory").await);
+    assert_eq!(world.ports.controls.read().await.expect("memory").version, 1);
+}
+
 #[tokio::test]
 async fn lifting_a_switch_wakes_what_is_held() {
     let world = World::new();

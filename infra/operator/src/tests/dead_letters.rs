@@ -291,11 +291,11 @@ async fn a_plan_is_made_replayed_and_audited() {
         message/message-1  2026-09-21T14:13:23.000Z  c7ea7baec5b9  no          foreign: not a step queue message: expected value at line 1 column 1
     "#]].assert_eq(&world.types("dead-letters list").await);
     expect![[r#"
-        AT                        BY    ACTION               SUBJECT                         DETAIL
-        2026-09-21T14:13:26.400Z  olga  dead_letters.replay  message/message-2               plan 01M32510VG2VHCYCS5T4F8G09D: the tool is mended
-        2026-09-21T14:13:26.200Z  olga  dead_letters.replay  run/01M3250VZ835X03CDRZCQ0SGFQ  plan 01M32510VG2VHCYCS5T4F8G09D: the tool is mended
-        2026-09-21T14:13:26.000Z  olga  dead_letters.plan    01M32510VG2VHCYCS5T4F8G09D      3 items: the tool is mended
-        2026-09-21T14:13:26.000Z  olga  dead_letters.replay  run/01M3250WYG8WX5V4NW2A31GNZB  plan 01M32510VG2VHCYCS5T4F8G09D: the tool is mended
+        AT                        BY    PRINCIPAL                            ACTION               SUBJECT                         DETAIL
+        2026-09-21T14:13:26.400Z  olga  arn:aws:iam::111122223333:user/olga  dead_letters.replay  message/message-2               plan 01M32510VG2VHCYCS5T4F8G09D: the tool is mended
+        2026-09-21T14:13:26.200Z  olga  arn:aws:iam::111122223333:user/olga  dead_letters.replay  run/01M3250VZ835X03CDRZCQ0SGFQ  plan 01M32510VG2VHCYCS5T4F8G09D: the tool is mended
+        2026-09-21T14:13:26.000Z  olga  arn:aws:iam::111122223333:user/olga  dead_letters.plan    01M32510VG2VHCYCS5T4F8G09D      3 items: the tool is mended
+        2026-09-21T14:13:26.000Z  olga  arn:aws:iam::111122223333:user/olga  dead_letters.replay  run/01M3250WYG8WX5V4NW2A31GNZB  plan 01M32510VG2VHCYCS5T4F8G09D: the tool is mended
     "#]].assert_eq(&world.types("dead-letters audit").await);
 }
 
@@ -355,6 +355,7 @@ async fn a_foreign_message_can_be_discarded_and_one_of_ours_cannot() {
               "id": "01M32510VG2VHCYCS5T4F8G09D",
               "at": "2026-09-21T14:13:26.000Z",
               "by": "olga",
+              "principal": "arn:aws:iam::111122223333:user/olga",
               "action": "dead_letters.discard",
               "subject": "message/message-1",
               "detail": "spam; it said: hello\u001b[2J"

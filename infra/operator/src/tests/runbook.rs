@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use clap::Parser as _;
 use serde_json::Value;
-use windlass::controls::{Settings, setting::SETTINGS};
+use windlass::{
+    controls::{Settings, setting::SETTINGS},
+    telemetry::metrics::{BY_OUTCOME, METRICS},
+};
 
 use crate::{cli::Cli, functions::checkout, infra_check::Subject};
 
@@ -142,6 +145,33 @@ fn every_alarm_is_in_the_runbook_and_every_alarm_of_the_runbook_goes_off() {
         .filter(|one| one["Type"] == "AWS::CloudWatch::Alarm")
         .filter_map(|one| one["Properties"]["AlarmName"]["Fn::Sub"].as_str()?.strip_prefix("${AWS::StackName}-"));
     assert_eq!(listed, names.collect());
+}
+
+/// What is paid for by the month is what the template and the code make.
+#[test]
+fn alarms_and_metrics_are_counted_as_they_are() {
+    let text = page("deploy.md");
+    let template = template();
+    let of_type = |kind: &'static str| {
+        let resources = template["Resources"].as_object().expect("resources").values();
+        resources.filter(move |one| one["Type"] == kind).map(|one| &one["Properties"])
+    };
+    let watched = of_type("AWS::CloudWatch::Alarm").map(|alarm| match alarm["Metrics"].as_array() {
+        Some(queries) => queries.iter().filter(|query| query.get("MetricStat").is_some()).count(),
+        None => 1,
+    });
+    let (alarms, watched) = (watched.clone().count(), watched.sum::<usize>());
+    let read: BTreeSet<&str> = of_type("AWS::Logs::MetricFilter")
+        .filter_map(|filter| filter["MetricTransformations"][0]["MetricName"].as_str())
+        .collect();
+    let (told, by_outcome) = (METRICS.len(), BY_OUTCOME.len());
+    for said in [
+        format!("| {alarms} alarms over {watched} metrics |"),
+        format!("| {} metrics read from logs |", read.len()),
+        format!("| {told} metrics of runs for each release that has traffic, {by_outcome} of them once more"),
+    ] {
+        assert!(text.contains(&said), "deploy.md does not say: {said}");
+    }
 }
 
 #[test]

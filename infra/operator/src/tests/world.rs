@@ -6,7 +6,10 @@ use clap::Parser as _;
 use serde_json::json;
 use windlass::{
     agent::{model::Usage, tool::Effect},
+    aws::clients::UnknownCaller,
     clock::{Clock as _, Timestamp},
+    controls::Controls,
+    dead_letter::ReplayPlans,
     idempotency::Key,
     ids::{CallId, RunId, TraceId},
     journal::{HeadStatus, Heads as _, Journal as _, NewRun},
@@ -22,6 +25,7 @@ use windlass::{
 
 use crate::{
     api::Api,
+    attributed::{Attributed, Caller},
     cli::Cli,
     command::{explain, on_api, on_ports},
     console::{Console, Paint},
@@ -39,6 +43,25 @@ pub(super) struct World {
     pub(super) ports: Ports,
 }
 
+/// Whose credentials every command has here.
+struct Olga;
+
+#[async_trait::async_trait]
+impl Caller for Olga {
+    async fn principal(&self) -> Result<String, UnknownCaller> {
+        Ok("arn:aws:iam::111122223333:user/olga".to_owned())
+    }
+}
+
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Caller for Nobody {
+    async fn principal(&self) -> Result<String, UnknownCaller> {
+        Err(UnknownCaller { message: "STS does not answer".to_owned() })
+    }
+}
+
 impl World {
     pub(super) fn new() -> World {
         let clock = Arc::new(ManualClock::at(START));
@@ -48,7 +71,10 @@ impl World {
         let records = Arc::new(memory::Jobs::new());
         let plans = Arc::new(memory::Plans::new(clock.clone()));
         let ports = Ports {
-            controls: Arc::new(memory::Controls::new(&plans)),
+            controls: Arc::new(Attributed::<dyn Controls> {
+                inner: Arc::new(memory::Controls::new(&plans)),
+                caller: Arc::new(Olga),
+            }),
             prompts: Arc::new(memory::Prompts::new()),
             journal: runs.clone(),
             heads: runs.clone(),
@@ -56,7 +82,7 @@ impl World {
             key_kept_for: Duration::from_secs(24 * 3600),
             wake_ups: queue.clone(),
             dead_messages: queue.clone(),
-            plans,
+            plans: Arc::new(Attributed::<dyn ReplayPlans> { inner: plans, caller: Arc::new(Olga) }),
             records: records.clone(),
             retention: runs.clone(),
             clock: clock.clone(),
@@ -64,6 +90,12 @@ impl World {
             release: "operator".parse().expect("a release"),
         };
         World { clock, random, runs, queue, records, ports }
+    }
+
+    /// From now on it is not known whose credentials commands have.
+    pub(super) fn caller_is_unknown(&mut self) {
+        let (inner, caller) = (self.ports.controls.clone(), Arc::new(Nobody));
+        self.ports.controls = Arc::new(Attributed::<dyn Controls> { inner, caller });
     }
 
     fn entry(&self, writer: Writer, events: Vec<Event>) -> Entry {

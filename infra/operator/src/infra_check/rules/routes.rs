@@ -27,18 +27,62 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
             });
         }
     }
+    check_permissions(view, &keys, findings);
     for (name, integration) in view.stack.of_type("AWS::ApiGatewayV2::Integration") {
-        let allowed = view.stack.of_type("AWS::Lambda::Permission").any(|(_, permission)| {
-            permission["FunctionName"] == integration["IntegrationUri"]
-                && permission["Principal"] == "apigateway.amazonaws.com"
-        });
-        findings.unless(allowed, "routes", name, || "may not call its function".to_owned());
         let waits = integration["TimeoutInMillis"].as_u64().unwrap_or(30_000);
         let takes = view.stack.behind_live(&integration["IntegrationUri"]).and_then(|(_, one)| one["Timeout"].as_u64());
         findings.unless(takes.is_none_or(|takes| takes * 1_000 <= waits), "routes", name, || {
             format!("gives up after {waits} ms, while its function works for {} s", takes.unwrap_or_default())
         });
     }
+}
+
+/// The API may call a function for its routes, and for nothing else.
+fn check_permissions(view: &View<'_>, keys: &[String], findings: &mut Findings) {
+    let permissions: Vec<(&str, &Value, &str)> = view
+        .stack
+        .of_type("AWS::Lambda::Permission")
+        .filter(|(_, permission)| permission["Principal"] == "apigateway.amazonaws.com")
+        .map(|(name, permission)| {
+            let source = permission["SourceArn"].as_str().unwrap_or_default();
+            (name, permission, source.split_once("${HttpApi}/*/").map_or("", |(_, route)| route))
+        })
+        .collect();
+    for (name, route) in view.stack.of_type("AWS::ApiGatewayV2::Route") {
+        let key = route["RouteKey"].as_str().unwrap_or_default();
+        let integration = route["Target"].as_str().and_then(|target| target.strip_prefix("integrations/"));
+        let integration = view.stack.named("AWS::ApiGatewayV2::Integration", &Value::from(integration));
+        let function = integration.map(|(_, integration)| &integration["IntegrationUri"]);
+        let allowed = permissions
+            .iter()
+            .any(|(_, permission, allows)| Some(&permission["FunctionName"]) == function && covers(allows, key));
+        findings.unless(allowed, "routes", name, || format!("may not call its function for `{key}`"));
+    }
+    for (name, _, allows) in permissions {
+        let used = keys.iter().any(|key| covers(allows, key));
+        // A method, then the path: what is between a route's parts is a parameter.
+        let narrow = allows.split('/').next().is_some_and(|method| !method.contains('*'));
+        findings.unless(used && narrow, "routes", name, || format!("lets more in than routes: `{allows}`"));
+    }
+}
+
+/// Whether a permission for `METHOD/path`, with `*` for anything, is one for the route `METHOD /path`.
+fn covers(allows: &str, key: &str) -> bool {
+    let Some((method, path)) = key.split_once(" /") else { return false };
+    let Some((allowed, allowed_path)) = allows.split_once('/') else { return false };
+    let mut parts = allowed_path.split('/').peekable();
+    let mut wanted = path.split('/').peekable();
+    while let (Some(part), Some(one)) = (parts.peek(), wanted.peek()) {
+        if part != one && *part != "*" {
+            return false;
+        }
+        let last = *part == "*";
+        (parts.next(), wanted.next());
+        if last && parts.peek().is_none() {
+            return allowed == method;
+        }
+    }
+    allowed == method && parts.peek().is_none() && wanted.peek().is_none()
 }
 
 fn check_route(view: &View<'_>, name: &str, route: &Value, findings: &mut Findings) {

@@ -174,7 +174,10 @@ planted! {
     a_stage_that_does_not_wait_for_its_routes:
         remove("/Resources/HttpStage/DependsOn"), "routes", "HttpStage", "does not wait";
     an_integration_that_may_not_call:
-        remove("/Resources/ApiMayCallIntake"), "routes", "IntakeIntegration", "may not call";
+        remove("/Resources/ApiMayStartRuns"), "routes", "StartRunRoute", "may not call";
+    an_api_that_may_call_for_more_than_its_routes:
+        set("/Resources/ApiMayStartRuns/Properties/SourceArn", yaml("!Sub arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${HttpApi}/*")),
+        "routes", "ApiMayStartRuns", "lets more in";
     a_gateway_that_gives_up_before_its_function:
         set("/Resources/IntakeIntegration/Properties/TimeoutInMillis", json!(5_000)), "routes", "IntakeIntegration", "gives up";
     an_undocumented_route:
