@@ -24,8 +24,8 @@ const KILLS: [u64; 6] = [2_000, 6_000, 10_000, 14_000, 18_000, 22_000];
 /// The same, within the first half second of a batch: its messages come back no sooner than the sweep finds its runs.
 const EARLY_KILLS: [u64; 1] = [300];
 
-/// Runs of one batch.
-const RUNS: usize = 10;
+/// Runs under way: one for each worker that the local stack starts at once, so that none waits for a place afterwards.
+const RUNS: usize = 4;
 
 /// What a step takes.
 const PAUSE: Duration = Duration::from_millis(500);
