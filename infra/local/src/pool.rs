@@ -199,8 +199,8 @@ impl Pool {
     /// Keeps a process for the next invocation, unless there will be none.
     fn keep(&self, process: Arc<Process>, hand: Hand) {
         let mut idle = lock(&self.idle);
-        // Looked at under the lock that `retire` takes, so that no process is kept after it.
-        if self.retired.load(Ordering::Acquire) {
+        // Looked at under the lock that `retire` and `renew` take, so that no process is kept after them.
+        if self.retired.load(Ordering::Acquire) || process.is_replaced() {
             process.kill();
             return;
         }
@@ -214,6 +214,19 @@ impl Pool {
         for idle in lock(&self.idle).drain(..) {
             idle.process.kill();
         }
+    }
+
+    /// Ends every process that there is as [`retire`](Self::retire) does, while new ones take over.
+    pub(crate) fn renew(&self) {
+        let mut idle = lock(&self.idle);
+        for process in lock(&self.processes).iter() {
+            process.replace();
+        }
+        for idle in idle.drain(..) {
+            idle.process.kill();
+        }
+        // A program that did not start may have been mended.
+        *lock(&self.starts) = Starts::default();
     }
 
     /// Whether the pool is retired and has no process left.

@@ -69,6 +69,8 @@ pub(crate) struct Process {
     child: Mutex<Child>,
     last_lines: LastLines,
     polled: AtomicBool,
+    /// Its program was built anew since it started.
+    replaced: AtomicBool,
     gone: watch::Sender<bool>,
     reaped: Notify,
     current: Mutex<Option<Current>>,
@@ -109,6 +111,7 @@ impl Process {
             child: Mutex::new(child),
             last_lines,
             polled: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
             gone: watch::Sender::new(false),
             reaped: Notify::new(),
             current: Mutex::new(None),
@@ -156,6 +159,15 @@ impl Process {
     /// The process asks for work, and so has finished what it had.
     pub(crate) fn polled(&self) {
         self.polled.store(true, Ordering::Release);
+    }
+
+    /// Others take its place: it ends when it has finished what it has.
+    pub(crate) fn replace(&self) {
+        self.replaced.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
     }
 
     pub(crate) fn has_polled(&self) -> bool {

@@ -47,6 +47,9 @@ const IDLE_LOOKS: u32 = 4;
 /// How long [`Stack::invoke`] waits for a free process: enough for the one that has just answered to ask for more.
 const INVOKE_SLOT_WAIT: Duration = Duration::from_millis(250);
 
+/// How often [`Stack::drain`] looks whether functions are still at work.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// How long [`Stack::shutdown`] waits for open requests.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -60,6 +63,8 @@ pub struct Stack {
     functions: Arc<Functions>,
     schedules: BTreeMap<String, Arc<Schedule>>,
     paused: watch::Sender<bool>,
+    /// Nothing new is begun any more; what functions need for what they have goes on until `stop`.
+    closing: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -101,6 +106,7 @@ impl Stack {
         let functions = Arc::new(functions(&spec, &running)?);
 
         let (stop, stopped) = watch::channel(false);
+        let (closing, closed) = watch::channel(false);
         let (paused, pause) = watch::channel(false);
         let lambda = Arc::new(LambdaApi::new(Arc::clone(&functions), Arc::clone(&counts)));
         let cloudwatch = CloudWatch::new(metrics, &spec.region, &spec.account, Arc::clone(&counts));
@@ -115,22 +121,22 @@ impl Stack {
         let front = Arc::new(Front::new(&spec.routes, Arc::clone(&functions), Arc::clone(&issuer), Arc::clone(&clock)));
         let mut tasks = vec![
             listener::serve(aws_listener, aws_endpoint::router(Arc::clone(&services), lambda), stopped.clone()),
-            listener::serve(api_listener, http_api::router(front), stopped.clone()),
+            listener::serve(api_listener, http_api::router(front), closed.clone()),
             tokio::spawn(end_idle(Arc::clone(&functions), spec.idle_limit, stopped.clone())),
         ];
         for mapping in spec.mappings {
             let Some(target) = functions.traffic_target(&mapping.function) else { continue };
             let mapping = Mapping::new(mapping, spec.region.clone(), Arc::clone(&queues), target);
-            tasks.push(tokio::spawn(Arc::new(mapping).run(stopped.clone())));
+            tasks.push(tokio::spawn(Arc::new(mapping).run(closed.clone())));
         }
         let mut schedules = BTreeMap::new();
         for schedule in spec.schedules {
             let Some(target) = functions.traffic_target(&schedule.function) else { continue };
             let schedule = Arc::new(Schedule { spec: schedule, target, clock: Arc::clone(&clock) });
-            tasks.push(tokio::spawn(Arc::clone(&schedule).run(pause.clone(), stopped.clone())));
+            tasks.push(tokio::spawn(Arc::clone(&schedule).run(pause.clone(), closed.clone())));
             schedules.insert(schedule.spec.name.clone(), schedule);
         }
-        Ok(Self { api_url, aws_url, issuer, services, queues, functions, schedules, paused, stop, tasks })
+        Ok(Self { api_url, aws_url, issuer, services, queues, functions, schedules, paused, closing, stop, tasks })
     }
 
     /// The HTTP API, without a slash at the end.
@@ -230,8 +236,27 @@ impl Stack {
         Some(payload.and_then(|payload| read(&payload)))
     }
 
+    /// Takes note of programs that were built anew in their place, and says of which functions: their new processes run them, their old
+    /// ones end when they have finished what they have. A program counts when it has looked the same in two calls in a row.
+    pub fn renew_rebuilt(&self) -> Vec<String> {
+        self.functions.all().filter(|function| function.renew()).map(|function| function.name.clone()).collect()
+    }
+
+    /// Begins nothing new, neither requests nor batches nor firings, and waits until no function is at work, at most for `limit`.
+    /// Whether none is.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.closing.send_replace(true);
+        let idle = async {
+            while self.functions.all().any(|function| function.busy() > 0) {
+                tokio::time::sleep(DRAIN_LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(limit, idle).await.is_ok()
+    }
+
     /// Stops listening, ends all processes it started, and closes the tables.
     pub async fn shutdown(mut self) {
+        self.closing.send_replace(true);
         self.stop.send_replace(true);
         for function in self.functions.all() {
             function.close().await;
@@ -248,6 +273,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        self.closing.send_replace(true);
         self.stop.send_replace(true);
         for function in self.functions.all() {
             function.kill();

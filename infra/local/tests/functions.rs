@@ -220,3 +220,56 @@ async fn a_schedule_fires_until_it_is_paused() {
     eventually("more firings", async || (polls() > before + 2).then_some(())).await;
     stack.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_program_that_was_built_anew_is_live_once_it_is_whole_and_the_old_process_finishes_what_it_has() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let program = folder.path().join("echo");
+    let build = |name: &str, content: &[u8]| {
+        let new = folder.path().join(name);
+        std::fs::write(&new, content).expect("a program");
+        std::fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("it may be run");
+        std::fs::rename(&new, &program).expect("it takes the place");
+    };
+    let whole = std::fs::read(support::echo_program()).expect("the example");
+    build("first", &whole);
+    let stack = start(FunctionSpec { program: program.clone(), ..echo("echo") }).await;
+    let pid = async || stack.invoke("echo", json!({ "context": true })).await.expect("a result")["pid"].clone();
+    let before = pid().await;
+    assert_eq!([stack.renew_rebuilt(), stack.renew_rebuilt()], [Vec::<String>::new(), Vec::new()]);
+    assert_eq!(pid().await, before);
+
+    let (slow, ()) = tokio::join!(stack.invoke("echo", json!({ "sleepMs": 1_000, "response": "done" })), async {
+        build("half", b"");
+        assert_eq!([stack.renew_rebuilt(), stack.renew_rebuilt()], [Vec::<String>::new(), Vec::new()], "not whole");
+        build("second", &[&whole[..], b"\0"].concat());
+        assert_eq!(
+            [stack.renew_rebuilt(), stack.renew_rebuilt()],
+            [vec![], vec!["echo".to_owned()]],
+            "looked at twice"
+        );
+        assert_ne!(pid().await, before, "new processes run it");
+    });
+    assert_eq!(slow.expect("it was finished"), json!("done"));
+    let old = u32::try_from(before.as_u64().expect("a pid")).expect("a pid");
+    eventually("the old process ends", async || (!is_alive(old)).then_some(())).await;
+    let after = pid().await;
+    assert_eq!((stack.renew_rebuilt(), pid().await), (Vec::new(), after), "it stays");
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stack_that_is_drained_lets_functions_finish_and_begins_nothing() {
+    let stack = start(echo("echo")).await;
+    let (slow, drained) = tokio::join!(stack.invoke("echo", json!({ "sleepMs": 300, "response": 1 })), async {
+        eventually("it is at work", async || (!stack.processes("echo").is_empty()).then_some(())).await;
+        stack.drain(Duration::from_secs(10)).await
+    });
+    assert_eq!((slow.expect("it was finished"), drained), (json!(1), true));
+    eventually("nobody listens", async || support::http().get(stack.api_url()).send().await.is_err().then_some(()))
+        .await;
+    let (_, drained) =
+        tokio::join!(stack.invoke("echo", json!({ "sleepMs": 500 })), stack.drain(Duration::from_millis(50)));
+    assert!(!drained, "not within the limit");
+    stack.shutdown().await;
+}

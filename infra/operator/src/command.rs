@@ -1,5 +1,10 @@
 //! From a parsed command to its end.
 
+use std::{
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
 use windlass::ids::Release;
 
 use crate::{
@@ -16,8 +21,11 @@ use crate::{
     package, policy,
     ports::{Ports, Queues},
     prompts::{self, Prompts},
-    restore, runs, schedules, stack,
+    restore, runs, schedules,
+    signals::Signals,
+    stack,
     target::{self, Aws},
+    variables::{self, Told},
 };
 
 /// Carries out a command on what its options name.
@@ -105,30 +113,44 @@ const fn queues(command: &Command) -> Queues {
 }
 
 async fn play(yes: bool, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let options = stack::Options::new(functions::build().await?).with_environment(environment);
-    let mut typed = std::io::BufReader::new(std::io::stdin());
-    let approver = if yes { Approver::Scenario } else { Approver::Person(&mut typed) };
-    Ok(demo::run(&options, &reqwest::Client::new(), reader(json), approver, console.out()).await?)
+    let options = told(console)?;
+    let options = stack::Options { binaries: functions::build().await?, ..options };
+    let approver = if yes { Approver::Scenario } else { Approver::typing(BufReader::new(std::io::stdin())) };
+    let (mut signals, http) = (Signals::listen()?, reqwest::Client::new());
+    // Everything is in memory: whatever is at work ends with the stack.
+    tokio::select! {
+        played = demo::run(&options, &http, reader(json), approver, console.out()) => Ok(played?),
+        code = signals.next() => Err(Failure::Interrupted { code }),
+    }
+}
+
+/// A kit that is told what the environment and the file of variables say, once its functions would start with it.
+fn told(console: &mut Console<'_>) -> Result<stack::Options, Failure> {
+    let process =
+        std::env::vars_os().map(|(name, value)| [name, value].map(|text| text.to_string_lossy().into_owned()));
+    let told = Told::read(Path::new(variables::FILE), process.map(|[name, value]| (name, value)))?;
+    let options = stack::Options::new(PathBuf::new()).with_environment(|name| told.get(name));
+    for note in told.notes(&options.own_environment()) {
+        console.note(note)?;
+    }
+    options.check()?;
+    Ok(options)
 }
 
 async fn stay(wanted: &Local, options: &Options, console: &mut Console<'_>) -> Result<(), Failure> {
-    let mut stack = stack::Options::new(functions::build().await?).with_environment(environment);
+    let mut stack = told(console)?;
+    stack.binaries = functions::build().await?;
     stack.data = wanted.data.clone();
     stack.api_port = wanted.api_port;
     stack.aws_port = wanted.aws_port;
     if let Some(logs) = &wanted.logs {
         stack.logs = windlass_local::Logs::Directory(logs.clone());
     }
-    let interrupted = async {
-        // Without a handler the process ends at once, which is what was asked for.
-        let _ = tokio::signal::ctrl_c().await;
+    let (mut signals, http) = (Signals::listen()?, reqwest::Client::new());
+    let stop = async || {
+        signals.next().await;
     };
-    let http = reqwest::Client::new();
-    Ok(local::run(&stack, &http, &options.local_file, reader(options.json), console.out(), interrupted).await?)
-}
-
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    Ok(local::run(&stack, &http, &options.local_file, reader(options.json), console, stop).await?)
 }
 
 const fn reader(json: bool) -> Json {

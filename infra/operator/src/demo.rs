@@ -7,7 +7,10 @@ use std::{
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
     aws_endpoint::{AwsEndpoint, Effects, EndpointError},
@@ -80,11 +83,23 @@ pub enum DemoError {
 }
 
 /// Who answers the approvals.
-pub enum Approver<'a> {
+pub enum Approver {
     /// The scenario's own decision, without asking.
     Scenario,
-    /// Whoever types.
-    Person(&'a mut (dyn BufRead + Send)),
+    /// Whoever types these lines.
+    Person(mpsc::Receiver<String>),
+}
+
+impl Approver {
+    /// Whoever types into `input`. It is read by a thread of its own, so that the command can be stopped while it asks.
+    pub fn typing(input: impl BufRead + Send + 'static) -> Approver {
+        let (sender, lines) = mpsc::channel(1);
+        // Ends with its input, or with the first line that nobody waits for.
+        std::thread::spawn(move || {
+            input.lines().map_while(Result::ok).try_for_each(|line| sender.blocking_send(line)).ok();
+        });
+        Approver::Person(lines)
+    }
 }
 
 /// What a scenario came to, for machines.
@@ -115,7 +130,7 @@ pub async fn run(
     options: &Options,
     http: &reqwest::Client,
     json: Json,
-    mut approver: Approver<'_>,
+    mut approver: Approver,
     out: &mut (dyn Write + Send),
 ) -> Result<(), DemoError> {
     let started = Instant::now();
@@ -139,7 +154,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    async fn show(&mut self, approver: &mut Approver<'_>, start_up: Duration) -> Result<Vec<Shown>, DemoError> {
+    async fn show(&mut self, approver: &mut Approver, start_up: Duration) -> Result<Vec<Shown>, DemoError> {
         let (api, aws) = (self.address.api.clone(), self.address.aws.clone());
         self.say(&format!(
             "four functions poll after {} ms: HTTP API {api}, AWS endpoint {aws}",
@@ -153,12 +168,7 @@ impl Stage<'_> {
         Ok(shown)
     }
 
-    async fn play(
-        &mut self,
-        scenario: &Scenario,
-        number: usize,
-        approver: &mut Approver<'_>,
-    ) -> Result<Shown, DemoError> {
+    async fn play(&mut self, scenario: &Scenario, number: usize, approver: &mut Approver) -> Result<Shown, DemoError> {
         let began = Instant::now();
         let body = json!(scenario.request);
         let started = self.submit(&body, &format!("demo-{number}")).await?;
@@ -167,9 +177,9 @@ impl Stage<'_> {
             "   POST /runs {body}\n   202 run {run}, trace {}",
             started["trace_id"].as_str().unwrap_or("?")
         ))?;
-        let mut entries = 0;
+        let (mut entries, mut thought) = (0, Duration::ZERO);
         let (outcome, took) = loop {
-            if began.elapsed() > SCENARIO_MAX {
+            if began.elapsed().saturating_sub(thought) > SCENARIO_MAX {
                 return Err(DemoError::TooSlow { title: scenario.title.clone() });
             }
             entries += self.draw(&run, entries).await?;
@@ -177,7 +187,7 @@ impl Stage<'_> {
             match state["status"].as_str().unwrap_or_default() {
                 "awaiting_approval" => {
                     entries += self.draw(&run, entries).await?;
-                    self.decide(&state, scenario, approver).await?;
+                    thought += self.decide(&state, scenario, approver).await?;
                 }
                 "ready" | "waiting" | "stopping" => sleep(LOOK_EVERY).await,
                 over => break (over.to_owned(), began.elapsed()),
@@ -222,21 +232,24 @@ impl Stage<'_> {
         &mut self,
         state: &Value,
         scenario: &Scenario,
-        approver: &mut Approver<'_>,
-    ) -> Result<(), DemoError> {
+        approver: &mut Approver,
+    ) -> Result<Duration, DemoError> {
         let id = state["escalation"][0]["id"].as_str().unwrap_or_default().to_owned();
         let approval = self.get_as_approver(&format!("/approvals/{id}")).await?;
+        let asked = Instant::now();
         let decision = match approver {
             Approver::Scenario => scenario.decision.unwrap_or(ScenarioDecision::Denied),
-            Approver::Person(input) => ask(self.out, &approval, *input)?,
+            Approver::Person(lines) => ask(self.out, &approval, lines).await?,
         };
+        let thought = asked.elapsed();
         let word = json!(decision);
         self.say(&format!("   POST /approvals/{id} {word} as `fin`"))?;
         let body = json!({ "decision": word, "token": approval["token"] });
         let path = format!("/approvals/{id}");
         let url = format!("{}{path}", self.address.api);
         let request = self.http.post(url).bearer_auth(&self.address.tokens.approver);
-        answer(&path, request.header("content-type", "application/json").body(body.to_string())).await.map(drop)
+        answer(&path, request.header("content-type", "application/json").body(body.to_string())).await?;
+        Ok(thought)
     }
 
     async fn submit(&self, body: &Value, key: &str) -> Result<Value, DemoError> {
@@ -283,19 +296,26 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn ask(
+/// Asks until it is answered; the end of the input is no.
+async fn ask(
     out: &mut (dyn Write + Send),
     approval: &Value,
-    input: &mut (dyn BufRead + Send),
+    lines: &mut mpsc::Receiver<String>,
 ) -> std::io::Result<ScenarioDecision> {
     let action = &approval["action"];
     let tool = action["tool"].as_str().unwrap_or("?");
     write!(out, "   permit `{tool}` {} as finance? [y/N] ", action["arguments"])?;
     out.flush()?;
-    let mut typed = String::new();
-    input.read_line(&mut typed)?;
-    let yes = matches!(typed.trim().to_lowercase().as_str(), "y" | "yes");
-    Ok(if yes { ScenarioDecision::Approved } else { ScenarioDecision::Denied })
+    while let Some(typed) = lines.recv().await {
+        match typed.trim().to_lowercase().as_str() {
+            "y" | "yes" => return Ok(ScenarioDecision::Approved),
+            "n" | "no" | "" => return Ok(ScenarioDecision::Denied),
+            _ => write!(out, "   that is neither `y` nor `n`: permit it? [y/N] ")?,
+        }
+        out.flush()?;
+    }
+    writeln!(out)?;
+    Ok(ScenarioDecision::Denied)
 }
 
 async fn answer(what: &str, request: reqwest::RequestBuilder) -> Result<Value, DemoError> {
@@ -305,5 +325,35 @@ async fn answer(what: &str, request: reqwest::RequestBuilder) -> Result<Value, D
     match serde_json::from_str(&text) {
         Ok(value) if status.is_success() => Ok(value),
         _ => Err(DemoError::Unexpected { request: what.to_owned(), status: status.as_u16(), answer: text }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn asked(typed: &'static str) -> (ScenarioDecision, String) {
+        let Approver::Person(mut lines) = Approver::typing(typed.as_bytes()) else { panic!("somebody types") };
+        let approval = json!({ "action": { "tool": "refund", "arguments": { "order": "A-1" } } });
+        let mut out = Vec::new();
+        let decision = ask(&mut out, &approval, &mut lines).await.expect("a terminal");
+        (decision, String::from_utf8(out).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn a_question_is_asked_again_until_it_is_answered_and_the_end_of_the_input_is_no() {
+        let question = "   permit `refund` {\"order\":\"A-1\"} as finance? [y/N] ";
+        let again = "   that is neither `y` nor `n`: permit it? [y/N] ";
+        for (typed, decision) in [
+            ("y\n", ScenarioDecision::Approved),
+            (" YES \n", ScenarioDecision::Approved),
+            ("\n", ScenarioDecision::Denied),
+            ("no\n", ScenarioDecision::Denied),
+        ] {
+            assert_eq!(asked(typed).await, (decision, question.to_owned()), "{typed:?}");
+        }
+        assert_eq!(asked("yy\nja\ny\n").await, (ScenarioDecision::Approved, format!("{question}{again}{again}")));
+        assert_eq!(asked("").await, (ScenarioDecision::Denied, format!("{question}\n")));
+        assert_eq!(asked("maybe").await, (ScenarioDecision::Denied, format!("{question}{again}\n")));
     }
 }

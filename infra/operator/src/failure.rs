@@ -1,6 +1,7 @@
 //! Why a command failed, what can be done about it, and the exit code.
 
 use windlass::{
+    config::ConfigErrors,
     controls::{ControlsError, change::ChangeError},
     dead_letter::{PlanError, discard::DiscardError, list::ListError, plan::PlanningError, replay::ReplayError},
     ids::RunId,
@@ -14,7 +15,7 @@ use windlass::{
 
 use crate::{
     api::ApiError, bench::BenchError, demo::DemoError, functions::BuildError, infra_check::CheckError,
-    local::LocalError, package::PackageError, redacted, target::TargetError,
+    local::LocalError, package::PackageError, redacted, target::TargetError, variables::UnreadableFile,
 };
 
 /// The exit code of a command that failed.
@@ -91,6 +92,18 @@ pub enum Failure {
     /// Something could not be measured.
     #[error(transparent)]
     Bench(#[from] BenchError),
+    /// The file of variables cannot be read.
+    #[error(transparent)]
+    Variables(#[from] UnreadableFile),
+    /// The functions would not start with these variables.
+    #[error("the functions do not start with these variables:\n  {}", .0.to_string().replace('\n', "\n  "))]
+    Configuration(#[from] ConfigErrors),
+    /// The command was told to stop.
+    #[error("told to stop")]
+    Interrupted {
+        /// The exit code, by the signal.
+        code: u8,
+    },
     /// A run cannot be written to.
     #[error(transparent)]
     Interject(#[from] InterjectError),
@@ -214,7 +227,8 @@ impl Failure {
             Failure::Package(PackageError::TooLarge { .. }) => {
                 "find out what came in, with `cargo bloat`, or raise the budget"
             }
-            Failure::Output(_) => return None,
+            Failure::Output(_) | Failure::Configuration(_) | Failure::Interrupted { .. } => return None,
+            Failure::Variables(_) => "write one NAME=value on each line; `.env.example` shows every variable",
             other => match other.retry() {
                 Some(Retry::Transient { .. }) => UNREACHABLE,
                 Some(Retry::Terminal) => REFUSED,
@@ -254,6 +268,7 @@ impl Failure {
     pub const fn code(&self) -> u8 {
         match self {
             Failure::Usage { .. } => USAGE,
+            Failure::Interrupted { code } => *code,
             _ => FAILED,
         }
     }

@@ -32,10 +32,12 @@ mod run_view;
 pub mod runs;
 pub mod scenario;
 pub mod schedules;
+pub mod signals;
 pub mod stack;
 pub mod table;
 pub mod target;
 mod trace;
+pub mod variables;
 
 /// What entries that this command writes are marked with.
 pub fn release() -> Release {

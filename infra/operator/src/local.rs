@@ -1,9 +1,10 @@
 //! `windlass local`: the kit on this machine, until it is told to stop.
 
-use std::{collections::BTreeMap, io::Write, path::Path, time::Duration};
+use std::{collections::BTreeMap, io::Write, path::Path, pin::pin, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tokio::time::MissedTickBehavior;
 use windlass::{
     aws::{LiveControls, clients::Clients},
     clock::SystemClock,
@@ -14,6 +15,7 @@ use windlass_local::{FunctionStatus, Issuer, Stack, StackError};
 
 use crate::{
     aws_endpoint::{AwsEndpoint, EndpointError},
+    console::Console,
     functions::{BuildError, checkout},
     scenario::{self, ScenarioError},
     stack::{CONTROLS_TABLE, LIVE, Options, TENANT, kit},
@@ -21,6 +23,13 @@ use crate::{
 
 /// How long the local tokens are good for: a working day.
 const TOKEN_VALID_FOR: Duration = Duration::from_secs(12 * 3600);
+
+/// How often it is looked whether a function was built anew.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long what is at work may go on once the stack is told to stop: most steps end within it, and an init system that asks in vain kills
+/// after ten seconds or more.
+const FINISH_MAX: Duration = Duration::from_secs(8);
 
 /// The local stack could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -155,7 +164,8 @@ fn refuse_unstarted(statuses: BTreeMap<String, FunctionStatus>) -> Result<(), Lo
     Ok(())
 }
 
-/// Stays until `stop` resolves, having said where the stack is: on `out`, and in `file`, where the other commands look.
+/// Stays until `stop` resolves, having said where the stack is: on standard output, and in `file`, where the other commands look. Then what is
+/// at work may finish, unless `stop` resolves a second time.
 ///
 /// # Errors
 /// When the stack does not start.
@@ -164,11 +174,12 @@ pub async fn run(
     http: &reqwest::Client,
     file: &Path,
     json: Json,
-    out: &mut (dyn Write + Send),
-    stop: impl Future<Output = ()>,
+    console: &mut Console<'_>,
+    mut stop: impl AsyncFnMut(),
 ) -> Result<(), LocalError> {
     let (stack, address) = start(options, http).await?;
     let written = write_address(file, &address);
+    let out = console.out();
     // Nobody may be reading any more; the stack stays all the same.
     let _ = match json {
         Json::Yes => writeln!(out, "{}", serde_json::to_value(&address).unwrap_or(Value::Null)),
@@ -176,11 +187,49 @@ pub async fn run(
     };
     let _ = out.flush();
     if written.is_ok() {
-        stop.await;
+        stay(&stack, console, stop()).await;
     }
     let _ = std::fs::remove_file(file);
+    let _ = console.note(format!("stopping: what is at work has {} s to finish", FINISH_MAX.as_secs()));
+    let finished = tokio::select! {
+        finished = stack.drain(FINISH_MAX) => finished,
+        () = stop() => false,
+    };
+    if !finished {
+        let _ = console
+            .note("functions that are still at work are ended; with `--data` their runs go on after the next start");
+    }
     stack.shutdown().await;
     written
+}
+
+/// Until `stop`, makes functions live that were built anew.
+async fn stay(stack: &Stack, console: &mut Console<'_>, stop: impl Future<Output = ()>) {
+    let mut stop = pin!(stop);
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            _ = looks.tick() => {}
+        }
+        let rebuilt = stack.renew_rebuilt();
+        if rebuilt.is_empty() {
+            continue;
+        }
+        let names: Vec<String> = rebuilt.iter().map(|name| format!("`{name}`")).collect();
+        let _ = console.note(format!(
+            "{} built anew: new processes run it, old ones end when they have finished what they have",
+            names.join(", ")
+        ));
+        let statuses = tokio::select! {
+            () = &mut stop => return,
+            statuses = stack.warm() => statuses,
+        };
+        if let Err(error) = refuse_unstarted(statuses) {
+            let _ = console.note(format!("error: {error}"));
+        }
+    }
 }
 
 /// Whether a machine reads what is printed.

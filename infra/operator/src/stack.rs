@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use windlass::{
     approval::token::{ApprovalKeys, InvalidKeys},
-    config::VARIABLES,
+    config::{Config, ConfigErrors, VARIABLES},
     schedule::Job,
 };
 use windlass_local::{
@@ -117,7 +117,7 @@ impl Options {
     /// models in the local secret store.
     #[must_use]
     pub fn with_environment(mut self, lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let of_the_stack = environment(&Options { env: BTreeMap::new(), ..self.clone() });
+        let of_the_stack = self.own_environment();
         let names = VARIABLES.iter().map(|variable| variable.name).filter(|name| !of_the_stack.contains_key(*name));
         self.env.extend(names.filter_map(|name| Some((name.to_owned(), lookup(name)?))));
         for (name, key) in [("MODEL_SECRET", MODEL_KEY), ("MODEL_FALLBACK_SECRET", MODEL_FALLBACK_KEY)] {
@@ -126,6 +126,23 @@ impl Options {
             }
         }
         self
+    }
+
+    /// What the stack sets itself, whatever the environment says.
+    pub fn own_environment(&self) -> BTreeMap<String, String> {
+        environment(&Options { env: BTreeMap::new(), ..self.clone() })
+    }
+
+    /// Reads the variables as functions will, without starting one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn check(&self) -> Result<(), ConfigErrors> {
+        // Where queues are is known once the stack runs.
+        let known =
+            |value: &String| if value.starts_with("${") { "http://127.0.0.1/queue".to_owned() } else { value.clone() };
+        let variables = environment(self);
+        Config::parse(|name| variables.get(name).map(known)).map(drop)
     }
 }
 

@@ -35,7 +35,8 @@ fn example() -> Vec<(&'static str, &'static str)> {
     let named = |line: &'static str| {
         let (name, value) = line.strip_prefix('#').unwrap_or(line).split_once('=')?;
         let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-        is_name.then_some((name, value))
+        // Quoted as a shell and `windlass local` read them.
+        is_name.then_some((name, value.trim_matches('\'')))
     };
     EXAMPLE.lines().filter_map(named).collect()
 }

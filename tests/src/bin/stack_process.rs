@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use windlass_operator::{
+    console::{Console, Paint},
     local::{self, Json},
+    signals::Signals,
     stack::Options,
 };
 use windlass_tests::caller::http;
@@ -29,6 +31,11 @@ async fn main() {
         env: env.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect(),
         ..Options::new(path("binaries"))
     };
-    let stays = std::future::pending();
-    local::run(&options, &http(), &file, Json::Yes, &mut std::io::stdout(), stays).await.expect("the stack starts");
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let mut console = Console::new(&mut out, &mut err, Paint::Plain);
+    let mut signals = Signals::listen().expect("signals come");
+    let stop = async || {
+        signals.next().await;
+    };
+    local::run(&options, &http(), &file, Json::Yes, &mut console, stop).await.expect("the stack starts");
 }

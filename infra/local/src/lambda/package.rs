@@ -56,6 +56,12 @@ impl Code {
         Self { program, sha256, bytes, unpacked: None }
     }
 
+    /// The program in its place as it is now, if it is another than this was made of and is whole.
+    pub(super) fn rebuilt(&self) -> Option<Code> {
+        let now = self.unpacked.is_none().then(|| Code::in_place(self.program.clone()))?;
+        (now.bytes > 0 && now.sha256 != self.sha256).then_some(now)
+    }
+
     /// Where it runs: a package in its folder, a program in its place where the stack does.
     pub(crate) fn folder(&self) -> &Path {
         self.unpacked.as_ref().map_or(Path::new("."), |folder| folder.path())

@@ -14,7 +14,7 @@ use crate::{
 
 impl Versioned {
     /// Processes at work.
-    pub(super) fn busy(&self) -> usize {
+    pub(crate) fn busy(&self) -> usize {
         self.concurrency_max.saturating_sub(self.slots.available_permits())
     }
 
@@ -58,6 +58,22 @@ impl Versioned {
             pool.end_idle(limit);
         }
         lock(&self.pools).retain(|pool| !pool.is_over());
+    }
+
+    /// Takes note of a program that was built anew in its place: new processes run it, and those that there are end when they have finished
+    /// what they have. Whether there was one. It must look the same twice in a row, so that none is run that is still being written.
+    pub(crate) fn renew(&self) -> bool {
+        let mut state = lock(&self.state);
+        let rebuilt = state.revisions().find_map(|revision| revision.configuration.code.rebuilt());
+        let same_as_before = state.seen_rebuilt == rebuilt.as_ref().map(|code| code.sha256.clone());
+        state.seen_rebuilt = rebuilt.as_ref().map(|code| code.sha256.clone());
+        let Some(code) = rebuilt.filter(|_| same_as_before) else { return false };
+        state.seen_rebuilt = None;
+        for revision in state.revisions().filter(|revision| revision.configuration.code.rebuilt().is_some()) {
+            revision.configuration.code = code.clone();
+            revision.pool.renew();
+        }
+        true
     }
 
     /// Kills every process without waiting for it; nothing is started any more.

@@ -45,6 +45,8 @@ pub(super) struct State {
     versions: BTreeMap<u64, Revision>,
     published_last: u64,
     pub(super) aliases: BTreeMap<AliasName, Alias>,
+    /// The digest of a program that was built anew, as it looked last.
+    pub(super) seen_rebuilt: Option<String>,
 }
 
 /// What a version was published as.
@@ -80,7 +82,13 @@ impl Versioned {
             surroundings,
             slots,
             pools: Mutex::new(vec![Arc::clone(&latest.pool)]),
-            state: Mutex::new(State { latest, versions: BTreeMap::new(), published_last: 0, aliases: BTreeMap::new() }),
+            state: Mutex::new(State {
+                latest,
+                versions: BTreeMap::new(),
+                published_last: 0,
+                aliases: BTreeMap::new(),
+                seen_rebuilt: None,
+            }),
         };
         {
             let mut state = lock(&this.state);
@@ -237,6 +245,11 @@ impl State {
             Version::Latest => Some(&self.latest),
             Version::Number(number) => self.versions.get(&number),
         }
+    }
+
+    /// `$LATEST` and every version.
+    pub(super) fn revisions(&mut self) -> impl Iterator<Item = &mut Revision> {
+        std::iter::once(&mut self.latest).chain(self.versions.values_mut())
     }
 }
 
