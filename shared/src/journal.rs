@@ -22,9 +22,11 @@ use crate::{
 
 mod accepting;
 mod paging;
+mod search;
 
 pub use accepting::{Acceptance, HEAD_BYTES_MAX, NewRun, Opened, Recorded};
 pub use paging::{EntryPage, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX};
+pub use search::{Found, HEADS_MAX, KEYS_MAX, Reach, Search, Searched, Whose};
 
 /// The most entries of a journal. No more are ever appended, and a journal that has more is unreadable. A run ends well before: see
 /// [`RunState::journal_limit`](crate::run::state::RunState::journal_limit).

@@ -171,7 +171,7 @@ impl Scene {
             transport: desk.clone(),
             timeout: PATIENCE,
             output_tokens_max: OUTPUT_TOKENS_MAX,
-            price: PRICE,
+            price: Some(PRICE),
             renamed: Default::default(),
         };
         let mut engine = world.engine();

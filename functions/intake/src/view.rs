@@ -1,5 +1,7 @@
 //! Runs as the API shows them.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value;
 use windlass::{
@@ -35,6 +37,9 @@ pub(crate) struct Summary {
     /// Why the controls hold it.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<String>,
+    /// What is in its way, or why it ended without an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
     #[serde(skip)]
     is_over: bool,
 }
@@ -75,6 +80,9 @@ struct Usage {
     steps: u32,
     tokens: u64,
     cost_micro_usd: u64,
+    /// Models whose cost is unknown and not in it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    no_price_for: BTreeSet<String>,
 }
 
 #[derive(Serialize)]
@@ -118,7 +126,7 @@ pub(crate) struct ShownEntry {
 impl Summary {
     /// Of a run that was taken on a moment ago.
     pub(crate) fn accepted() -> Summary {
-        Summary { status: "ready", response: None, escalation: Vec::new(), held: None, is_over: false }
+        Summary { status: "ready", response: None, escalation: Vec::new(), held: None, cause: None, is_over: false }
     }
 
     pub(crate) fn of(state: &RunState, redactions: &Redactions) -> Summary {
@@ -136,7 +144,8 @@ impl Summary {
             Phase::Planning | Phase::Acting | Phase::Answering { .. } => ("ready", None, false),
         };
         let held = state.held.as_ref().filter(|_| !is_over).map(|held| redactions.text(&held.reason));
-        Summary { status, response, escalation, held, is_over }
+        let cause = state.cause().map(|cause| redactions.text(&cause));
+        Summary { status, response, escalation, held, cause, is_over }
     }
 
     pub(crate) const fn is_over(&self) -> bool {
@@ -175,7 +184,12 @@ impl Shown {
             release: head.release,
             seq: state.seq,
             summary: Summary::of(state, redactions),
-            usage: Usage { steps: totals.steps, tokens: totals.tokens, cost_micro_usd: totals.cost_micro_usd },
+            usage: Usage {
+                steps: totals.steps,
+                tokens: totals.tokens,
+                cost_micro_usd: totals.cost_micro_usd,
+                no_price_for: state.unpriced.clone(),
+            },
             limits: state.limits,
             calls: state.calls.iter().map(|call| ShownCall::of(call, redactions)).collect(),
             outcome: match &state.phase {
@@ -193,19 +207,19 @@ impl Shown {
 
 impl ShownCall {
     fn of(call: &Call, redactions: &Redactions) -> ShownCall {
-        let (status, message) = match &call.status {
-            CallStatus::Proposed => ("proposed", None),
-            CallStatus::Allowed { .. } => ("allowed", None),
-            CallStatus::AwaitingApproval(_) => ("awaiting_approval", None),
-            CallStatus::Attempted { .. } => ("attempted", None),
-            CallStatus::Uncertain => ("uncertain", None),
-            CallStatus::InDoubt(_) => ("in_doubt", None),
-            CallStatus::Succeeded { .. } => ("succeeded", None),
-            CallStatus::Failed { message } => ("failed", Some(redactions.text(message))),
-            CallStatus::Doubtful { message } => ("doubtful", Some(redactions.text(message))),
-            CallStatus::Compensating { .. } => ("compensating", None),
-            CallStatus::Compensated => ("compensated", None),
-            CallStatus::Standing { message } => ("standing", Some(redactions.text(message))),
+        let status = match &call.status {
+            CallStatus::Proposed => "proposed",
+            CallStatus::Allowed { .. } => "allowed",
+            CallStatus::AwaitingApproval(_) => "awaiting_approval",
+            CallStatus::Attempted { .. } => "attempted",
+            CallStatus::Uncertain => "uncertain",
+            CallStatus::InDoubt(_) => "in_doubt",
+            CallStatus::Succeeded { .. } => "succeeded",
+            CallStatus::Failed { .. } => "failed",
+            CallStatus::Doubtful { .. } => "doubtful",
+            CallStatus::Compensating { .. } => "compensating",
+            CallStatus::Compensated => "compensated",
+            CallStatus::Standing { .. } => "standing",
         };
         ShownCall {
             id: call.id,
@@ -213,7 +227,7 @@ impl ShownCall {
             arguments: redactions.arguments(&call.tool, &call.redaction, &call.arguments),
             status,
             attempts: call.attempts,
-            message,
+            message: call.message().map(|message| redactions.text(message)),
         }
     }
 }

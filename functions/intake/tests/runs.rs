@@ -26,7 +26,8 @@ async fn append(world: &World, run: &str, seq: u32, events: Vec<Event>) {
 fn answered(response: Value) -> Vec<Event> {
     let plan = Plan::Answer { response: response.clone() };
     let (model, prompt_version) = ("script".to_owned(), "1".to_owned());
-    let usage = windlass::agent::model::Usage { input_tokens: 10, output_tokens: 5, cost_micro_usd: 7 };
+    let usage =
+        windlass::agent::model::Usage { input_tokens: 10, output_tokens: 5, cost_micro_usd: 7, ..Default::default() };
     let planned = Event::Planned { plan, usage, model, prompt_version };
     let stopped = Event::Stopped { reason: StopReason::Completed, standing: vec![], in_doubt: vec![] };
     vec![planned, Event::Responded { response }, stopped]

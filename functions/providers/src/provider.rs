@@ -13,7 +13,7 @@ use serde_json::Value;
 use tracing::{info, warn};
 use windlass::{
     agent::model::{Answer, Lost, Model, ModelError, Proposal, Question, Usage},
-    budgets::worst_case,
+    budgets::{usage, worst_case},
     config::Price,
     json,
 };
@@ -41,8 +41,8 @@ pub struct Provider {
     pub timeout: Duration,
     /// The most tokens of one answer.
     pub output_tokens_max: u32,
-    /// What tokens cost.
-    pub price: Price,
+    /// What tokens cost; `None` when nobody said.
+    pub price: Option<Price>,
     /// Whether the provider took the most tokens of an answer only under the other of their names.
     pub renamed: AtomicBool,
 }
@@ -81,20 +81,16 @@ impl Model for Provider {
             return self.complained(&received, &body.unwrap_or_default(), worst);
         }
         let Some(body) = body else { return Ok(self.unusable("the provider's answer is not JSON", worst)) };
-        let usage = self.dialect.tokens(&body).map_or_else(
+        let took = self.dialect.tokens(&body).map_or_else(
             || {
                 warn!(model = self.name, "the provider does not say how many tokens it took; the worst case counts");
                 worst
             },
-            |tokens| Usage {
-                input_tokens: tokens.input,
-                output_tokens: tokens.output,
-                cost_micro_usd: self.price.cost_micro_usd(tokens.input, tokens.output),
-            },
+            |tokens| usage(self.price, tokens.input, tokens.output),
         );
         match self.dialect.read(&body) {
-            Ok(reply) => Ok(self.answered(reply.proposal(question.tools, &self.name), usage)),
-            Err(error) => Ok(self.unusable(&error.to_string(), usage)),
+            Ok(reply) => Ok(self.answered(reply.proposal(question.tools, &self.name), took)),
+            Err(error) => Ok(self.unusable(&error.to_string(), took)),
         }
     }
 }

@@ -188,7 +188,7 @@ impl Failure {
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
             Failure::Usage { hint, .. } => hint,
-            Failure::MissingRun { .. } => "list runs with `windlass runs list --tenant T --actor A`",
+            Failure::MissingRun { .. } => "list runs with `windlass runs list`",
             Failure::MissingLetter { .. } => "list keys with `windlass dead-letters list`",
             Failure::NotEnded { .. } => "see what it waits for with `windlass runs show RUN`",
             Failure::Stopped { .. } => "look at the failures, then raise --failures-max to go on",

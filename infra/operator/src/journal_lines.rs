@@ -3,7 +3,7 @@
 use windlass::{
     approval::Verdict,
     run::entry::{Decision, Entry, Event, Plan, Seq, StopReason, ToolOutcome, Writer},
-    run::state::CallStatus,
+    run::state::{Call, CallStatus},
 };
 
 use crate::table::cut;
@@ -124,6 +124,16 @@ pub fn stop_words(reason: &StopReason) -> String {
         StopReason::DoubtExpired { call } => format!("nobody said whether call {call} took effect"),
         StopReason::Dead { cause, .. } => format!("dead, {}", cut(cause, QUOTED_CHARS_MAX)),
     }
+}
+
+/// An effect that an abandoned run leaves, in words.
+pub fn left(call: &Call) -> String {
+    let what = match call.status {
+        CallStatus::Standing { .. } | CallStatus::Succeeded { .. } => "stands",
+        _ => "may stand",
+    };
+    let why = call.message().map_or_else(String::new, |message| format!(": {message}"));
+    format!("call {} of `{}` {what}{why}", call.id, call.tool)
 }
 
 /// Where a call stands, in a word.

@@ -12,7 +12,7 @@ use windlass::{
     dead_letter::ReplayPlans,
     door::Requests,
     ids::{Random, Release, SystemRandom},
-    journal::{Heads, Journal},
+    journal::{Heads, Journal, Searched},
     prompts::Prompts,
     queue::{DeadMessages, QueueError, WakeUps},
     run::outside::Outside,
@@ -37,6 +37,8 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     /// Heads.
     pub heads: Arc<dyn Heads>,
+    /// Where runs are looked through.
+    pub search: Arc<dyn Searched>,
     /// What is known of the keys of requests.
     pub requests: Arc<dyn Requests>,
     /// How long their records are kept.
@@ -100,6 +102,7 @@ impl Ports {
         Ok(Ports {
             journal: runs.clone(),
             heads: runs.clone(),
+            search: runs.clone(),
             requests: runs,
             key_kept_for: Duration::from_secs(u64::from(options.idempotency_retention_hours) * 3600),
             wake_ups: Arc::new(StepQueue::new(clients.sqs(), &step)),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use windlass::{
     ids::RunId,
-    journal::Head,
+    journal::{Head, HeadStatus},
     run::{
         entry::{Entry, Seq},
         outside::History,
@@ -11,15 +11,7 @@ use windlass::{
     },
 };
 
-use crate::{
-    console::Console,
-    failure::Failure,
-    journal_lines,
-    ports::Ports,
-    redacted,
-    runs::{cause, head_json},
-    table::Table,
-};
+use crate::{console::Console, failure::Failure, journal_lines, ports::Ports, redacted, runs::head_json, table::Table};
 
 /// Shows one run. One whose journal cannot be read is shown as far as its head tells, and the command fails.
 pub(crate) async fn show(run: RunId, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -46,7 +38,7 @@ fn head_table(head: &Head, history: Option<&History>) -> Table {
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     row("run", head.run.to_string());
     row("status", head.status.word().to_owned());
-    if let Some(cause) = cause(&head.status) {
+    if let Some(cause) = cause(head, history) {
         row("cause", cause);
     }
     row("tenant", head.tenant.to_string());
@@ -63,28 +55,58 @@ fn head_table(head: &Head, history: Option<&History>) -> Table {
     row("claims", format!("{}, {} since it was last left in order", head.epoch, head.strikes));
     if let Some(History { state, .. }) = history {
         let used = &state.totals;
-        let dollars = used.cost_micro_usd as f64 / 1e6;
-        row("used", format!("{} steps, {} tokens, {dollars:.6} USD", used.steps, used.tokens));
+        row("used", format!("{} steps, {} tokens, {}", used.steps, used.tokens, cost(state)));
         row("trace", state.trace.to_string());
         if let Phase::Finished(outcome) = &state.phase {
             row("ended", format!("{}: {}", outcome.at, journal_lines::stop_words(&outcome.reason)));
             row("answer", outcome.response.to_string());
         }
+        for call in state.left() {
+            row("left", journal_lines::left(call));
+        }
     }
     table
 }
 
+/// Why a run is as it is: what its journal says, else its head.
+fn cause(head: &Head, history: Option<&History>) -> Option<String> {
+    let said = match &head.status {
+        HeadStatus::Dead { cause, .. } => Some(cause),
+        HeadStatus::Unreadable { problem } | HeadStatus::Held { reason: problem } => Some(problem),
+        HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::AwaitingApproval | HeadStatus::Finished { .. } => None,
+    };
+    let told = history.and_then(|history| history.state.cause());
+    said.cloned().or(told).map(|cause| redacted::text(&cause))
+}
+
+/// What a run has cost, as far as that is known.
+fn cost(state: &RunState) -> String {
+    let dollars = state.totals.cost_micro_usd as f64 / 1e6;
+    let unpriced: Vec<String> = state.unpriced.iter().map(|model| format!("`{model}`")).collect();
+    match (unpriced.is_empty(), state.totals.cost_micro_usd) {
+        (true, _) => format!("{dollars:.6} USD"),
+        (false, 0) => format!("cost unknown (no price for {})", unpriced.join(", ")),
+        (false, _) => format!("{dollars:.6} USD and what is unknown (no price for {})", unpriced.join(", ")),
+    }
+}
+
 fn calls_table(state: &RunState) -> Table {
-    let mut table = Table::new(&["CALL", "TOOL", "STATUS", "EFFECT", "ATTEMPTS", "ARGUMENTS"]);
+    // Messages are rare, and a column of them is wide.
+    let with_messages = state.calls.iter().any(|call| call.message().is_some());
+    let heads = ["CALL", "TOOL", "STATUS", "EFFECT", "ATTEMPTS", "ARGUMENTS", "MESSAGE"];
+    let heads = if with_messages { &heads[..] } else { &heads[..heads.len() - 1] };
+    let mut table = Table::new(heads);
     for call in &state.calls {
-        table.row([
+        let cells = [
             call.id.to_string(),
             call.tool.to_string(),
             journal_lines::status_word(&call.status).to_owned(),
             effect(call),
             call.attempts.to_string(),
             call.arguments.to_string(),
-        ]);
+            call.message().unwrap_or_default().to_owned(),
+        ];
+        table.row(cells.into_iter().take(heads.len()));
     }
     table
 }
@@ -106,11 +128,12 @@ fn journal_table(entries: &[Entry]) -> Table {
 }
 
 fn run_json(head: &Head, history: Option<&History>) -> Value {
-    let mut shown = head_json(head);
+    let mut shown = head_json(head, cause(head, history).as_deref());
     if let Some(History { entries, state }) = history {
         let calls: Vec<Value> = state.calls.iter().map(call_json).collect();
         let used = &state.totals;
-        shown["totals"] = json!({ "steps": used.steps, "tokens": used.tokens, "cost_micro_usd": used.cost_micro_usd });
+        shown["totals"] = json!({ "steps": used.steps, "tokens": used.tokens, "cost_micro_usd": used.cost_micro_usd,
+            "no_price_for": state.unpriced });
         shown["trace"] = json!(state.trace);
         shown["calls"] = Value::Array(calls);
         shown["journal"] = (1..).zip(entries).map(|(seq, entry)| entry_json(seq, entry)).collect();
@@ -124,7 +147,8 @@ fn run_json(head: &Head, history: Option<&History>) -> Value {
 
 fn call_json(call: &Call) -> Value {
     json!({ "call": call.id, "tool": call.tool, "status": journal_lines::status_word(&call.status),
-        "effect": (call.attempts > 0).then_some(call.effect), "attempts": call.attempts, "arguments": call.arguments })
+        "effect": (call.attempts > 0).then_some(call.effect), "attempts": call.attempts, "arguments": call.arguments,
+        "message": call.message() })
 }
 
 /// An entry for machines.

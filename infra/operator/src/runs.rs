@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use windlass::{
     ids::{Actor, RunId},
-    journal::{DUE_SHARDS, Head, HeadStatus, JournalError, Listing},
+    journal::{Head, HeadStatus, JournalError},
     redaction::Redactions,
     run::{
         cancel::{Cancellation, cancel},
@@ -15,16 +15,10 @@ use windlass::{
 };
 
 use crate::{
-    cli::{ListRuns, Runs},
-    compare,
-    console::Console,
-    failure::Failure,
-    journal_lines,
-    ports::Ports,
-    redacted, run_view,
-    table::Table,
-    trace,
+    cli::Runs, compare, console::Console, failure::Failure, journal_lines, ports::Ports, redacted, run_view, trace,
 };
+
+mod listing;
 
 /// How often a run is looked at while it is watched.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -35,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// When it fails.
 pub async fn run(command: &Runs, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
     match command {
-        Runs::List(wanted) => list(wanted, ports, json, console).await,
+        Runs::List(wanted) => listing::list(wanted, ports, json, console).await,
         Runs::Show { run } => run_view::show(*run, ports, json, console).await,
         Runs::Cancel { run, reason, by } => cancel_run(*run, reason, &by.by, ports, json, console).await,
         Runs::Trace { run, events } => trace::show(*run, events, ports, json, console).await,
@@ -44,74 +38,8 @@ pub async fn run(command: &Runs, ports: &Ports, json: bool, console: &mut Consol
     }
 }
 
-fn listing(wanted: &ListRuns) -> Result<Listing, Failure> {
-    match (&wanted.tenant, &wanted.actor, wanted.awaiting, wanted.troubled) {
-        (None, None, false, true) => Ok(Listing::Troubled),
-        (Some(tenant), None, true, false) => Ok(Listing::AwaitingApproval { tenant: tenant.clone() }),
-        (Some(tenant), Some(actor), false, false) => Ok(Listing::Of { tenant: tenant.clone(), actor: actor.clone() }),
-        _ => Err(Failure::Usage {
-            message: "which runs?".to_owned(),
-            hint: "give --tenant with --actor or --awaiting, or --held, or --troubled",
-        }),
-    }
-}
-
-/// What is held, of every part of the listing, the newest first.
-async fn held(ports: &Ports, limit: usize) -> Result<Vec<Head>, Failure> {
-    let mut heads = Vec::new();
-    for shard in 0..DUE_SHARDS {
-        heads.extend(ports.heads.list(&Listing::Held { shard }, limit).await?);
-    }
-    heads.sort_by_key(|head| std::cmp::Reverse(head.run));
-    heads.truncate(limit);
-    Ok(heads)
-}
-
-async fn list(wanted: &ListRuns, ports: &Ports, json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let limit = usize::from(wanted.limit);
-    let heads = match wanted.held {
-        true => held(ports, limit).await?,
-        false => ports.heads.list(&listing(wanted)?, limit).await?,
-    };
-    if json {
-        let runs: Vec<Value> = heads.iter().map(head_json).collect();
-        return Ok(console.json(&json!({ "runs": runs, "more": heads.len() >= limit }))?);
-    }
-    let mut table = Table::new(&["RUN", "STATUS", "TENANT", "ACTOR", "TASK", "CREATED", "DUE", "CLAIMS", "CAUSE"]);
-    for head in &heads {
-        table.row([
-            head.run.to_string(),
-            head.status.word().to_owned(),
-            head.tenant.to_string(),
-            head.actor.to_string(),
-            redacted::text(&head.task),
-            head.created.to_string(),
-            head.due.map_or_else(|| "-".to_owned(), |due| due.to_string()),
-            head.epoch.to_string(),
-            cause(&head.status).unwrap_or_default(),
-        ]);
-    }
-    match table.is_empty() {
-        true => console.note("no runs")?,
-        false => console.text(table.text(console.paint()))?,
-    }
-    if heads.len() >= limit {
-        console.note(format!("there may be more than {limit}; see --limit"))?;
-    }
-    Ok(())
-}
-
-/// Why a run is in trouble, or held.
-pub(crate) fn cause(status: &HeadStatus) -> Option<String> {
-    match status {
-        HeadStatus::Dead { cause, .. } => Some(redacted::text(cause)),
-        HeadStatus::Unreadable { problem } | HeadStatus::Held { reason: problem } => Some(redacted::text(problem)),
-        HeadStatus::Ready | HeadStatus::Waiting | HeadStatus::AwaitingApproval | HeadStatus::Finished { .. } => None,
-    }
-}
-
 /// A head for machines.
-pub(crate) fn head_json(head: &Head) -> Value {
+pub(crate) fn head_json(head: &Head, cause: Option<&str>) -> Value {
     let fingerprint = match &head.status {
         HeadStatus::Dead { fingerprint, .. } => Some(fingerprint),
         _ => None,
@@ -120,7 +48,7 @@ pub(crate) fn head_json(head: &Head) -> Value {
         "run": head.run,
         "status": head.status.word(),
         "over": head.status.is_over(),
-        "cause": cause(&head.status),
+        "cause": cause,
         "fingerprint": fingerprint,
         "tenant": head.tenant,
         "actor": head.actor,

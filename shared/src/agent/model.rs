@@ -144,6 +144,31 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Millionths of a US dollar.
     pub cost_micro_usd: u64,
+    /// Whether that is what it cost.
+    #[serde(default, skip_serializing_if = "Pricing::is_known")]
+    pub pricing: Pricing,
+}
+
+/// Whether a cost says what was spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pricing {
+    /// It does.
+    #[default]
+    Known,
+    /// There is no price for the model: tokens were counted, and no cost.
+    Unknown,
+}
+
+impl Pricing {
+    /// Whether it does.
+    pub const fn is_known(&self) -> bool {
+        matches!(self, Pricing::Known)
+    }
+
+    const fn and(self, other: Pricing) -> Pricing {
+        if self.is_known() { other } else { self }
+    }
 }
 
 impl Usage {
@@ -153,6 +178,7 @@ impl Usage {
             input_tokens: self.input_tokens.saturating_add(other.input_tokens),
             output_tokens: self.output_tokens.saturating_add(other.output_tokens),
             cost_micro_usd: self.cost_micro_usd.saturating_add(other.cost_micro_usd),
+            pricing: self.pricing.and(other.pricing),
         }
     }
 
@@ -163,6 +189,7 @@ impl Usage {
             input_tokens: self.input_tokens.saturating_mul(times),
             output_tokens: self.output_tokens.saturating_mul(times),
             cost_micro_usd: self.cost_micro_usd.saturating_mul(times),
+            pricing: self.pricing,
         }
     }
 }

@@ -99,6 +99,11 @@ pub(super) fn owner_key(tenant: &Tenant, actor: &Actor) -> String {
     format!("{tenant}#{actor}")
 }
 
+/// What every [`owner_key`] of a tenant begins with.
+pub(super) fn tenant_prefix(tenant: &Tenant) -> String {
+    format!("{tenant}#")
+}
+
 /// Where a tenant's runs that wait for approval are listed.
 pub(super) fn approval_inbox(tenant: &Tenant) -> String {
     format!("approval#{tenant}")

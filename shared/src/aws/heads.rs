@@ -173,7 +173,7 @@ impl Runs {
     }
 
     /// The heads under `keys`, in their order. One that is damaged is left out, so that it does not hide the others.
-    async fn heads(&self, keys: &[Item]) -> Result<Vec<Head>, JournalError> {
+    pub(super) async fn heads(&self, keys: &[Item]) -> Result<Vec<Head>, JournalError> {
         let mut left: Vec<Item> = keys.iter().map(primary_key).collect();
         let mut items = Vec::new();
         for _ in 0..BATCH_ATTEMPTS_MAX {

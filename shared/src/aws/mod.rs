@@ -24,6 +24,7 @@ mod queue;
 mod replay_plans;
 mod retention;
 mod schedule;
+mod search;
 mod secrets;
 mod snapshots;
 mod windows;

@@ -22,7 +22,7 @@ use crate::{
 
 mod prices;
 
-pub use prices::worst_case;
+pub use prices::{usage, worst_case};
 
 /// How long a day's account is kept after its end.
 pub const ACCOUNT_KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(40 * 24 * 3600);

@@ -34,7 +34,7 @@ pub struct Route {
     /// The name of the secret that holds the provider's key.
     pub secret: Option<String>,
     /// What it costs.
-    pub price: Price,
+    pub price: Option<Price>,
 }
 
 /// A provider and its name for a model, written `openai:NAME`.
@@ -263,7 +263,8 @@ impl Rules<'_, '_> {
             let hint = format!(r#"add {{"{model}":{{"input":0.5,"output":1.5}}}}, in US dollars per million tokens"#);
             self.read.refuse(&variables::MODEL_PRICES, format!("has no price for `{model}`"), hint);
         }
-        Route { model, base_url, secret: name, price: price.unwrap_or_default() }
+        let price = if model == ModelName::Script { Some(Price::default()) } else { price };
+        Route { model, base_url, secret: name, price }
     }
 }
 

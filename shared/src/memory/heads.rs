@@ -8,7 +8,10 @@ use super::{Runs, locked, runs::Row};
 use crate::{
     clock::Timestamp,
     ids::{RunId, Tenant},
-    journal::{Due, DueQueue, Head, Heads, Inbox, JournalError, Listing, Position, Postponed, Waiting, due_shard},
+    journal::{
+        Due, DueQueue, Found, Head, Heads, Inbox, JournalError, Listing, Position, Postponed, Reach, Search, Searched,
+        Waiting, Whose, due_shard,
+    },
 };
 
 #[async_trait]
@@ -89,5 +92,27 @@ impl Heads for Runs {
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(|(position, _)| *position);
         Ok(Waiting { heads: rows.into_iter().map(|(_, head)| head.clone()).collect(), next })
+    }
+}
+
+#[async_trait]
+impl Searched for Runs {
+    async fn search(&self, search: &Search, limit: usize) -> Result<Found, JournalError> {
+        let now = self.clock.now();
+        let tables = locked(&self.tables);
+        let live = tables.heads.values().map(|row| &row.head).filter(|head| !head.expires.has_expired(now));
+        let mut heads: Vec<&Head> = live
+            .filter(|head| match &search.whose {
+                Whose::Everybody => true,
+                Whose::Tenant(tenant) => head.tenant == *tenant,
+                Whose::Actor { tenant, actor } => head.tenant == *tenant && head.actor == *actor,
+            })
+            .filter(|head| search.may_find(head.run) && search.finds(head))
+            .collect();
+        heads.sort_by_key(|head| Reverse(head.run));
+        let more = heads.len() > limit;
+        heads.truncate(limit);
+        let next = heads.last().filter(|_| more).map(|head| head.run);
+        Ok(Found { heads: heads.into_iter().cloned().collect(), next, reach: Reach::All })
     }
 }

@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod bounds;
+mod cause;
 mod fold;
 mod hold;
 mod kept;
@@ -84,7 +85,12 @@ pub struct RunState {
     pub last_holder: Epoch,
     /// Bytes of the arguments of calls that are remembered in short and may have to be undone.
     pub undo_bytes: u64,
+    /// The models that it asked and that have no price: what they cost is not in its totals. At most [`UNPRICED_MAX`].
+    pub unpriced: BTreeSet<String>,
 }
+
+/// The most models without a price whose names a run keeps. A release asks two.
+pub const UNPRICED_MAX: usize = 8;
 
 /// Why a run is given up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -382,17 +388,17 @@ impl RunState {
                 self.held.get_or_insert_with(|| Hold::since(at)).tell(*by, reason);
                 Ok(())
             }
-            Event::Planned { plan, usage, prompt_version, .. } => {
+            Event::Planned { plan, usage, prompt_version, model } => {
                 if self.prompt_version.is_none() && !prompt_version.is_empty() {
                     self.prompt_version = Some(prompt_version.clone());
                 }
                 self.totals.steps += 1;
-                self.totals.spent(usage);
+                self.spent(usage, model);
                 self.planned(plan, at)
             }
-            Event::Unanswered { questions, usage, reason, .. } => {
+            Event::Unanswered { questions, usage, reason, model } => {
                 self.totals.steps = self.totals.steps.saturating_add(*questions);
-                self.totals.spent(usage);
+                self.spent(usage, model);
                 self.trouble.unanswered = self.trouble.unanswered.saturating_add(1);
                 self.trouble.reason.clone_from(reason);
                 Ok(())
@@ -506,6 +512,13 @@ impl RunState {
                 Ok(())
             }
             Event::Replayed { .. } => Err("replayed although it is not dead".to_owned()),
+        }
+    }
+
+    fn spent(&mut self, usage: &Usage, model: &str) {
+        self.totals.spent(usage);
+        if !usage.pricing.is_known() && self.unpriced.len() < UNPRICED_MAX {
+            self.unpriced.insert(model.to_owned());
         }
     }
 

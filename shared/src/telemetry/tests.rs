@@ -57,7 +57,7 @@ fn accepted(actor: &str) -> Entry {
 
 fn planned() -> Event {
     let plan = Plan::Answer { response: json!({ "to": "ada@example.org" }) };
-    let usage = Usage { input_tokens: 40, output_tokens: 2, cost_micro_usd: 125 };
+    let usage = Usage { input_tokens: 40, output_tokens: 2, cost_micro_usd: 125, ..Default::default() };
     Event::Planned { plan, usage, model: "openai:gpt-x".into(), prompt_version: "3".into() }
 }
 

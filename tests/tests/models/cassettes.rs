@@ -43,8 +43,12 @@ async fn record(folder: &Path, format: Format) {
 /// A model that is nowhere, from a recording.
 fn replayed(folder: &Path, format: Format) -> config::Model {
     let model = format!("{}:test", format.prefix()).parse().expect("a model's name");
-    let first =
-        config::Route { model, base_url: Some(NOWHERE.to_owned()), secret: None, price: config::Price::default() };
+    let first = config::Route {
+        model,
+        base_url: Some(NOWHERE.to_owned()),
+        secret: None,
+        price: Some(config::Price::default()),
+    };
     config::Model { cassette: Some(Cassette::Replay(folder.to_owned())), ..only(first) }
 }
 

@@ -25,7 +25,7 @@ async fn the_second_model_answers_while_the_first_does_not_and_the_journal_says_
 #[tokio::test]
 async fn a_deterministic_answer_stands_in_when_no_model_does() {
     let first = ModelServer::start(Format::OpenAi, &vec![Fault::Status(500, vec![]); 8]).await;
-    let script = Route { model: ModelName::Script, base_url: None, secret: None, price: Price::default() };
+    let script = Route { model: ModelName::Script, base_url: None, secret: None, price: Some(Price::default()) };
     let config = config::Model { fallback: Some(script), ..only(route(&first, Format::OpenAi)) };
     let rested = RefundDesk::default().run(model(&config), refund()).await;
     assert_eq!(rested.outcome().reason, StopReason::Completed);

@@ -27,7 +27,7 @@ pub fn refund() -> Value {
 /// The way to a server.
 pub fn route(server: &ModelServer, format: Format) -> Route {
     let model = format!("{}:test", format.prefix()).parse().expect("a model's name");
-    Route { model, base_url: Some(server.url.clone()), secret: Some(KEY.to_owned()), price: PRICE }
+    Route { model, base_url: Some(server.url.clone()), secret: Some(KEY.to_owned()), price: Some(PRICE) }
 }
 
 /// One model, patient enough for a slow machine.

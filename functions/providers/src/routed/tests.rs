@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, sync::Mutex};
 
 use serde_json::json;
-use windlass::{clock::Timestamp, memory::ManualClock};
+use windlass::{agent::model::Pricing, clock::Timestamp, memory::ManualClock};
 
 use super::*;
 use crate::{
@@ -28,7 +28,7 @@ enum Move {
 }
 
 /// What a question takes at most here.
-const WORST: Usage = Usage { input_tokens: 700, output_tokens: 300, cost_micro_usd: 42 };
+const WORST: Usage = Usage { input_tokens: 700, output_tokens: 300, cost_micro_usd: 42, pricing: Pricing::Known };
 
 /// Does what it is told, the last thing for ever.
 struct Told {

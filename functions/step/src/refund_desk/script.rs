@@ -206,5 +206,5 @@ fn refused(message: &str) -> ModelError {
 /// A script costs nothing; what it reads and writes is counted in words, so that limits can be tried out.
 fn usage(question: &Question<'_>) -> Usage {
     let words = 16 + 8 * question.calls.len() as u64;
-    Usage { input_tokens: words, output_tokens: 8, cost_micro_usd: 0 }
+    Usage { input_tokens: words, output_tokens: 8, cost_micro_usd: 0, ..Default::default() }
 }

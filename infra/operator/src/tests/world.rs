@@ -78,6 +78,7 @@ impl World {
             prompts: Arc::new(memory::Prompts::new()),
             journal: runs.clone(),
             heads: runs.clone(),
+            search: runs.clone(),
             requests: runs.clone(),
             key_kept_for: Duration::from_secs(24 * 3600),
             wake_ups: queue.clone(),
@@ -154,7 +155,7 @@ impl World {
     pub(super) async fn completed(&self) -> RunId {
         let run = self.accepted().await;
         self.clock.advance(Duration::from_millis(250));
-        let usage = Usage { input_tokens: 900, output_tokens: 100, cost_micro_usd: 4_200 };
+        let usage = Usage { input_tokens: 900, output_tokens: 100, cost_micro_usd: 4_200, ..Default::default() };
         let planned =
             |plan| Event::Planned { plan, usage, model: "script".to_owned(), prompt_version: "p1".to_owned() };
         let call = CallId(1);

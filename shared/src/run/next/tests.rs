@@ -122,7 +122,7 @@ impl Journal {
 const APPROVAL: &str = "01JHD7Z3ZK8V6N5Q4R3S2T1W0X-1-1";
 
 fn planned(plan: Plan) -> Event {
-    let usage = Usage { input_tokens: 10, output_tokens: 5, cost_micro_usd: 7 };
+    let usage = Usage { input_tokens: 10, output_tokens: 5, cost_micro_usd: 7, ..Default::default() };
     Event::Planned { plan, usage, model: "m".to_owned(), prompt_version: "v".to_owned() }
 }
 

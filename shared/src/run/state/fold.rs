@@ -1,5 +1,7 @@
 //! A journal's entries, one after the other.
 
+use std::collections::BTreeSet;
+
 use super::{IllegalEntry, Phase, RunState, Totals, Trouble};
 use crate::run::entry::{Accepted, Entry, Event, Writer};
 
@@ -47,6 +49,7 @@ impl RunState {
             journal_bytes: json_bytes(first),
             last_holder: 0,
             undo_bytes: 0,
+            unpriced: BTreeSet::new(),
         })
     }
 

@@ -39,7 +39,7 @@ fn ask(dialect: Dialect, status: u16, body: &[u8]) -> Said {
         transport: Arc::new(Says(received)),
         timeout: Duration::from_secs(20),
         output_tokens_max: 1_000,
-        price: windlass::config::Price::default(),
+        price: Some(windlass::config::Price::default()),
         renamed: Default::default(),
     };
     let request = RunRequest {
