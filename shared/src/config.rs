@@ -14,6 +14,7 @@ use crate::{
     run::{
         accept::Terms,
         limits::{JOURNAL_ENTRIES_MAX, Limits},
+        tasks::Tasks,
     },
 };
 
@@ -157,6 +158,8 @@ pub struct Policy {
 /// With what it may be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tools {
+    /// What runs may be asked to do.
+    pub tasks: Tasks,
     /// Where the list of MCP servers is, if there are any.
     pub mcp_servers: Option<McpSource>,
     /// The digest that their tools must have.
@@ -381,6 +384,7 @@ fn policy(read: &mut Reader<'_>) -> Option<Policy> {
 }
 
 fn tools(read: &mut Reader<'_>, environment: Option<Environment>) -> Option<Tools> {
+    let tasks = parsed(read, &variables::TASKS);
     let inline = read.optional(&variables::MCP_SERVERS, Reader::document)?;
     let secret = read.optional(&variables::MCP_SERVERS_SECRET, Reader::secret_name)?;
     let mcp_tools_digest = read.optional(&variables::MCP_TOOLS_DIGEST, Reader::text)?;
@@ -399,7 +403,7 @@ fn tools(read: &mut Reader<'_>, environment: Option<Environment>) -> Option<Tool
         read.refuse(&variables::DRILLS, "is `on` outside of `dev`", "remove it, or set ENVIRONMENT to `dev`");
         return None;
     }
-    Some(Tools { mcp_servers, mcp_tools_digest, drills })
+    Some(Tools { tasks: tasks?, mcp_servers, mcp_tools_digest, drills })
 }
 
 fn bounds(read: &mut Reader<'_>) -> Option<Bounds> {

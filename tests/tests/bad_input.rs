@@ -195,6 +195,7 @@ fn a_message_that_is_not_ours_fails_alone_and_the_rest_of_its_batch_is_worked_on
         engine: world.engine(),
         deliveries: world.queue.clone(),
         terms: TERMS,
+        tasks: windlass_tests::simulation::tasks(),
         wake_up_senders: BTreeSet::new(),
     };
     let slot = Rc::clone(&response);
@@ -220,14 +221,48 @@ fn a_request_from_a_sender_that_may_only_wake_runs_starts_none() {
         let before = world.runs.all_heads().len();
         let until = world.clock.now() + TIMEOUT;
         let wake_up_senders = BTreeSet::from(["AROAWAKER".to_owned()]);
-        let handler =
-            Handler { engine: world.engine(), deliveries: world.queue.clone(), terms: TERMS, wake_up_senders };
+        let handler = Handler {
+            engine: world.engine(),
+            deliveries: world.queue.clone(),
+            terms: TERMS,
+            tasks: windlass_tests::simulation::tasks(),
+            wake_up_senders,
+        };
         let process = Box::pin(async move {
             handler.handle(event, until).await;
         });
         run_to_end(&world.clock, process, until);
         assert_eq!(world.runs.all_heads().len() - before, starts, "{sender}");
         assert!(world.is_over(run), "the wake-up of the same sender is worked on");
+    }
+}
+
+#[test]
+fn a_request_for_a_task_that_the_release_does_not_know_starts_nothing_and_comes_back_at_once() {
+    for (task, starts) in [("refnd", 0), ("refund", 1)] {
+        let start = format!(
+            r#"{{"type":"start","idempotency_key":"k-9","source":"queue",
+            "request":{{"tenant":"acme","actor":"eve","task":"{task}","payload":{{"order":"A-1"}}}}}}"#
+        );
+        let (world, _) = fresh();
+        let record = json!({ "messageId": "m-1", "receiptHandle": "m-1", "body": start, "attributes": {} });
+        let event: SqsEvent = serde_json::from_value(json!({ "Records": [record] })).expect("it is an event");
+        let (before, until) = (world.runs.all_heads().len(), world.clock.now() + TIMEOUT);
+        let tasks = windlass_tests::simulation::tasks();
+        let handler = Handler {
+            engine: world.engine(),
+            deliveries: world.queue.clone(),
+            terms: TERMS,
+            tasks,
+            wake_up_senders: BTreeSet::new(),
+        };
+        let failed: Rc<Cell<usize>> = Rc::default();
+        let slot = Rc::clone(&failed);
+        let process = Box::pin(async move {
+            slot.set(handler.handle(event, until).await.batch_item_failures.len());
+        });
+        run_to_end(&world.clock, process, until);
+        assert_eq!((world.runs.all_heads().len() - before, failed.get()), (starts, 1 - starts), "{task}");
     }
 }
 

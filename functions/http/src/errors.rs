@@ -8,7 +8,7 @@ use windlass::{
         token::TokenError,
     },
     clock::Timestamp,
-    controls::admit::NotAdmitted,
+    controls::{admit::NotAdmitted, names::UnknownName},
     idempotency::InvalidKey,
     ids::InvalidId,
     journal::JournalError,
@@ -31,6 +31,16 @@ impl From<InvalidId> for Problem {
 impl From<InvalidKey> for Problem {
     fn from(error: InvalidKey) -> Problem {
         Problem::new(Kind::InvalidKey, error.to_string())
+    }
+}
+
+impl From<UnknownName> for Problem {
+    fn from(error: UnknownName) -> Problem {
+        let problem = Problem::new(Kind::UnknownTask, error.to_string());
+        match error.nearest {
+            Some(nearest) => problem.with("nearest", nearest),
+            None => problem,
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Kind {
     UnsupportedMediaType,
     /// The key was used for another request.
     KeyReused,
+    /// The release knows no such task.
+    UnknownTask,
     /// A run's journal or head cannot be read. It is left as it is.
     Unreadable,
     /// Something is wrong on this side.
@@ -58,7 +60,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 23] = [
+    pub const ALL: [Kind; 24] = [
         Kind::Malformed,
         Kind::InvalidId,
         Kind::InvalidKey,
@@ -74,6 +76,7 @@ impl Kind {
         Kind::TooLarge,
         Kind::UnsupportedMediaType,
         Kind::KeyReused,
+        Kind::UnknownTask,
         Kind::Unreadable,
         Kind::Internal,
         Kind::BudgetExhausted,
@@ -102,6 +105,7 @@ impl Kind {
             Kind::TooLarge => (413, "too-large", "The request is too large"),
             Kind::UnsupportedMediaType => (415, "unsupported-media-type", "The body must be JSON"),
             Kind::KeyReused => (422, "idempotency-key-reused", "The idempotency key was used for another request"),
+            Kind::UnknownTask => (422, "unknown-task", "There is no such task"),
             Kind::Unreadable => (500, "run-unreadable", "The run cannot be read"),
             Kind::Internal => (500, "internal-error", "Something is wrong on our side"),
             Kind::BudgetExhausted => (429, "budget-exhausted", "The budget for today is used up"),

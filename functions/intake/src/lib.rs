@@ -22,7 +22,7 @@ use windlass::{
     principal::Principal,
     queue::WakeUps,
     redaction::Redactions,
-    run::{accept::Terms, outside::Outside},
+    run::{accept::Terms, outside::Outside, tasks::Tasks},
     telemetry::Teller,
 };
 use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, refusals, respond};
@@ -66,6 +66,8 @@ pub struct Intake {
     pub release: Release,
     /// On which terms runs are taken on.
     pub terms: Terms,
+    /// What runs may be asked to do.
+    pub tasks: Tasks,
     /// Which claims say who asks.
     pub claims: Claims,
     /// What may be shown of runs.

@@ -62,6 +62,7 @@ async fn main() -> ExitCode {
         random,
         release: config.runtime.release.clone(),
         terms: config.terms(),
+        tasks: config.tools.tasks.clone(),
         claims: (&config.http).into(),
         redactions: config.observability.redactions.clone(),
     };

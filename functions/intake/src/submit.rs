@@ -57,15 +57,20 @@ impl Intake {
         // What is not acceptable takes no token.
         check_client_key(&client_key)?;
         asked.check()?;
+        let known = self.tasks.check(&asked.task);
         let (person, trace) = (caller.person.clone(), request.client_trace());
         let incoming = Incoming { request: asked, source: Source::Http, client_key, person, trace, admitted: None };
         let wanted = wait(request.header("prefer")).map(|span| (span, self.clock.now() + span));
-        let (taken_on, standings) = match self.admit(caller).await {
+        let admitted = match known {
+            Ok(()) => self.admit(caller).await,
+            Err(unknown) => Err(unknown.into()),
+        };
+        let (taken_on, standings) = match admitted {
             Ok((admitted, standings)) => {
                 let incoming = Incoming { admitted: Some(admitted), ..incoming };
                 (accept(&self.outside(), &self.terms, incoming).await?, standings)
             }
-            // It may have been taken on before, and its answer lost.
+            // It may have been taken on before, perhaps by a release that knew its task, and its answer lost.
             Err(refusal) => {
                 let before = repeated(self.requests.as_ref(), self.journal.as_ref(), &incoming).await?;
                 (before.ok_or(refusal)?, Vec::new())

@@ -24,6 +24,22 @@ fn with_body(body: &str) -> Request {
 }
 
 #[tokio::test]
+async fn a_task_that_the_release_does_not_know_is_refused_with_the_nearest() {
+    let body = r#"{"task":"refnd","payload":{}}"#;
+    refused("a slip", with_body(body), 422, "unknown-task", "did you mean `refund`?").await;
+    refused("a slip", with_body(body), 422, "unknown-task", r#""nearest":"refund""#).await;
+    refused("another", with_body(r#"{"task":"drill/crash","payload":{}}"#), 422, "unknown-task", "no task").await;
+    let world = World::new();
+    let run = world.submit("k").await;
+    let mut later = world;
+    let intake = std::sync::Arc::get_mut(&mut later.intake).expect("nobody else has it");
+    intake.tasks = "other".parse().expect("tasks");
+    assert_eq!(later.submit("k").await, run, "a repetition is answered by a release that has lost the task");
+    let answer = later.send(submission("k-2")).await;
+    assert_eq!((answer.status, answer.problem()), (422, "unknown-task"));
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_of_the_wanted_form_is_refused_with_its_place() {
     for (name, body, says) in [
         ("nothing", "", r#""line":1"#),

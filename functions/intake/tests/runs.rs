@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{Answer, NOW, World, request, submission};
 use windlass::{
+    agent::model::Pricing,
     clock::Clock as _,
     ids::RunId,
     journal::{Heads as _, Journal as _},
@@ -49,6 +50,36 @@ async fn a_request_becomes_a_run_and_says_where_to_look() {
     assert_eq!(linked.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"), "it is linked");
     assert_eq!((answer.body["status"].as_str(), answer.header("cache-control")), (Some("ready"), "no-store"));
     assert_eq!(world.queue.receive(10).len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_says_what_is_in_its_way_and_of_which_models_the_cost_is_unknown() {
+    let world = World::new();
+    let run = world.submit("k").await;
+    let show = async || world.send(request("GET", &format!("/runs/{run}"))).await.body;
+    assert_eq!(
+        (show().await["cause"].clone(), show().await["usage"]["no_price_for"].clone()),
+        (Value::Null, Value::Null)
+    );
+    let usage = windlass::agent::model::Usage { pricing: Pricing::Unknown, ..Default::default() };
+    let reason = "openai:x: connection refused; key sk-1234567890abcdef1234567890abcdef".to_owned();
+    let until = NOW + Duration::from_secs(60);
+    let events = vec![
+        Event::Unanswered { questions: 1, usage, model: "openai:x".to_owned(), reason: "a time-out".to_owned() },
+        Event::Waited { until, reason, failures: 3 },
+    ];
+    append(&world, &run, 2, events).await;
+    let shown = show().await;
+    let cause = shown["cause"].as_str().expect("a cause");
+    assert!(
+        cause.starts_with("the model was asked 1 in a row without an answer: openai:x: connection refused"),
+        "{cause}"
+    );
+    assert!(!cause.contains("sk-1234567890"), "{cause}");
+    assert_eq!(shown["usage"]["no_price_for"], json!(["openai:x"]));
+    let failed = StopReason::Failed { message: "the model refuses".to_owned() };
+    append(&world, &run, 3, vec![Event::Stopped { reason: failed, standing: vec![], in_doubt: vec![] }]).await;
+    assert_eq!(show().await["cause"], "the model refuses");
 }
 
 #[tokio::test]

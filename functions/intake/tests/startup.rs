@@ -29,7 +29,7 @@ fn starting(variables: &[(&str, &str)]) -> Output {
     output
 }
 
-const WHOLE: [(&str, &str); 11] = [
+const WHOLE: [(&str, &str); 12] = [
     ("ENVIRONMENT", "dev"),
     ("RELEASE", "r1"),
     ("RUNS_TABLE", "runs"),
@@ -41,6 +41,7 @@ const WHOLE: [(&str, &str); 11] = [
     ("STEP_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1:9/000000000000/dead"),
     ("APPROVAL_SECRET", "windlass/approval-keys"),
     ("APPROVAL_PUBLIC_SECRET", "windlass/approval-public-keys"),
+    ("TASKS", "refund"),
 ];
 
 #[test]
@@ -48,7 +49,7 @@ fn without_a_configuration_it_exits_before_its_first_poll_and_names_every_variab
     let output = starting(&[("LOG_LEVEL", "loud")]);
     let message = String::from_utf8(output.stderr).expect("text");
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), b"".as_slice()), "{message}");
-    assert!(message.starts_with("not started, nothing was polled: 12 problems\n"), "{message}");
+    assert!(message.starts_with("not started, nothing was polled: 13 problems\n"), "{message}");
     for (name, _) in WHOLE {
         assert!(message.contains(&format!("`{name}` is required and not set; hint: ")), "{name}: {message}");
     }

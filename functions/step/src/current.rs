@@ -28,6 +28,7 @@ impl Current {
                 engine,
                 deliveries: Arc::clone(&handler.deliveries),
                 terms: handler.terms,
+                tasks: handler.tasks.clone(),
                 wake_up_senders: handler.wake_up_senders.clone(),
             });
         }

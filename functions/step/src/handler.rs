@@ -21,6 +21,7 @@ use windlass::{
         advance::{Advanced, Engine, LEAVE_MARGIN},
         outside::Outside,
         request::RunRequest,
+        tasks::Tasks,
     },
 };
 
@@ -51,6 +52,8 @@ pub struct Handler {
     pub deliveries: Arc<dyn Deliveries>,
     /// On which terms requests that come as messages are taken on.
     pub terms: Terms,
+    /// What runs may be asked to do.
+    pub tasks: Tasks,
     /// Who may wake runs and start none: ids of roles, as SQS says who sent a message.
     pub wake_up_senders: BTreeSet<String>,
 }
@@ -187,6 +190,10 @@ impl Handler {
                 Err(Verdict::PutBack(Duration::ZERO))
             }
             Ok(Message::Start { idempotency_key, source, request }) => {
+                self.tasks.check(&request.task).map_err(|problem| {
+                    error!(message, %problem, "a request for a task that nobody knows");
+                    Verdict::PutBack(Duration::ZERO)
+                })?;
                 let admitted = Some(self.admit(message, &request).await?);
                 let trace = letter.trace();
                 let (client_key, person) = (idempotency_key, None);

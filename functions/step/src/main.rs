@@ -57,7 +57,13 @@ async fn main() -> ExitCode {
         telemetry: Some(teller),
     };
     let wake_up_senders = storage.wake_up_senders.clone();
-    let handler = Handler { engine, deliveries: queue, terms: config.terms(), wake_up_senders };
+    let handler = Handler {
+        engine,
+        deliveries: queue,
+        terms: config.terms(),
+        tasks: config.tools.tasks.clone(),
+        wake_up_senders,
+    };
     let current = Current::new(handler, agents);
     let work = async |event: LambdaEvent<SqsEvent>| {
         let deadline = Timestamp::from_millis(event.context.deadline.try_into().unwrap_or(i64::MAX));

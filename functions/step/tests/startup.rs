@@ -58,6 +58,7 @@ fn starting(variables: &[(&str, &str)]) -> Output {
         .envs(["STEP_QUEUE_URL", "STEP_DEAD_LETTER_QUEUE_URL"].map(|name| (name, "http://127.0.0.1:9/0/steps")))
         .env("APPROVAL_SECRET", "windlass/approval-keys")
         .env("APPROVAL_PUBLIC_SECRET", "windlass/approval-public-keys")
+        .env("TASKS", "refund")
         .envs(variables.iter().copied())
         .output()
         .expect("it runs");

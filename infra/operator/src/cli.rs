@@ -12,6 +12,7 @@ use windlass::{
         replay::{FAILURES_DEFAULT, RATE_DEFAULT, RATE_MAX},
     },
     ids::{Actor, ApprovalId, Release, RunId, Tenant},
+    run::tasks::Tasks,
     schedule::Job,
 };
 
@@ -94,6 +95,17 @@ pub struct Options {
         help_heading = "AWS"
     )]
     pub idempotency_retention_hours: u32,
+    /// The tasks that functions know, as they have them (else those of the sample)
+    #[arg(
+        long,
+        global = true,
+        env = "TASKS",
+        hide_short_help = true,
+        hide_env_values = true,
+        value_name = "NAMES",
+        help_heading = "AWS"
+    )]
+    pub tasks: Option<Tasks>,
     /// The table of controls, schedules, plans and audit records
     #[arg(
         long,

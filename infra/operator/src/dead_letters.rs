@@ -67,7 +67,12 @@ pub async fn run(command: &DeadLetters, ports: &Ports, json: bool, console: &mut
 }
 
 fn keys(ports: &Ports) -> Keys<'_> {
-    Keys { requests: ports.requests.as_ref(), kept_for: ports.key_kept_for, clock: ports.clock.as_ref() }
+    Keys {
+        requests: ports.requests.as_ref(),
+        kept_for: ports.key_kept_for,
+        tasks: &ports.tasks,
+        clock: ports.clock.as_ref(),
+    }
 }
 
 fn trail<'a>(ports: &'a Ports, by: &'a Actor) -> Trail<'a> {

@@ -15,13 +15,14 @@ use windlass::{
     journal::{Heads, Journal, Searched},
     prompts::Prompts,
     queue::{DeadMessages, QueueError, WakeUps},
-    run::outside::Outside,
+    run::{outside::Outside, tasks::Tasks},
     schedule::{JobRecords, retention::Retention},
 };
 
 use crate::{
     attributed::{Attributed, Caller, OfCredentials},
     cli::Options,
+    stack,
     target::Aws,
 };
 
@@ -43,6 +44,8 @@ pub struct Ports {
     pub requests: Arc<dyn Requests>,
     /// How long their records are kept.
     pub key_kept_for: Duration,
+    /// The tasks that functions know.
+    pub tasks: Tasks,
     /// The step queue.
     pub wake_ups: Arc<dyn WakeUps>,
     /// Its dead-letter queue.
@@ -105,6 +108,7 @@ impl Ports {
             search: runs.clone(),
             requests: runs,
             key_kept_for: Duration::from_secs(u64::from(options.idempotency_retention_hours) * 3600),
+            tasks: options.tasks.clone().unwrap_or_else(stack::tasks),
             wake_ups: Arc::new(StepQueue::new(clients.sqs(), &step)),
             dead_messages: Arc::new(DeadLetterQueue::new(clients.sqs(), &dead)),
             plans: Arc::new(Attributed::<dyn ReplayPlans> { inner: plans, caller: caller.clone() }),

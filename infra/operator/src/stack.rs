@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use serde_json::json;
+use step::refund_desk::{script, tools::Drills};
 use windlass::{
     approval::token::{ApprovalKeys, InvalidKeys},
     config::{Config, ConfigErrors, VARIABLES},
+    run::tasks::Tasks,
     schedule::Job,
 };
 use windlass_local::{
@@ -130,7 +132,9 @@ impl Options {
 
     /// What the stack sets itself, whatever the environment says.
     pub fn own_environment(&self) -> BTreeMap<String, String> {
-        environment(&Options { env: BTreeMap::new(), ..self.clone() })
+        let mut own = environment(&Options { env: BTreeMap::new(), ..self.clone() });
+        own.remove(TASKS);
+        own
     }
 
     /// Reads the variables as functions will, without starting one.
@@ -242,7 +246,21 @@ fn environment(options: &Options) -> BTreeMap<String, String> {
         fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     environment.insert("STEP_TIMEOUT_SECONDS".to_owned(), STEP_TIMEOUT.as_secs().to_string());
     environment.extend(options.env.clone());
+    environment.entry(TASKS.to_owned()).or_insert_with(|| task_names(Drills::Available));
     environment
+}
+
+/// The variable with the tasks that functions take on. The stack has a value for it, and another one may be set.
+const TASKS: &str = "TASKS";
+
+/// The tasks that the sample knows where drills are `drills`, as `TASKS` has them.
+pub fn task_names(drills: Drills) -> String {
+    script::tasks(drills).collect::<Vec<_>>().join(",")
+}
+
+/// Every task that the sample knows.
+pub fn tasks() -> Tasks {
+    task_names(Drills::Available).parse().unwrap_or_else(|_| unreachable!("the sample's tasks have names"))
 }
 
 fn tables() -> Vec<TableSpec> {

@@ -18,6 +18,7 @@ fn required(name: &str) -> Option<String> {
         "STEP_DEAD_LETTER_QUEUE_URL" => "http://127.0.0.1:4566/000000000000/steps-dead",
         "APPROVAL_SECRET" => "windlass/approval",
         "APPROVAL_PUBLIC_SECRET" => "windlass/approval-public",
+        "TASKS" => "refund",
         _ => return None,
     };
     Some(value.to_owned())
@@ -131,6 +132,8 @@ fn each_bad_value_is_named_with_what_is_wrong_and_one_hint() {
         ("APPROVAL_EXPIRES_AFTER_SECONDS", "59", "out of range; hint: use 60 to 604800"),
         ("APPROVAL_EXPIRES_AFTER_SECONDS", "604801", "out of range"),
         ("APPROVAL_SECRET", "{\"current\":\"k1\"}", "is not a secret's name"),
+        ("TASKS", ",", "names no task; hint: set it to the tasks"),
+        ("TASKS", "refund,a#b", "has a name, the 2. of them, that is none"),
         ("MCP_SERVERS", "", "is empty; hint: set it, or remove it"),
         ("MCP_SERVERS_SECRET", "[{}]", "is not a secret's name"),
         ("MCP_TOOLS_DIGEST", "", "is empty"),

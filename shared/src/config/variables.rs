@@ -96,6 +96,7 @@ variables! {
     APPROVAL_SECRET: Policy, Required, "the name of the secret that holds the approval keys, which only the approval function reads";
     APPROVAL_PUBLIC_SECRET: Policy, Required, "the name of the secret that holds their public halves, with which decisions are verified";
 
+    TASKS: Tools, Required, "the tasks that runs may be asked to do, separated by commas";
     MCP_SERVERS: Tools, None, "the MCP servers and what of them may be used, as JSON";
     MCP_SERVERS_SECRET: Tools, None, "the name of the secret that holds what `MCP_SERVERS` would";
     DRILLS: Tools, Value("off"), "`on` for the sample agent's exercises, one of which kills its worker, or `off`; `on` in `dev` only";

@@ -69,7 +69,8 @@ impl Names {
     }
 }
 
-fn known(kind: Kind, name: &str, names: &BTreeSet<String>) -> Result<(), UnknownName> {
+/// Whether `name` is one of `names`; if not, which it is most like.
+pub(crate) fn known(kind: Kind, name: &str, names: &BTreeSet<String>) -> Result<(), UnknownName> {
     if names.contains(name) {
         return Ok(());
     }

@@ -6,6 +6,7 @@ use crate::{
     journal::{Head, HeadStatus},
     queue::{DeadMessage, Message},
     redaction,
+    run::tasks::Tasks,
 };
 
 /// The most characters of a cause that count and are kept.
@@ -22,14 +23,16 @@ pub struct Cause {
 
 /// Why a message is on the dead-letter queue, as far as the message itself tells. Receives count looks at the dead-letter
 /// queue too, so the number only grows.
-pub fn of_message(message: &DeadMessage) -> Cause {
+pub fn of_message(message: &DeadMessage, tasks: &Tasks) -> Cause {
     let received = message.receive_count;
     match Message::parse(&message.body) {
         Ok(Message::WakeUp { run }) => {
             Cause { text: format!("a wake-up for run {run}, receives: {received}"), replayable: true }
         }
         Ok(Message::Start { request, .. }) => {
-            Cause { text: format!("a request to start `{}`, receives: {received}", request.task), replayable: true }
+            let unknown = tasks.check(&request.task).err().map_or_else(String::new, |unknown| format!(": {unknown}"));
+            let text = format!("a request to start `{}`, receives: {received}{unknown}", request.task);
+            Cause { text: cut(&text), replayable: true }
         }
         Err(error) => Cause { text: cut(&format!("foreign: {error}")), replayable: false },
     }
@@ -102,6 +105,10 @@ fn without_quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn of_message(message: &DeadMessage) -> Cause {
+        super::of_message(message, &"refund".parse().expect("tasks"))
+    }
+
     fn message(body: &str) -> DeadMessage {
         DeadMessage {
             id: "m-1".to_owned(),
@@ -151,6 +158,12 @@ mod tests {
         ));
         assert_eq!(start.text, "a request to start `refund`, receives: 6");
         assert!(start.replayable);
+        let unknown = of_message(&message(
+            r#"{"type":"start","idempotency_key":"k","source":"queue",
+                "request":{"tenant":"acme","actor":"ada","task":"refnd","payload":{}}}"#,
+        ));
+        let says = "a request to start `refnd`, receives: 6: the release knows no task `refnd`; did you mean `refund`?";
+        assert_eq!((unknown.text.as_str(), unknown.replayable), (says, true), "a later release may know it");
     }
 
     #[test]

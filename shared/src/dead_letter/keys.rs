@@ -16,7 +16,7 @@ use crate::{
     idempotency::Key,
     journal::JournalError,
     queue::{DeadMessage, Message},
-    run::accept::KEY_SCOPE,
+    run::{accept::KEY_SCOPE, tasks::Tasks},
 };
 
 /// What sending a message again means.
@@ -31,13 +31,15 @@ pub enum Repetition {
     OutsideMemory,
 }
 
-/// What is known of the keys of requests.
+/// What is known of requests: their keys, and what they may ask.
 #[derive(Clone, Copy)]
 pub struct Keys<'a> {
     /// Their records.
     pub requests: &'a dyn Requests,
     /// How long a record is kept.
     pub kept_for: Duration,
+    /// The tasks that the release knows.
+    pub tasks: &'a Tasks,
     /// The time.
     pub clock: &'a dyn Clock,
 }

@@ -12,6 +12,7 @@ use crate::{
     queue::{BATCH_MESSAGES_MAX, DeadMessage, DeadMessages, QueueError},
     redaction::Redaction,
     retry::Retry,
+    run::tasks::Tasks,
 };
 
 /// The most messages looked at in one listing: it costs a request for each ten, and a release for each.
@@ -73,7 +74,7 @@ pub async fn list(
     let more = more_messages || runs.len() >= runs_max;
     let mut letters = Vec::with_capacity(peeked.len() + runs.len());
     for message in &peeked {
-        letters.push(of_message(message, keys.repetition(message).await?));
+        letters.push(of_message(message, keys.repetition(message).await?, keys.tasks));
     }
     letters.extend(runs.iter().filter_map(|head| {
         let cause = cause::of_head(head)?;
@@ -94,8 +95,8 @@ pub async fn list(
     Ok(Dead { letters, more })
 }
 
-fn of_message(message: &DeadMessage, repetition: Repetition) -> DeadLetter {
-    let cause = cause::of_message(message);
+fn of_message(message: &DeadMessage, repetition: Repetition, tasks: &Tasks) -> DeadLetter {
+    let cause = cause::of_message(message, tasks);
     // What is cut off may be what says that the rest must not be shown: redacted first.
     let body = shown(&message.body).chars().take(BODY_SHOWN_CHARS).collect();
     DeadLetter {

@@ -14,3 +14,4 @@ pub mod snapshot;
 pub mod stand_in;
 pub mod state;
 pub mod stored;
+pub mod tasks;

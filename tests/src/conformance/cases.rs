@@ -133,6 +133,8 @@ macro_rules! store_cases {
                 what_goes_well_is_in_no_inbox
                 a_replayed_run_is_in_trouble_no_more
                 an_expired_run_is_not_listed
+                runs_of_everybody_are_found_in_pages_the_newest_first
+                runs_are_found_by_owner_age_and_status
             }
             idempotency {
                 the_first_to_begin_does_it_and_the_second_waits

@@ -2,10 +2,14 @@
 
 use windlass::{
     ids::RunId,
-    journal::{Expected, HeadStatus, Listing, Position, Waiting},
+    journal::{Expected, Found, HeadStatus, Listing, Position, Reach, Search, Waiting, Whose},
 };
 
-use super::{KEPT_FOR, SECOND, Stores, dead, finished};
+use super::{BEGINNING, KEPT_FOR, SECOND, Stores, dead, finished};
+
+/// Everything.
+const ALL: Search =
+    Search { whose: Whose::Everybody, since: None, before: None, statuses: std::collections::BTreeSet::new() };
 
 fn of(tenant: &str, actor: &str) -> Listing {
     Listing::Of { tenant: tenant.parse().expect("a tenant"), actor: actor.parse().expect("an actor") }
@@ -25,6 +29,13 @@ impl Stores {
     async fn page(&self, tenant: &str, after: Option<Position>, limit: usize) -> (Vec<RunId>, Option<Position>) {
         let tenant = tenant.parse().expect("a tenant");
         let Waiting { heads, next } = self.heads.waiting(&tenant, after, limit).await.expect("the store answers");
+        (heads.into_iter().map(|head| head.run).collect(), next)
+    }
+
+    /// A page of what is found.
+    async fn found(&self, search: &Search, limit: usize) -> (Vec<RunId>, Option<RunId>) {
+        let Found { heads, next, reach } = self.search.search(search, limit).await.expect("the store answers");
+        assert_eq!(reach, Reach::All);
         (heads.into_iter().map(|head| head.run).collect(), next)
     }
 
@@ -156,4 +167,43 @@ pub async fn an_expired_run_is_not_listed(stores: &Stores) {
     stores.clock.advance(KEPT_FOR + SECOND);
     assert_eq!(stores.list(&of("acme", "ada")).await, []);
     assert_eq!(stores.list(&Listing::Troubled).await, []);
+}
+
+pub async fn runs_of_everybody_are_found_in_pages_the_newest_first(stores: &Stores) {
+    let [first, second, third] = stores.three(finished()).await;
+    let foreign = stores.take_on(stores.new_run_of("other", "bob", "k")).await;
+    assert_eq!(stores.found(&ALL, 10).await, (vec![foreign, third, second, first], None));
+    let (page, next) = stores.found(&ALL, 3).await;
+    assert_eq!((page, next), (vec![foreign, third, second], Some(second)));
+    assert_eq!(stores.found(&Search { before: next, ..ALL }, 3).await, (vec![first], None));
+    let head = stores.head(third).await;
+    assert_eq!(
+        stores.search.search(&Search { before: Some(foreign), ..ALL }, 1).await.map(|found| found.heads),
+        Ok(vec![head])
+    );
+}
+
+pub async fn runs_are_found_by_owner_age_and_status(stores: &Stores) {
+    let [first, second, third] = stores.three(finished()).await;
+    let foreign = stores.take_on(stores.new_run_of("other", "bob", "k")).await;
+    let (tenant, actor) = ("acme".parse().expect("a tenant"), "bob".parse().expect("an actor"));
+    let of = |whose| Search { whose, ..ALL };
+    let mine = of(Whose::Tenant("acme".parse().expect("a tenant")));
+    assert_eq!(stores.found(&mine, 10).await, (vec![third, second, first], None));
+    assert_eq!(
+        stores.found(&of(Whose::Tenant("acm".parse().expect("a tenant"))), 10).await,
+        (vec![], None),
+        "no prefix"
+    );
+    assert_eq!(stores.found(&of(Whose::Actor { tenant, actor }), 10).await, (vec![], None));
+    let (tenant, actor) = ("acme".parse().expect("a tenant"), "ada".parse().expect("an actor"));
+    assert_eq!(stores.found(&of(Whose::Actor { tenant, actor }), 2).await, (vec![third, second], Some(second)));
+    let since = Search { since: Some(BEGINNING + SECOND), ..ALL };
+    assert_eq!(stores.found(&since, 10).await, (vec![foreign, third, second], None));
+    let status = |words: &[&str]| Search { statuses: words.iter().map(|word| (*word).to_owned()).collect(), ..ALL };
+    assert_eq!(stores.found(&status(&["ready", "dead"]), 10).await, (vec![foreign], None));
+    assert_eq!(stores.found(&status(&["completed"]), 2).await.0, [third, second]);
+    assert_eq!(stores.found(&status(&["failed"]), 10).await, (vec![], None));
+    stores.clock.advance(KEPT_FOR + 2 * SECOND);
+    assert_eq!(stores.found(&ALL, 10).await.0, [], "expired");
 }

@@ -18,6 +18,7 @@ use windlass::{
     ids::{RunId, TraceId},
     journal::{
         Acceptance, Appended, Expected, HEAD_BYTES_MAX, Head, HeadStatus, Heads, Interjected, Journal, Lease, NewRun,
+        Searched,
     },
     lease::{Claim, LEASE_FOR, Leases, Leave, Left},
     memory::{ManualClock, SeededRandom},
@@ -91,6 +92,8 @@ pub struct Stores {
     pub leases: Arc<dyn Leases>,
     /// Heads.
     pub heads: Arc<dyn Heads>,
+    /// Where runs are looked through.
+    pub search: Arc<dyn Searched>,
     /// Idempotency records, shared with the journal.
     pub records: Arc<dyn IdempotencyRecords>,
     /// Job records.

@@ -13,3 +13,11 @@ pub mod processes;
 pub mod schedule;
 pub mod shrink;
 pub mod world;
+
+/// Every task that the sample knows, drills among them.
+///
+/// # Panics
+/// Never: they are names.
+pub fn tasks() -> windlass::run::tasks::Tasks {
+    step::refund_desk::script::TASKS.join(",").parse().expect("tasks")
+}

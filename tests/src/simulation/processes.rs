@@ -157,8 +157,13 @@ impl World {
         received: Vec<Received>,
     ) -> Process {
         let queue = Arc::clone(&self.queue);
-        let handler =
-            Handler { terms: self.terms(), engine, deliveries, wake_up_senders: std::collections::BTreeSet::new() };
+        let handler = Handler {
+            terms: self.terms(),
+            tasks: super::tasks(),
+            engine,
+            deliveries,
+            wake_up_senders: std::collections::BTreeSet::new(),
+        };
         Box::pin(async move {
             let mut event = SqsEvent::default();
             event.records = received

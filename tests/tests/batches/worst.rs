@@ -226,7 +226,13 @@ fn work() {
         }
         let queue = windlass::memory::Queue::new(Arc::new(SystemClock), Duration::from_secs(360), 10);
         let deadline = SystemClock.now() + Duration::from_secs(3_600);
-        let handler = Handler { engine, deliveries: Arc::new(queue), terms: TERMS, wake_up_senders: BTreeSet::new() };
+        let handler = Handler {
+            engine,
+            deliveries: Arc::new(queue),
+            terms: TERMS,
+            tasks: windlass_tests::simulation::tasks(),
+            wake_up_senders: BTreeSet::new(),
+        };
         let response = handler.handle(event, deadline).await;
         assert_eq!(response.batch_item_failures.len(), 0, "every run came to its end");
     });

@@ -33,6 +33,7 @@ async fn stores() -> Subject<Stores> {
         journal: runs.clone(),
         leases: runs.clone(),
         heads: runs.clone(),
+        search: runs.clone(),
         retention: runs.clone(),
         records: Arc::new(records),
         jobs: Arc::new(memory::Jobs::new()),

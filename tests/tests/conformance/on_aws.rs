@@ -59,6 +59,7 @@ pub fn stores_at(clients: &Clients, prefix: &str) -> Stores {
         journal: journal.clone(),
         leases: journal.clone(),
         heads: journal.clone(),
+        search: journal.clone(),
         requests: journal,
         buckets: [0, 1].map(|_| Arc::new(aws::RateBuckets::new(client.clone(), &controls)) as Arc<dyn Buckets>),
         retention: Arc::new(aws::ExpiredItems::new(client.clone(), &runs, &idempotency, &[&controls, &memory])),

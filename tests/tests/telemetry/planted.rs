@@ -50,6 +50,8 @@ impl World {
             ("MODEL_BASE_URL", &model.url),
             ("MCP_SERVERS", &servers.to_string()),
             ("SHOWN_FIELDS", r#"{"request":["/needed"]}"#),
+            // A name may be anything, and personal data too.
+            ("TASKS", "refund,grace.hopper@example.org"),
         ] {
             options.env.insert(name.to_owned(), value.to_owned());
         }

@@ -87,6 +87,7 @@ pub fn intake_with(
         clock,
         random: Arc::new(SeededRandom::new(1)),
         release: "r1".parse().expect("a release"),
+        tasks: "refund,refund/eu".parse().expect("tasks"),
         terms: Terms { limits: Limits::default(), key_kept_for: DAY, run_kept_for: 90 * DAY },
         redactions: windlass::redaction::Redactions::default(),
         claims: claims(),

@@ -11,7 +11,7 @@ use windlass::{
     run::state::{Call, CallStatus},
 };
 
-use super::handbook::POLICY_QUESTION;
+use super::{handbook::POLICY_QUESTION, tools::Drills};
 
 /// How long the script may take: it only computes.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,6 +22,11 @@ const DRILL_STEPS_MAX: u64 = 10_000;
 /// The tasks that the script knows.
 pub const TASKS: [&str; 7] =
     ["refund", "refund/checked", "refund/parts", POLICY_QUESTION, "drill/steps", "drill/calls", "drill/crash"];
+
+/// The tasks that a release takes on where drills are `drills`.
+pub fn tasks(drills: Drills) -> impl Iterator<Item = &'static str> {
+    TASKS.into_iter().filter(move |task| drills == Drills::Available || !task.starts_with("drill/"))
+}
 
 /// A script for [`TASKS`].
 #[derive(Debug, Default)]

@@ -65,14 +65,26 @@ async fn runs_are_listed_by_who_asked_by_what_they_wait_for_and_by_trouble() {
     expect![[r#"
         RUN                         STATUS             TENANT  ACTOR  TASK    CREATED                   DUE                       CLAIMS  CAUSE
         01M3250Y5J2VHCYCS5T4F8G09D  awaiting_approval  acme    ada    refund  2026-09-21T14:13:23.250Z  2026-09-21T15:13:23.250Z  1
-        ! there may be more than 1; see --limit
+        ! there may be more: --before 01M3250Y5J2VHCYCS5T4F8G09D
     "#]].assert_eq(&world.types("runs list --tenant acme --actor ada --limit 1").await);
-    expect![[r#"
-        ! error: which runs?
-        ! hint: give --tenant with --actor or --awaiting, or --held, or --troubled
-        exit 2
-    "#]]
-    .assert_eq(&world.types("runs list --tenant acme").await);
+}
+
+#[tokio::test]
+async fn runs_of_everybody_are_listed_the_newest_first_by_status_and_age_with_what_is_in_their_way() {
+    let world = World::new();
+    world.completed().await;
+    let resting = world.accepted().await;
+    world.rests(resting, "openai:x: the provider does not answer: connection refused").await;
+    let failed = world.accepted().await;
+    world.fails(failed, "the model refuses: no agent for the task").await;
+    expect![].assert_eq(&world.types("runs list").await);
+    expect![].assert_eq(&world.types("runs list --limit 2").await);
+    expect![].assert_eq(&world.types(&format!("runs list --tenant acme --before {resting}")).await);
+    expect![].assert_eq(&world.types("runs list --status failed --since 1h --json").await);
+    expect![].assert_eq(&world.types("runs list --status failed --since 0s").await);
+    expect![].assert_eq(&world.types("runs list --tenant other").await);
+    expect![].assert_eq(&world.types(&format!("runs show {failed}")).await);
+    expect![].assert_eq(&world.types(&format!("runs show {resting}")).await);
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use clap::Parser as _;
 use serde_json::json;
 use windlass::{
-    agent::{model::Usage, tool::Effect},
+    agent::{
+        model::{Pricing, Usage},
+        tool::Effect,
+    },
     aws::clients::UnknownCaller,
     clock::{Clock as _, Timestamp},
     controls::Controls,
@@ -81,6 +84,7 @@ impl World {
             search: runs.clone(),
             requests: runs.clone(),
             key_kept_for: Duration::from_secs(24 * 3600),
+            tasks: crate::stack::tasks(),
             wake_ups: queue.clone(),
             dead_messages: queue.clone(),
             plans: Arc::new(Attributed::<dyn ReplayPlans> { inner: plans, caller: Arc::new(Olga) }),
@@ -197,6 +201,37 @@ impl World {
         let run = self.accepted().await;
         self.die(run, cause).await;
         run
+    }
+
+    /// A run whose model, which has no price, does not answer.
+    pub(super) async fn rests(&self, run: RunId, reason: &str) {
+        let usage = Usage { input_tokens: 900, output_tokens: 100, pricing: Pricing::Unknown, ..Default::default() };
+        let (model, until) = ("openai:x".to_owned(), self.clock.now() + Duration::from_secs(60));
+        let events = vec![
+            Event::Unanswered { questions: 1, usage, model, reason: "a time-out".to_owned() },
+            Event::Waited { until, reason: reason.to_owned(), failures: 2 },
+        ];
+        self.work(run, events, HeadStatus::Waiting).await;
+    }
+
+    /// A run that fails after a call whose effect stands.
+    pub(super) async fn fails(&self, run: RunId, message: &str) {
+        let (call, usage) = (CallId(1), Usage::default());
+        let (tool, arguments) = ("refund_order".parse().expect("a tool"), json!({ "order": "A-1" }));
+        let calls = vec![PlannedCall { id: call, tool, arguments, redaction: Default::default(), echo: None }];
+        let (model, deadline) = ("script".to_owned(), self.clock.now() + Duration::from_secs(20));
+        let reason = StopReason::Failed { message: message.to_owned() };
+        let decision = Decision::Allow { reason: "small".to_owned() };
+        let value = json!({ "ok": true });
+        let events = vec![
+            Event::Planned { plan: Plan::Call { calls }, usage, model, prompt_version: "p1".to_owned() },
+            Event::PolicyDecided { call, decision, policy_version: "1".to_owned(), policies: Vec::new() },
+            Event::ToolAttempted { call, attempt: 1, effect: Effect::Idempotent, compensable: false, deadline },
+            Event::ToolReturned { call, attempt: 1, outcome: ToolOutcome::Succeeded { value }, suspected: Vec::new() },
+            Event::Abandoned { reason: reason.clone() },
+            Event::Stopped { reason, standing: vec![call], in_doubt: Vec::new() },
+        ];
+        self.work(run, events, HeadStatus::Finished { outcome: "failed".to_owned() }).await;
     }
 
     pub(super) async fn die(&self, run: RunId, cause: &str) {

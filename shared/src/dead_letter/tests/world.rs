@@ -40,6 +40,7 @@ pub(super) struct World {
     pub(super) plans: memory::Plans,
     pub(super) by: Actor,
     pub(super) release: Release,
+    pub(super) tasks: crate::run::tasks::Tasks,
     /// How a woken run ends, by run; the others complete.
     pub(super) fates: Mutex<BTreeMap<RunId, HeadStatus>>,
     /// Every wake-up that the stand-in worked on.
@@ -64,6 +65,7 @@ impl World {
             random: SeededRandom::new(2),
             by: "olga".parse().expect("an actor"),
             release: "operator".parse().expect("a release"),
+            tasks: "refund".parse().expect("tasks"),
             fates: Mutex::default(),
             worked: Mutex::default(),
             clock,
@@ -149,7 +151,7 @@ impl World {
     }
 
     pub(super) fn keys(&self) -> Keys<'_> {
-        Keys { requests: &self.runs, kept_for: KEY_KEPT_FOR, clock: &*self.clock }
+        Keys { requests: &self.runs, kept_for: KEY_KEPT_FOR, tasks: &self.tasks, clock: &*self.clock }
     }
 
     pub(super) fn trail(&self) -> Trail<'_> {

@@ -206,6 +206,7 @@ pub fn intake(input: &[u8]) -> Said {
         random: Arc::new(SeededRandom::new(1)),
         release: "r1".parse().expect("a release"),
         terms: terms(),
+        tasks: crate::simulation::tasks(),
         redactions: Redactions::default(),
         claims: claims(),
     };

@@ -50,6 +50,7 @@ pub fn batch(input: &[u8]) -> Said {
     let handler = Handler {
         deliveries: world.queue.clone(),
         terms: TERMS,
+        tasks: crate::simulation::tasks(),
         engine: world.engine(),
         wake_up_senders: std::collections::BTreeSet::new(),
     };

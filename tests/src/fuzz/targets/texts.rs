@@ -121,7 +121,7 @@ pub fn client_key(input: &[u8]) -> Said {
 
 pub fn configuration_seeds() -> Vec<Vec<u8>> {
     let minimal = "ENVIRONMENT=dev\nRELEASE=r1\nRUNS_TABLE=w-runs\nIDEMPOTENCY_TABLE=w-idem\nCONTROLS_TABLE=w-controls\nMEMORY_TABLE=w-memory\nDESK_TABLE=w-desk\n\
-        STEP_QUEUE_URL=http://127.0.0.1/q\nSTEP_DEAD_LETTER_QUEUE_URL=http://127.0.0.1/d\nAPPROVAL_SECRET=s\nAPPROVAL_PUBLIC_SECRET=p";
+        STEP_QUEUE_URL=http://127.0.0.1/q\nSTEP_DEAD_LETTER_QUEUE_URL=http://127.0.0.1/d\nAPPROVAL_SECRET=s\nAPPROVAL_PUBLIC_SECRET=p\nTASKS=refund";
     let full = format!(
         "{minimal}\nMODEL=anthropic:m\nMODEL_SECRET=k\nMODEL_PRICES={{\"anthropic:m\":{{\"input\":3,\"output\":15}}}}\nMODEL_FALLBACK=openai:n\n\
         MODEL_FALLBACK_SECRET=l\nMODEL_LAST_RESORT=person\nMODEL_CASSETTE=replay:x\nMCP_SERVERS=[]\nSTEPS_MAX=10\nBUDGET_ACTOR_DAY_TOKENS=5\n\

@@ -1,12 +1,16 @@
 //! Environment variables: all that `Config` needs, nothing that it does not read, and values that a version can be trusted to keep.
 
 use serde_json::Value;
+use step::refund_desk::tools::Drills;
 use windlass::config::{Config, Fallback, VARIABLES};
 
 use super::{View, functions::resource};
-use crate::infra_check::{
-    finding::Findings,
-    stack::{FUNCTION, fields},
+use crate::{
+    infra_check::{
+        finding::Findings,
+        stack::{FUNCTION, fields},
+    },
+    stack::task_names,
 };
 
 /// The only variable that may follow a parameter: a stack's environment never changes.
@@ -64,6 +68,10 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         findings.unless(told.as_str() == Some(&has), "environment", name, || {
             format!("is told by `{STEP_TIMEOUT}` that the step function has {told} seconds; it has {has}")
         });
+        let known = task_names(Drills::Absent);
+        findings.unless(set[TASKS].as_str() == Some(&known), "environment", name, || {
+            format!("takes on {} by `{TASKS}`; the agent knows `{known}`", set[TASKS])
+        });
         for (variable, kind) in RESOURCES {
             findings.unless(view.stack.named(kind, &set[variable]).is_some(), "environment", name, || {
                 format!("`{variable}` names no {kind} of the template")
@@ -71,6 +79,9 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         }
     }
 }
+
+/// The variable with the tasks that functions take on.
+const TASKS: &str = "TASKS";
 
 /// The variable that says how long the step function may take.
 const STEP_TIMEOUT: &str = "STEP_TIMEOUT_SECONDS";

@@ -197,6 +197,8 @@ planted! {
         set("/Globals/Function/Environment/Variables/RUNS_TABEL", json!("x")), "environment", "StepFunction", "nothing reads";
     a_value_that_a_function_would_not_start_with:
         set("/Globals/Function/Environment/Variables/STRIKES_MAX", json!("500")), "environment", "StepFunction", "would not start";
+    tasks_that_the_agent_does_not_know:
+        set("/Globals/Function/Environment/Variables/TASKS", json!("refund,refnd")), "environment", "IntakeFunction", "the agent knows `refund,";
     a_table_variable_that_names_a_queue:
         set("/Globals/Function/Environment/Variables/RUNS_TABLE", yaml("!Ref StepQueue")), "environment", "StepFunction", "names no";
 
