@@ -72,7 +72,7 @@ async fn a_run_says_what_is_in_its_way_and_of_which_models_the_cost_is_unknown()
     let shown = show().await;
     let cause = shown["cause"].as_str().expect("a cause");
     assert!(
-        cause.starts_with("the model was asked 1 in a row without an answer: openai:x: connection refused"),
+        cause.starts_with("the model was asked 1 times in a row without an answer: openai:x: connection refused"),
         "{cause}"
     );
     assert!(!cause.contains("sk-1234567890"), "{cause}");

@@ -268,8 +268,12 @@ async fn a_stack_that_is_drained_lets_functions_finish_and_begins_nothing() {
     assert_eq!((slow.expect("it was finished"), drained), (json!(1), true));
     eventually("nobody listens", async || support::http().get(stack.api_url()).send().await.is_err().then_some(()))
         .await;
-    let (_, drained) =
-        tokio::join!(stack.invoke("echo", json!({ "sleepMs": 500 })), stack.drain(Duration::from_millis(50)));
+    let folder = tempfile::tempdir().expect("a directory");
+    let mark = folder.path().join("begun");
+    let (_, drained) = tokio::join!(stack.invoke("echo", json!({ "mark": mark, "sleepMs": 500 })), async {
+        eventually("it is at work", async || mark.exists().then_some(())).await;
+        stack.drain(Duration::from_millis(50)).await
+    });
     assert!(!drained, "not within the limit");
     stack.shutdown().await;
 }

@@ -269,9 +269,7 @@ Examples:
   windlass runs list --awaiting --tenant acme
   windlass runs list --troubled --json
 
-Without --actor, --awaiting or --troubled the index by owner is scanned, about 150 bytes for each run
-that is kept: a million runs are 19,000 read units, a fifth of a cent. What heads do not say of runs that
-wait or failed is read from their journals.")]
+Without --actor, --awaiting or --troubled the index by owner is scanned: about 150 bytes for each run that is kept, so that a million runs are 19,000 read units, a fifth of a cent. What heads do not say of runs that wait or failed is read from their journals.")]
     List(ListRuns),
     /// Show one run: where it stands, what it used, its calls and its journal
     #[command(after_help = "Examples:\n  windlass runs show 01JHD7Z3ZK8V6N5Q4R3S2T1W0X")]

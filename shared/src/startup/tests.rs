@@ -24,6 +24,7 @@ fn lookup(name: &str) -> Option<String> {
         "STEP_QUEUE_URL" | "STEP_DEAD_LETTER_QUEUE_URL" => "http://127.0.0.1/q",
         "APPROVAL_SECRET" => NAME,
         "APPROVAL_PUBLIC_SECRET" => PUBLIC_NAME,
+        "TASKS" => "refund",
         table if table.ends_with("_TABLE") => "table",
         _ => return None,
     };

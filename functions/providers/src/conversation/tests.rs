@@ -240,3 +240,42 @@ fn a_thousand_calls_stay_within_a_bound_and_each_effect_is_told_or_counted() {
     assert!(one_by_one > 100 && told["last_first"][0]["arguments"]["order"] == "A-800", "{told}");
     assert_eq!(told["counted"], json!([{ "tool": "refund", "status": "succeeded", "calls": 800 - one_by_one }]));
 }
+
+/// `docs/formats.md` shows a whole conversation: this one.
+#[test]
+fn the_conversation_of_the_page_is_the_one_that_a_model_gets() {
+    let page = include_str!("../../../../docs/formats.md");
+    let block = page.split("```json conversation\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let shown: Value = serde_json::from_str(block).expect("JSON");
+    let request = request(json!({ "order": "A-1001", "amount_cents": 700 }));
+    let schema = json!({ "type": "object", "properties": { "order": { "type": "string" } } });
+    let look_up = ToolSpec {
+        description: "Look an order up".to_owned(),
+        schema: ArgumentSchema::compile(schema).expect("a schema"),
+        ..tool("look_up_order")
+    };
+    let pay =
+        ToolSpec { description: "Pay something out".to_owned(), effect: Effect::Irreversible, ..tool("shop/pay") };
+    let made = Call {
+        tool: "look_up_order".parse().expect("a tool's name"),
+        arguments: json!({ "order": "A-1001" }),
+        ..call(1, 1, CallStatus::Succeeded { value: json!({ "total_cents": 4200 }) })
+    };
+    let (tools, calls) = ([&look_up, &pay], [made]);
+    let Conversation { system, turns, tools } = Conversation::of(&question(&request, &tools, &calls), "openai:x");
+    let past = |past: &Past| {
+        let Past { id, name, arguments, result, succeeded, echo: _ } = past;
+        json!({ "id": id, "name": name, "arguments": arguments, "result": result, "succeeded": succeeded })
+    };
+    let turn = |turn: &Turn| match turn {
+        Turn::Said(text) => json!({ "said": text }),
+        Turn::Called(calls) => json!({ "called": calls.iter().map(past).collect::<Vec<_>>() }),
+    };
+    let offer = |Offer { name, description, schema }: &Offer| json!({ "name": name, "description": description, "schema": schema });
+    let said = json!({
+        "system": system,
+        "turns": turns.iter().map(turn).collect::<Vec<_>>(),
+        "tools": tools.iter().map(offer).collect::<Vec<_>>(),
+    });
+    assert_eq!(shown, said, "{said:#}");
+}

@@ -5,6 +5,7 @@ mod approvals;
 mod controls;
 mod dead_letters;
 mod help;
+mod pages;
 mod policy;
 mod runbook;
 mod runs;

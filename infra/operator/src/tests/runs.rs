@@ -54,7 +54,8 @@ async fn runs_are_listed_by_who_asked_by_what_they_wait_for_and_by_trouble() {
               "expires": "2026-10-21T14:13:22.000Z"
             }
           ],
-          "more": false
+          "more": false,
+          "next": null
         }
     "#]]
     .assert_eq(&world.types("runs list --troubled --json").await);
@@ -77,14 +78,100 @@ async fn runs_of_everybody_are_listed_the_newest_first_by_status_and_age_with_wh
     world.rests(resting, "openai:x: the provider does not answer: connection refused").await;
     let failed = world.accepted().await;
     world.fails(failed, "the model refuses: no agent for the task").await;
-    expect![].assert_eq(&world.types("runs list").await);
-    expect![].assert_eq(&world.types("runs list --limit 2").await);
-    expect![].assert_eq(&world.types(&format!("runs list --tenant acme --before {resting}")).await);
-    expect![].assert_eq(&world.types("runs list --status failed --since 1h --json").await);
-    expect![].assert_eq(&world.types("runs list --status failed --since 0s").await);
-    expect![].assert_eq(&world.types("runs list --tenant other").await);
-    expect![].assert_eq(&world.types(&format!("runs show {failed}")).await);
-    expect![].assert_eq(&world.types(&format!("runs show {resting}")).await);
+    expect![[r#"
+        RUN                         STATUS     TENANT  ACTOR  TASK    CREATED                   DUE                       CLAIMS  CAUSE
+        01M3250Y5J2VHCYCS5T4F8G09D  failed     acme    ada    refund  2026-09-21T14:13:23.250Z  -                         1       the model refuses: no agent for the task; call 1 of `refund_order` stands
+        01M3250X6A8WX5V4NW2A31GNZB  waiting    acme    ada    refund  2026-09-21T14:13:22.250Z  2026-09-21T15:13:22.250Z  1       the model was asked 1 times in a row without an answer: openai:x: the provider does not answer: connection refused
+        01M3250VZ835X03CDRZCQ0SGFQ  completed  acme    ada    refund  2026-09-21T14:13:21.000Z  -                         1
+    "#]].assert_eq(&world.types("runs list").await);
+    expect![[r#"
+        RUN                         STATUS   TENANT  ACTOR  TASK    CREATED                   DUE                       CLAIMS  CAUSE
+        01M3250Y5J2VHCYCS5T4F8G09D  failed   acme    ada    refund  2026-09-21T14:13:23.250Z  -                         1       the model refuses: no agent for the task; call 1 of `refund_order` stands
+        01M3250X6A8WX5V4NW2A31GNZB  waiting  acme    ada    refund  2026-09-21T14:13:22.250Z  2026-09-21T15:13:22.250Z  1       the model was asked 1 times in a row without an answer: openai:x: the provider does not answer: connection refused
+        ! there may be more: --before 01M3250X6A8WX5V4NW2A31GNZB
+    "#]].assert_eq(&world.types("runs list --limit 2").await);
+    expect![[r#"
+        RUN                         STATUS     TENANT  ACTOR  TASK    CREATED                   DUE  CLAIMS  CAUSE
+        01M3250VZ835X03CDRZCQ0SGFQ  completed  acme    ada    refund  2026-09-21T14:13:21.000Z  -    1
+    "#]]
+    .assert_eq(&world.types(&format!("runs list --tenant acme --before {resting}")).await);
+    expect![[r#"
+        {
+          "runs": [
+            {
+              "run": "01M3250Y5J2VHCYCS5T4F8G09D",
+              "status": "failed",
+              "over": true,
+              "cause": "the model refuses: no agent for the task; call 1 of `refund_order` stands",
+              "fingerprint": null,
+              "tenant": "acme",
+              "actor": "ada",
+              "task": "refund",
+              "release": "r1",
+              "created": "2026-09-21T14:13:23.250Z",
+              "due": null,
+              "ready_from": null,
+              "claims": 1,
+              "strikes": 0,
+              "interjections": 0,
+              "leased_until": null,
+              "expires": "2026-10-21T14:13:23.000Z"
+            }
+          ],
+          "more": false,
+          "next": null
+        }
+    "#]]
+    .assert_eq(&world.types("runs list --status failed --since 1h --json").await);
+    expect![[r#"
+        RUN                         STATUS  TENANT  ACTOR  TASK    CREATED                   DUE  CLAIMS  CAUSE
+        01M3250Y5J2VHCYCS5T4F8G09D  failed  acme    ada    refund  2026-09-21T14:13:23.250Z  -    1       the model refuses: no agent for the task; call 1 of `refund_order` stands
+    "#]].assert_eq(&world.types("runs list --status failed --since 0s").await);
+    expect![[r#"
+        ! no runs
+    "#]]
+    .assert_eq(&world.types("runs list --tenant other").await);
+    expect![[r#"
+        run      01M3250Y5J2VHCYCS5T4F8G09D
+        status   failed
+        cause    the model refuses: no agent for the task
+        tenant   acme
+        actor    ada
+        task     refund
+        release  r1
+        created  2026-09-21T14:13:23.250Z
+        claims   1, 0 since it was last left in order
+        used     1 steps, 0 tokens, 0.000000 USD
+        trace    88c3eac393a12974c7c2112c6a646578
+        ended    2026-09-21T14:13:23.250Z: failed, the model refuses: no agent for the task
+        answer   null
+        left     call 1 of `refund_order` stands
+
+        CALL  TOOL          STATUS     EFFECT      ATTEMPTS  ARGUMENTS
+        1     refund_order  succeeded  idempotent  1         {"order":"A-1"}
+
+        SEQ  AT                        WRITER   WHAT HAPPENED
+        1    2026-09-21T14:13:23.250Z  outside  accepted `refund` of ada for acme
+        2    2026-09-21T14:13:23.250Z  claim 1  planned refund_order {"order":"A-1"} (call 1); policy allows call 1: small; call 1: attempt 1; call 1: succeeded {"ok":true}; abandoned: failed, the model refuses: no agent for the task; stopped: failed, the model refuses: no agent for the task
+    "#]].assert_eq(&world.types(&format!("runs show {failed}")).await);
+    expect![[r#"
+        run      01M3250X6A8WX5V4NW2A31GNZB
+        status   waiting
+        cause    the model was asked 1 times in a row without an answer: openai:x: the provider does not answer: connection refused
+        tenant   acme
+        actor    ada
+        task     refund
+        release  r1
+        created  2026-09-21T14:13:22.250Z
+        due      2026-09-21T15:13:22.250Z
+        claims   1, 0 since it was last left in order
+        used     1 steps, 1000 tokens, cost unknown (no price for `openai:x`)
+        trace    2eebc73657911920a77b4a13f2a481e4
+
+        SEQ  AT                        WRITER   WHAT HAPPENED
+        1    2026-09-21T14:13:22.250Z  outside  accepted `refund` of ada for acme
+        2    2026-09-21T14:13:22.250Z  claim 1  1 questions without an answer: a time-out; waits until 2026-09-21T14:14:22.250Z: openai:x: the provider does not answer: connection refused
+    "#]].assert_eq(&world.types(&format!("runs show {resting}")).await);
 }
 
 #[tokio::test]
@@ -134,7 +221,8 @@ async fn a_run_is_shown_with_what_it_used_its_calls_and_its_journal() {
           "totals": {
             "steps": 2,
             "tokens": 2000,
-            "cost_micro_usd": 8400
+            "cost_micro_usd": 8400,
+            "no_price_for": []
           },
           "trace": "745c0d6185ece0d9a7288dfbd4d187a8",
           "calls": [
@@ -147,7 +235,8 @@ async fn a_run_is_shown_with_what_it_used_its_calls_and_its_journal() {
               "arguments": {
                 "order": "A-1",
                 "cents": 1200
-              }
+              },
+              "message": null
             }
           ],
           "journal": [
@@ -293,7 +382,7 @@ async fn a_run_that_does_not_exist_is_said_not_to() {
     let said = World::new().types("runs show 01JHD7Z3ZK8V6N5Q4R3S2T1W0X").await;
     expect![[r#"
         ! error: there is no run `01JHD7Z3ZK8V6N5Q4R3S2T1W0X`
-        ! hint: list runs with `windlass runs list --tenant T --actor A`
+        ! hint: list runs with `windlass runs list`
         exit 1
     "#]]
     .assert_eq(&said);
@@ -348,7 +437,7 @@ async fn a_run_is_cancelled_once() {
     let missing = "runs cancel 01JHD7Z3ZK8V6N5Q4R3S2T1W0X --reason x --by olga";
     expect![[r#"
         ! error: there is no run `01JHD7Z3ZK8V6N5Q4R3S2T1W0X`
-        ! hint: list runs with `windlass runs list --tenant T --actor A`
+        ! hint: list runs with `windlass runs list`
         exit 1
     "#]]
     .assert_eq(&world.types(missing).await);

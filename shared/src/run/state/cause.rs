@@ -55,9 +55,9 @@ impl Trouble {
         let Trouble { failures, unanswered, unusable, reason } = self;
         match (*unanswered, *failures, *unusable) {
             (0, 0, 0) => None,
-            (0, 0, times) => Some(format!("the model's answer cannot be used, {times} in a row: {reason}")),
-            (0, times, _) => Some(format!("the model does not answer, {times} in a row: {reason}")),
-            (times, _, _) => Some(format!("the model was asked {times} in a row without an answer: {reason}")),
+            (0, 0, times) => Some(format!("the model's answer cannot be used, {times} times in a row: {reason}")),
+            (0, times, _) => Some(format!("the model does not answer, {times} times in a row: {reason}")),
+            (times, _, _) => Some(format!("the model was asked {times} times in a row without an answer: {reason}")),
         }
     }
 }

@@ -222,4 +222,6 @@ pub(super) const NOT_IN_FUNCTIONS: &[&str] = &[
     "shared/src/aws/replay_plans.rs: query",
     "shared/src/aws/replay_plans.rs: update_item",
     "shared/src/aws/schedule.rs: query",
+    "shared/src/aws/search.rs: query",
+    "shared/src/aws/search.rs: scan",
 ];
