@@ -1,7 +1,7 @@
 //! Microseconds a byte that redaction takes, by alphabet, and how many bytes it looks at for each.
 //!
 //! ```text
-//! cargo run --release -p windlass --example redaction_time
+//! cargo run --profile proof -p windlass --example redaction_time
 //! ```
 
 use std::{hint::black_box, time::Instant};
@@ -15,7 +15,7 @@ const TEXT_BYTES: usize = 64 * 1024;
 const TIMES: usize = 5;
 
 /// Alphabets that made rules look far, and ordinary text.
-const ALPHABETS: [&str; 22] = [
+const ALPHABETS: [&str; 34] = [
     "a word ",
     "a:",
     "A+",
@@ -38,6 +38,18 @@ const ALPHABETS: [&str; 22] = [
     "1 ",
     "4111 1111 1111 1111 ",
     "1:2:3:4:5:6:7:8:",
+    "g1:2:3:4:5:6:7:",
+    "1:1.",
+    "A.b:",
+    "a=",
+    ":",
+    "::0",
+    ":-",
+    "AB12-",
+    "078-05-1120-",
+    "555 010 4477 ",
+    "+44 20 7946 0958 ",
+    "a@b.cc.4111111111111111-",
 ];
 
 fn main() {

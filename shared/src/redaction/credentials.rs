@@ -43,6 +43,18 @@ const PREFIXES: &[(&str, usize, Kind)] = &[
     ("dckr_pat_", 20, Kind::RegistryToken),
 ];
 
+/// Which bytes a prefix begins with: most words begin with none of them.
+const PREFIX_STARTS: [bool; 256] = {
+    let mut starts = [false; 256];
+    let mut at = 0;
+    while at < PREFIXES.len() {
+        starts[PREFIXES[at].0.as_bytes()[0] as usize] = true;
+        at += 1;
+    }
+    starts[b'A' as usize] = true;
+    starts
+};
+
 /// How AWS key ids begin
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>).
 const AWS_PREFIXES: [&str; 4] = ["AKIA", "ASIA", "ABIA", "ACCA"];
@@ -63,6 +75,9 @@ const PEM_LABEL_BYTES_MAX: usize = 40;
 /// What a PEM block begins with, and ends its first line with.
 const PEM_BEGIN: &str = "-----BEGIN ";
 const PEM_DASHES: &str = "-----";
+
+/// How a JSON web token begins: with `{"` in base64url.
+pub(super) const JWT_BEGIN: &str = "eyJ";
 
 /// The fewest bytes that count as a token after `Bearer`.
 const BEARER_BYTES_MIN: usize = 8;
@@ -98,6 +113,9 @@ pub(super) fn private_key(scanner: &mut Scanner<'_>, at: usize) -> Option<Found>
 /// `Bearer …` and `Basic …`, the scheme left standing.
 pub(super) fn authorization(scanner: &mut Scanner<'_>, at: usize) -> Option<Found> {
     let text = scanner.text;
+    if !matches!(scanner.bytes(at).first(), Some(b'B' | b'b')) {
+        return None;
+    }
     let scheme = text.get(at..at + 6)?;
     let from = match scheme {
         _ if scheme.eq_ignore_ascii_case("bearer") => at + 6,
@@ -116,6 +134,9 @@ pub(super) fn authorization(scanner: &mut Scanner<'_>, at: usize) -> Option<Foun
 /// Keys that tell their provider by how they begin.
 pub(super) fn prefixed(scanner: &mut Scanner<'_>, at: usize) -> Option<Found> {
     let rest = scanner.bytes(at);
+    if !PREFIX_STARTS[usize::from(*rest.first()?)] {
+        return None;
+    }
     for (prefix, length_min, kind) in PREFIXES {
         if rest.starts_with(prefix.as_bytes()) {
             // What is long enough is taken out, so that it is not looked at again.
@@ -133,7 +154,7 @@ pub(super) fn prefixed(scanner: &mut Scanner<'_>, at: usize) -> Option<Found> {
 
 /// Three parts of base64url, the first of which is a JSON object.
 pub(super) fn jwt(scanner: &mut Scanner<'_>, at: usize) -> Option<Found> {
-    if !scanner.bytes(at).starts_with(b"eyJ") {
+    if !scanner.bytes(at).starts_with(JWT_BEGIN.as_bytes()) {
         return None;
     }
     let mut end = at;

@@ -137,7 +137,7 @@ fn without_marks(name: &str) -> Cow<'_, str> {
     if plain.is_empty() { Cow::Borrowed(rest) } else { Cow::Owned(plain + rest) }
 }
 
-/// `dateOfBirth`, `Date-Of-Birth` and `date.of.birth2` as `date_of_birth`.
+/// `dateOfBirth`, `Date-Of-Birth` and `date.of.birth2` as `date_of_birth`. An underscore at the beginning stays.
 fn words(name: &str) -> String {
     let mut words = String::with_capacity(name.len() + 4);
     let mut before = '_';
@@ -152,11 +152,11 @@ fn words(name: &str) -> String {
         }
         before = c;
     }
-    let plain = words.trim_matches('_');
-    match plain {
-        "cvv2" => plain.to_owned(),
-        _ => plain.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_').to_owned(),
+    if words.trim_matches('_') != "cvv2" {
+        words.truncate(words.trim_end_matches('_').trim_end_matches(|c: char| c.is_ascii_digit()).len());
     }
+    words.truncate(words.trim_end_matches('_').len());
+    words
 }
 
 #[cfg(test)]

@@ -193,11 +193,26 @@ proptest! {
     }
 
     #[test]
+    fn redacting_what_is_planted_side_by_side_twice_changes_nothing_more(
+        parts in prop::collection::vec((0_usize..25, "[ ,;:(<\"'/@.a1=+-]{0,2}"), 1..6),
+    ) {
+        let text: String = parts.iter().map(|(index, between)| planted()[*index].1.clone() + between).collect();
+        let once = Redaction::STRICT.text(&text).into_owned();
+        prop_assert_eq!(Redaction::STRICT.text(&once).into_owned(), once);
+    }
+
+    #[test]
     fn a_planted_text_goes_whatever_is_around_it(index in 0_usize..25, before in "[ ,;:(<\"']{0,3}", after in "[ ,;)>\"']{0,3}") {
         let (kind, text) = planted()[index].clone();
         let shown = Redaction::STRICT.text(&format!("x{before} {text}{after}")).into_owned();
         prop_assert!(shown.contains(&kind.mark()), "{} became {}", text, shown);
     }
+}
+
+/// A secret key whose last letter lets another one be glued to it.
+fn secret_in_a_row() -> String {
+    let secret = planted()[1].1.clone();
+    secret[..secret.len() - 1].to_owned() + "/"
 }
 
 /// What makes rules look far: each was quadratic, or is what one would have been with.
@@ -257,10 +272,62 @@ fn hostile() -> Vec<(&'static str, String)> {
         ("numbers of cards", long("4111 1111 1111 1111 ")),
         ("IPv6", long("1:2:3:4:5:6:7:8:")),
         ("IPv4", long("1.2.3.")),
+        ("octets", long("1:1.")),
+        ("groups of an address that is none", long("g1:2:3:4:5:6:7:")),
+        ("addresses in a row", long("1.2.3.4.")),
+        ("short addresses in a row", long("1:2:3::")),
+        ("colons", long(":")),
+        ("pairs of colons", long("::0")),
+        ("colons and dashes", long(":-")),
+        ("names of keys", long("a=")),
+        ("national numbers in a row", long("078-05-1120-")),
+        ("telephone numbers in a row", long("555 010 4477 ")),
+        ("telephone numbers with plus in a row", long("+44 20 7946 0958 ")),
+        ("numbers that are glued to domains", long("a@b.cc.4111111111111111-")),
+        ("secrets in a row", long(&secret_in_a_row())),
+        ("words before secrets in a row", long("1:1.") + " " + &secret_in_a_row().repeat(20) + "4111111111111111"),
     ]
 }
 
 const TEXT_BYTES: usize = 64 * 1024;
+
+#[test]
+fn of_a_row_nothing_is_left_however_long_it_is() {
+    for (one, between) in [
+        ("4111 1111 1111 1111", " "),
+        ("4111111111111111", "-"),
+        ("078-05-1120", "-"),
+        ("555 010 4477", " "),
+        ("555-010-4477", " "),
+        ("+44 20 7946 0958", " "),
+        ("+44 20 7946 0958", "/"),
+        ("203.0.113.77", "."),
+        ("2001:db8:85a3::8a2e:370:7334", ":"),
+        ("1:2:3:4:5:6:7:8", ":"),
+        ("ada@example.org.4111111111111111", " "),
+    ] {
+        let row = vec![one; 100].join(between);
+        let shown = Redaction::STRICT.text(&row).into_owned();
+        let left = shown.replace(|c: char| !c.is_ascii_digit(), "");
+        assert!(left.is_empty() && !shown.contains("example"), "{one}: {shown}");
+        assert_eq!(Redaction::STRICT.text(&shown), shown);
+    }
+}
+
+#[test]
+fn what_follows_a_number_does_not_hide_it() {
+    for (text, wanted) in [
+        ("card 4111 1111 1111 1111 123", "card [redacted:card] 123"),
+        ("078-05-1120-", "[redacted:national-id]-"),
+        ("call 555 010 4477 22", "call [redacted:phone] 22"),
+        ("to ada@example.org-1", "to [redacted:email]-1"),
+        ("password=p@ss.word-1!", "password=[redacted:password]"),
+        ("1.2.3.4:80", "[redacted:ip-address]:80"),
+        ("beef:2001:db8:1:2:3:4:5:6://", "[redacted:ip-address]:6://"),
+    ] {
+        assert_eq!(Redaction::STRICT.text(text), wanted);
+    }
+}
 
 #[test]
 fn redaction_looks_at_each_byte_of_a_hostile_text_a_bounded_number_of_times() {

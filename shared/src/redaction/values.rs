@@ -56,25 +56,26 @@ impl Ending {
     }
 }
 
-impl Scanner<'_> {
-    /// What is under the key that begins at `at`.
-    pub(super) fn key_and_value(&mut self, at: usize) -> Option<Found> {
-        let length = self.run_up_to(KEY_BYTES_MAX, at, |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-        let name = self.text.get(at..at + length).filter(|name| !name.is_empty())?;
-        let Geometry { from, is_quoted } = self.geometry(at + length)?;
-        let kind = keys::kind_of(name)?;
-        let ending = match kind {
-            // A quoted value ends where its quotation does.
-            _ if is_quoted => Ending::Quotation,
-            Kind::Cookie => Ending::Line,
-            _ => Ending::Word,
-        };
-        let Stop { end, last_digits, .. } = self.stop(ending, from);
-        // What is under a personal key in running text is often an ordinary word (`address: unknown`): patterns find the rest.
-        let has_digits = last_digits[0].is_some_and(|digit| digit >= from);
-        (is_quoted || kind.class() == Class::Credential || has_digits).then_some(Found { from, end, kind })
-    }
+/// What is under the key that begins at `at`.
+pub(super) fn key_and_value(scanner: &mut Scanner<'_>, at: usize) -> Option<Found> {
+    let is_key = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let length = scanner.run_up_to(KEY_BYTES_MAX, at, is_key);
+    let name = scanner.text.get(at..at + length).filter(|name| !name.is_empty())?;
+    let Geometry { from, is_quoted } = scanner.geometry(at + length)?;
+    let kind = keys::kind_of(name)?;
+    let ending = match kind {
+        // A quoted value ends where its quotation does.
+        _ if is_quoted => Ending::Quotation,
+        Kind::Cookie => Ending::Line,
+        _ => Ending::Word,
+    };
+    let Stop { end, last_digits, .. } = scanner.stop(ending, from);
+    // What is under a personal key in running text is often an ordinary word (`address: unknown`): patterns find the rest.
+    let has_digits = last_digits[0].is_some_and(|digit| digit >= from);
+    (is_quoted || kind.class() == Class::Credential || has_digits).then_some(Found { from, end, kind })
+}
 
+impl Scanner<'_> {
     /// Where the value of a key begins that ends at `key_end`; `None` when it has none, or one that is marked already.
     fn geometry(&mut self, key_end: usize) -> Option<Geometry> {
         if let Some((_, known)) = self.geometry.filter(|(known, _)| *known == key_end) {
