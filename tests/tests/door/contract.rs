@@ -41,14 +41,7 @@ async fn what_the_contract_says_is_what_is_answered() {
         }
     };
     let mut options = Options::new(binaries().await);
-    for limit in [
-        "ACTOR_RATE_LIMIT",
-        "TENANT_RATE_LIMIT",
-        "ACTOR_READ_RATE_LIMIT",
-        "TENANT_READ_RATE_LIMIT",
-        "BACKLOG_BUSY_FROM",
-        "BACKLOG_MAX",
-    ] {
+    for limit in ["ACTOR_RATE_LIMIT", "TENANT_RATE_LIMIT", "BACKLOG_BUSY_FROM", "BACKLOG_MAX"] {
         options.env.insert(limit.to_owned(), "off".to_owned());
     }
     let kit = Kit::start(&options).await;

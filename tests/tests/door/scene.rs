@@ -15,10 +15,19 @@ pub const LONG: Duration = Duration::from_secs(3600);
 /// How long the run may take to come to its question.
 const SOON: Duration = Duration::from_secs(20);
 
-/// What writes.
-const WRITES: [&str; 8] = [
+/// Where anything is stored.
+const TABLES: [&str; 5] =
+    ["windlass-runs", "windlass-idempotency", "windlass-controls", "windlass-memory", "windlass-desk"];
+
+/// What takes a token from a bucket.
+const TAKE: &str = "DynamoDB.UpdateItem";
+
+/// How the partitions of buckets begin.
+const BUCKETS: &str = "rate#";
+
+/// What writes anything else.
+const WRITES: [&str; 7] = [
     "DynamoDB.PutItem",
-    "DynamoDB.UpdateItem",
     "DynamoDB.DeleteItem",
     "DynamoDB.BatchWriteItem",
     "DynamoDB.TransactWriteItems",
@@ -26,6 +35,15 @@ const WRITES: [&str; 8] = [
     "SQS.SendMessageBatch",
     "SecretsManager.PutSecretValue",
 ];
+
+/// How much was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Updates, each of which may have taken a token of a bucket.
+    pub tokens: u64,
+    /// Everything else.
+    pub others: u64,
+}
 
 /// The kit with its victim.
 pub struct Scene {
@@ -38,12 +56,7 @@ pub struct Scene {
 
 impl Scene {
     pub async fn start() -> Scene {
-        let mut options = Options::new(binaries().await);
-        // A look takes a token, which is a write. Without these, nothing that comes to nothing may write.
-        for limit in ["ACTOR_READ_RATE_LIMIT", "TENANT_READ_RATE_LIMIT"] {
-            options.env.insert(limit.to_owned(), "off".to_owned());
-        }
-        let kit = Kit::start(&options).await;
+        let kit = Kit::start(&Options::new(binaries().await)).await;
         let payload = json!({ "order": "A-1002", "amount_cents": 90_000 });
         let run = kit.submit("victim", "refund", payload).await.body["run_id"].as_str().expect("a run").to_owned();
         let shown = kit.until(&run, &["awaiting_approval"], SOON).await;
@@ -107,10 +120,32 @@ impl Scene {
         wire::send(&self.kit.address.api, bytes).await
     }
 
-    /// How much has been written so far.
-    pub fn writes(&self) -> u64 {
+    /// What has been written so far.
+    pub fn written(&self) -> Written {
         let meter: Meter = self.kit.stack.meter();
-        WRITES.iter().map(|name| meter.requests_of(name)).sum()
+        let failed = |name: &str| {
+            let of = format!("{name} ");
+            meter.errors.iter().filter(|(error, _)| error.starts_with(&of)).map(|(_, count)| count).sum::<u64>()
+        };
+        let done = |name: &str| meter.requests_of(name) - failed(name);
+        Written { tokens: done(TAKE), others: WRITES.iter().map(|name| done(name)).sum() }
+    }
+
+    /// Every item that is stored, by its table and key, but for the buckets.
+    pub async fn stored(&self) -> BTreeMap<String, Value> {
+        let mut stored = BTreeMap::new();
+        for table in TABLES {
+            let body = json!({ "TableName": table, "ConsistentRead": true });
+            let found = self.kit.aws.call("DynamoDB_20120810.Scan", &body).await.expect("the table answers");
+            assert!(found["LastEvaluatedKey"].is_null(), "`{table}` has more than a page");
+            for item in found["Items"].as_array().into_iter().flatten() {
+                let (pk, sk) = (&item["pk"]["S"], &item["sk"]["S"]);
+                if !pk.as_str().is_some_and(|pk| pk.starts_with(BUCKETS)) {
+                    stored.insert(format!("{table} {pk} {sk}"), item.clone());
+                }
+            }
+        }
+        stored
     }
 
     pub async fn shutdown(self) {
