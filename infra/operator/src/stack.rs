@@ -91,6 +91,8 @@ pub struct Options {
     pub queue_order: Order,
     /// Processes of the step function at once.
     pub step_concurrency_max: usize,
+    /// Processes of each other function at once.
+    pub door_concurrency_max: usize,
     /// Whether the approval keys exist from the start.
     pub approval_keys: Option<String>,
     /// Secrets besides them, by name.
@@ -110,6 +112,7 @@ impl Options {
             env: BTreeMap::new(),
             queue_order: Order::Fair,
             step_concurrency_max: 4,
+            door_concurrency_max: 4,
             approval_keys: Some(approval_keys(&windlass::ids::SystemRandom)),
             secrets: BTreeMap::new(),
         }
@@ -222,7 +225,7 @@ fn function(name: &str, options: &Options) -> FunctionSpec {
         env: environment(options),
         timeout: if step { STEP_TIMEOUT } else { TIMEOUT },
         memory_mib: 256,
-        concurrency_max: if step { options.step_concurrency_max } else { 4 },
+        concurrency_max: if step { options.step_concurrency_max } else { options.door_concurrency_max },
     }
 }
 

@@ -6,6 +6,9 @@
 //! of the intake function fit on this machine. Its limit does not count there.
 //!
 //! `cargo run -p windlass-tests --example neighbours [SECONDS [QUIET_PER_SECOND]]`
+//!
+//! With `hostile [SECONDS [PARTS]]` the other tenant does everything that costs its neighbours something and that can be done from outside, at
+//! once and beyond its limits: see [`hostile`].
 
 use std::time::Duration;
 
@@ -21,6 +24,8 @@ use windlass_tests::{
     local_kit::{Kit, binaries},
     model_server::{Fault, Format, ModelServer},
 };
+
+mod hostile;
 
 /// How much more the noisy tenant asks.
 const TIMES: f64 = 100.0;
@@ -64,7 +69,12 @@ struct Measured {
 
 #[tokio::main]
 async fn main() {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == "hostile").is_some() {
+        let seconds: f64 = arguments.next().map_or(60.0, |text| text.parse().expect("a number of seconds"));
+        let parts: u32 = arguments.next().map_or(20, |text| text.parse().expect("a number of parts"));
+        return hostile::measure(Duration::from_secs_f64(seconds), parts.max(1)).await;
+    }
     let seconds: f64 = arguments.next().map_or(40.0, |text| text.parse().expect("a number of seconds"));
     let quiet_per_second: f64 = arguments.next().map_or(0.6, |text| text.parse().expect("a number of requests"));
     let span = Duration::from_secs_f64(seconds);
@@ -122,11 +132,18 @@ async fn measure(phase: &Phase, span: Duration, quiet_per_second: f64) -> Measur
             false => 0,
         }
     };
-    let (asked, noise) = tokio::join!(ask(&kit, &quiet, quiet_per_second, span), noise);
+    let (asked, noise) = tokio::join!(ask(&kit, &quiet, "quiet", quiet_per_second, span), noise);
     let waiting = waiting(&kit).await;
+    let (spans, open) = spans(&kit, &quiet, asked).await;
+    kit.stack.shutdown().await;
+    Measured { spans, open, noise, waiting }
+}
+
+/// How long each run took from request to answer, in order of length; and how many were not answered in time.
+async fn spans(kit: &Kit, quiet: &str, asked: Vec<(String, Timestamp)>) -> (Vec<Duration>, usize) {
     let (mut spans, mut open, until) = (Vec::new(), 0, Instant::now() + PATIENCE);
     for (run, sent) in asked {
-        match answered(&kit, &quiet, &run, until).await {
+        match answered(kit, quiet, &run, until).await {
             Some(at) => spans.push(at.since(sent)),
             None => {
                 open += 1;
@@ -135,8 +152,7 @@ async fn measure(phase: &Phase, span: Duration, quiet_per_second: f64) -> Measur
         }
     }
     spans.sort();
-    kit.stack.shutdown().await;
-    Measured { spans, open, noise, waiting }
+    (spans, open)
 }
 
 fn request() -> Value {
@@ -144,12 +160,12 @@ fn request() -> Value {
 }
 
 /// The quiet tenant's requests, one after the other at even times, each with when it was sent.
-async fn ask(kit: &Kit, token: &str, per_second: f64, span: Duration) -> Vec<(String, Timestamp)> {
+async fn ask(kit: &Kit, token: &str, keys: &str, per_second: f64, span: Duration) -> Vec<(String, Timestamp)> {
     let (mut asked, end) = (Vec::new(), Instant::now() + span);
     let mut ticks = interval(Duration::from_secs_f64(1.0 / per_second));
     while Instant::now() < end {
         ticks.tick().await;
-        let (key, sent) = (format!("quiet-{}", asked.len()), SystemClock.now());
+        let (key, sent) = (format!("{keys}-{}", asked.len()), SystemClock.now());
         // As a client does: what is refused for the moment is sent again, and the time counts.
         loop {
             let answer = kit.send("POST", "/runs", token, Some(&key), Some(&request())).await;
