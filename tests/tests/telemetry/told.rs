@@ -104,10 +104,9 @@ fn counted(told: &str) -> (BTreeMap<String, usize>, BTreeMap<String, f64>) {
     (events, numbers)
 }
 
-/// A line's numbers in the embedded metric format; of a list, their sum.
+/// A line's numbers by release alone, which its first directive has all of, in the embedded metric format; of a list, their sum.
 fn metrics(line: &Value) -> Vec<(String, f64)> {
-    let directives = line["_aws"]["CloudWatchMetrics"].as_array().cloned().unwrap_or_default();
-    let names = directives.iter().flat_map(|one| one["Metrics"].as_array().cloned().unwrap_or_default());
+    let names = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().cloned().unwrap_or_default().into_iter();
     let name = |metric: Value| metric["Name"].as_str().expect("a name").to_owned();
     let number = |value: &Value| value.as_f64().expect("a number");
     let sum = |values: &Value| values.as_array().map_or_else(|| number(values), |all| all.iter().map(number).sum());

@@ -77,7 +77,8 @@ fn covers(allows: &str, key: &str) -> bool {
             return false;
         }
         let last = *part == "*";
-        (parts.next(), wanted.next());
+        parts.next();
+        wanted.next();
         if last && parts.peek().is_none() {
             return allowed == method;
         }
