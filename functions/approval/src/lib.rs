@@ -5,6 +5,8 @@
 //! | `GET /approvals` | 200 with a page of the open ones that the caller may see |
 //! | `GET /approvals/{id}` | 200 with the exact action, and a token for whoever may decide; it never decides |
 //! | `POST /approvals/{id}` | 200 once, then 409 |
+//!
+//! Each takes a token of the caller's read limits, and is answered 429 when there is none.
 #![deny(missing_docs)]
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use windlass::{
     approval::token::ApprovalKeys,
     clock::Clock,
+    door::Reads,
     ids::{Random, Release},
     journal::{Heads, Journal},
     principal::Principal,
@@ -20,7 +23,9 @@ use windlass::{
     secrets::SecretCache,
     telemetry::Teller,
 };
-use windlass_http::{Claims, Event, Kind, Problem, Reply, Request, Response, Target, identify, refusals, respond};
+use windlass_http::{
+    Claims, Event, Kind, Problem, Reply, Request, Response, Target, door::turned_away, identify, refusals, respond,
+};
 
 mod decide;
 mod list;
@@ -47,6 +52,8 @@ pub struct Desk {
     pub release: Release,
     /// Which claims say who asks.
     pub claims: Claims,
+    /// Whether one may look now.
+    pub reads: Reads,
 }
 
 impl Desk {
@@ -66,13 +73,29 @@ impl Desk {
     async fn answer(&self, request: &Request, caller: &Principal) -> Result<Reply, Problem> {
         let Target { method, segments, count } = request.target();
         match (method, &segments[..count.min(3)]) {
-            ("GET", ["approvals"]) => self.list(request, caller).await,
-            ("GET", ["approvals", id]) => self.show(caller, id.parse()?).await,
-            ("POST", ["approvals", id]) => self.decide(request, caller, id.parse()?).await,
+            ("GET", ["approvals"]) => {
+                self.may_look(caller).await?;
+                self.list(request, caller).await
+            }
+            ("GET", ["approvals", id]) => {
+                let id = id.parse()?;
+                self.may_look(caller).await?;
+                self.show(caller, id).await
+            }
+            ("POST", ["approvals", id]) => {
+                let id = id.parse()?;
+                self.may_look(caller).await?;
+                self.decide(request, caller, id).await
+            }
             (_, ["approvals"]) => Err(not_allowed("GET")),
             (_, ["approvals", _]) => Err(not_allowed("GET, POST")),
             _ => Err(Problem::new(Kind::NotFound, "there is nothing at this path")),
         }
+    }
+
+    /// Counts a look, or a decision: with the looks at runs.
+    async fn may_look(&self, caller: &Principal) -> Result<(), Problem> {
+        self.reads.may_read(&caller.tenant, &caller.actor).await.map(drop).map_err(turned_away)
     }
 
     fn outside(&self) -> Outside<'_> {

@@ -5,8 +5,9 @@ use std::{convert::Infallible, process::ExitCode, sync::Arc};
 use approval::Desk;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use windlass::{
-    aws::{Runs, SecretsManager, StepQueue, clients::Clients},
+    aws::{RateBuckets, Runs, SecretsManager, StepQueue, clients::Clients},
     clock::SystemClock,
+    door::Reads,
     ids::SystemRandom,
     startup::{self, Access, Ready},
     telemetry::{StandardOutput, Teller},
@@ -28,6 +29,8 @@ async fn main() -> ExitCode {
     let (tables, queue) = (&config.storage, &config.storage.step_queue_url);
     let runs = Runs::new(clients.dynamodb(), &tables.runs_table, &tables.idempotency_table, clock.clone());
     let runs = Arc::new(runs);
+    let buckets = Arc::new(RateBuckets::new(clients.dynamodb(), &tables.controls_table));
+    let reads = Reads { limits: config.http.reads, buckets, clock: clock.clone() };
     let desk = Desk {
         journal: runs.clone(),
         telemetry: Some(Teller::new(Arc::new(StandardOutput), &config)),
@@ -38,6 +41,7 @@ async fn main() -> ExitCode {
         keys: approval_keys,
         release: config.runtime.release.clone(),
         claims: (&config.http).into(),
+        reads,
     };
     let handler = async |event: LambdaEvent<Event>| Ok::<_, Infallible>(desk.handle(event.payload).await);
     startup::exit_code(run(service_fn(handler)).await)

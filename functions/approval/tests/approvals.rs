@@ -17,6 +17,7 @@ use support::{Answer, World, desk_over, request};
 use windlass::{
     approval::{Subject, Verdict},
     clock::{Clock as _, Timestamp},
+    door::rate::Limits,
     ids::RunId,
     journal::{Appended, EntryPage, Expected, Head, Interjected, Journal, JournalError, NewRun, Opened, Recorded},
     memory::Runs,
@@ -39,6 +40,24 @@ async fn an_approval_is_shown_with_its_exact_action_and_a_token_for_whoever_may_
     assert_eq!((&shown.body["status"], &shown.body["role"]), (&json!("open"), &json!("finance")));
     assert_eq!((shown.body["digest"].as_str().map(str::len), &shown.body["may_decide"]), (Some(64), &json!(true)));
     assert!(shown.body["token"].as_str().is_some_and(|token| token.starts_with("v1.k1.")));
+}
+
+#[tokio::test]
+async fn who_looks_or_decides_too_often_is_told_when_to_come_back_and_keeps_nobody_else_away() {
+    let mut world = World::new();
+    let id = world.asking("acme", "ada", Subject::Permission).await;
+    world.desk.reads.limits = Limits { tenant: "1/10:3".parse().expect("a limit"), ..Limits::OFF };
+    let one = format!("/approvals/{id}");
+    assert_eq!(world.send(request("GET", "/approvals")).await.status, 200);
+    assert_eq!(world.send(request("GET", &one)).await.status, 200);
+    assert_eq!(world.send(request("GET", "/approvals/x")).await.status, 400, "what is no id takes nothing");
+    assert_eq!(world.send(request("GET", &one)).await.status, 200);
+    for (method, path) in [("GET", "/approvals"), ("GET", &one), ("POST", &one)] {
+        let answer = world.send(request(method, path)).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (429, "10"), "{method} {path}");
+    }
+    let other = request("GET", "/approvals").by("eve", "umbrella", "[finance]");
+    assert_eq!(world.send(other).await.status, 200, "another tenant has a bucket of its own");
 }
 
 #[tokio::test]

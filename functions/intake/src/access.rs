@@ -15,7 +15,7 @@ impl Intake {
     /// # Errors
     /// When there have been too many.
     pub(crate) async fn may_read(&self, caller: &Principal) -> Result<(), Problem> {
-        self.door.may_read(&caller.tenant, &caller.actor).await.map(drop).map_err(turned_away)
+        self.door.reads.may_read(&caller.tenant, &caller.actor).await.map(drop).map_err(turned_away)
     }
 }
 

@@ -8,7 +8,7 @@ use windlass::{
     aws::{Accounts, LiveControls, RateBuckets, Runs, SecretsManager, StepQueue, clients::Clients},
     clock::SystemClock,
     door::{
-        Door,
+        Door, Reads,
         pressure::Gauge,
         readiness::{Part, Readiness, SecretPart},
     },
@@ -38,11 +38,12 @@ async fn main() -> ExitCode {
     let parts = parts::all(runs.clone(), runs.clone(), controls.clone(), queue.clone());
     let secret = SecretPart { secrets, secret: config.policy.approval_secret.clone() };
     let parts = parts.into_iter().chain([Arc::new(secret) as Arc<dyn Part>]).collect();
+    let buckets = Arc::new(RateBuckets::new(clients.dynamodb(), &tables.controls_table));
     let door = Door {
         limits: config.http.limits,
-        reads: config.http.reads,
+        reads: Reads { limits: config.http.reads, buckets: buckets.clone(), clock: clock.clone() },
         waits: config.http.waits,
-        buckets: Arc::new(RateBuckets::new(clients.dynamodb(), &tables.controls_table)),
+        buckets,
         gauge: Gauge::new(queue.clone(), clock.clone(), config.http.backlog),
         clock: clock.clone(),
         random: random.clone(),

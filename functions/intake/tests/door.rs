@@ -107,7 +107,7 @@ async fn while_too_much_waits_nothing_new_is_taken_on_and_repetitions_are_answer
 #[tokio::test]
 async fn who_looks_too_often_is_refused_and_may_start_runs_all_the_same() {
     let limits = Limits { actor: "1/10:2".parse().expect("a limit"), ..Limits::OFF };
-    let world = World::with(|intake| intake.door.reads = limits);
+    let world = World::with(|intake| intake.door.reads.limits = limits);
     let run = world.submit("k").await;
     assert_eq!(world.send(request("GET", &format!("/runs/{run}"))).await.status, 200);
     assert_eq!(world.send(request("POST", &format!("/runs/{run}/cancel"))).await.status, 202);

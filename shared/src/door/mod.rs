@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, Timestamp},
     idempotency::{Key, PayloadHash},
     ids::{Actor, Random, Tenant},
     journal::{JournalError, Recorded},
@@ -91,8 +91,8 @@ fn names(whose: &[Whose]) -> String {
 pub struct Door {
     /// How many runs one may start.
     pub limits: Limits,
-    /// How often one may look at runs.
-    pub reads: Limits,
+    /// Whether one may look at runs.
+    pub reads: Reads,
     /// How often one may wait for a run.
     pub waits: Limits,
     /// Where it is counted.
@@ -129,17 +129,6 @@ impl Door {
         }
     }
 
-    /// Lets somebody look at runs, or end them. How the buckets stand then.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn may_read(&self, tenant: &Tenant, actor: &Actor) -> Result<Vec<Standing>, Refusal> {
-        match self.take(Scope::Reads, tenant, actor, &self.reads).await? {
-            Taken::No { empty, after, standings } => Err(Refusal::Limited { empty, after, standings }),
-            Taken::Yes(standings) => Ok(standings),
-        }
-    }
-
     /// Whether somebody may wait for a run within the request; otherwise when to ask again. Who waits occupies an invocation, so buckets
     /// that cannot be asked let nobody wait: the run has been taken on all the same.
     pub async fn may_wait(&self, tenant: &Tenant, actor: &Actor) -> Result<(), Duration> {
@@ -154,15 +143,43 @@ impl Door {
     }
 
     async fn take(&self, scope: Scope, tenant: &Tenant, actor: &Actor, limits: &Limits) -> Result<Taken, RateError> {
-        match limits.are_off() {
-            true => Ok(Taken::Yes(Vec::new())),
-            false => self.buckets.take(Asked { scope, tenant, actor }, limits, self.clock.now()).await,
-        }
+        take(self.buckets.as_ref(), Asked { scope, tenant, actor }, limits, self.clock.now()).await
     }
 
     fn overloaded(&self) -> Refusal {
         let spread = u64::try_from(OVERLOADED_FOR.as_millis()).unwrap_or(u64::MAX);
         Refusal::Overloaded { after: OVERLOADED_FOR + Duration::from_millis(self.random.below(spread)) }
+    }
+}
+
+/// Counts how often one looks at runs and approvals, ends or decides them: whoever does occupies an invocation.
+pub struct Reads {
+    /// How often one may.
+    pub limits: Limits,
+    /// Where it is counted.
+    pub buckets: Arc<dyn Buckets>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Reads {
+    /// Lets somebody look. How the buckets stand then.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn may_read(&self, tenant: &Tenant, actor: &Actor) -> Result<Vec<Standing>, Refusal> {
+        let asked = Asked { scope: Scope::Reads, tenant, actor };
+        match take(self.buckets.as_ref(), asked, &self.limits, self.clock.now()).await? {
+            Taken::No { empty, after, standings } => Err(Refusal::Limited { empty, after, standings }),
+            Taken::Yes(standings) => Ok(standings),
+        }
+    }
+}
+
+async fn take(buckets: &dyn Buckets, asked: Asked<'_>, limits: &Limits, now: Timestamp) -> Result<Taken, RateError> {
+    match limits.are_off() {
+        true => Ok(Taken::Yes(Vec::new())),
+        false => buckets.take(asked, limits, now).await,
     }
 }
 

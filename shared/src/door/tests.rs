@@ -38,11 +38,12 @@ fn says(answer: Result<u64, QueueError>) -> Arc<Says> {
 
 fn door(limits: Limits, queue: Arc<Says>, clock: &Arc<ManualClock>) -> Door {
     let bounds = Bounds { busy: Bound::Messages(100), full: Bound::Messages(1_000) };
+    let buckets = Arc::new(InMemory::new());
     Door {
         limits,
-        reads: Limits::OFF,
+        reads: Reads { limits: Limits::OFF, buckets: buckets.clone(), clock: clock.clone() },
         waits: Limits::OFF,
-        buckets: Arc::new(InMemory::new()),
+        buckets,
         gauge: Gauge::new(queue, clock.clone(), bounds),
         clock: clock.clone(),
         random: Arc::new(SeededRandom::new(1)),
@@ -112,12 +113,12 @@ async fn a_full_queue_turns_the_tenant_away_that_filled_it_and_lets_an_idle_one_
 async fn who_reads_or_waits_too_often_is_told_and_takes_nothing_of_what_starts_runs() {
     let clock = Arc::new(ManualClock::at(NOW));
     let mut door = door(limits("off", "1/1:1"), says(Ok(0)), &clock);
-    (door.reads, door.waits) = (limits("1/10:2", "off"), limits("off", "1/25:1"));
+    (door.reads.limits, door.waits) = (limits("1/10:2", "off"), limits("off", "1/25:1"));
     let (tenant, actor) = ("acme".parse().expect("a tenant"), "ada".parse().expect("an actor"));
     for _ in 0..2 {
-        door.may_read(&tenant, &actor).await.expect("there is a token");
+        door.reads.may_read(&tenant, &actor).await.expect("there is a token");
     }
-    let Err(Refusal::Limited { empty, after, .. }) = door.may_read(&tenant, &actor).await else {
+    let Err(Refusal::Limited { empty, after, .. }) = door.reads.may_read(&tenant, &actor).await else {
         panic!("it is limited")
     };
     assert_eq!((empty, after), (vec![Whose::Tenants], Duration::from_secs(10)));

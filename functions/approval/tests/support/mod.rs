@@ -10,10 +10,11 @@ use windlass::{
     agent::model::Usage,
     approval::{Action, ApprovalRequest, Subject, token::ApprovalKeys},
     clock::{Clock, Timestamp},
+    door::{Reads, rate},
     ids::{ApprovalId, CallId, RunId},
     journal::{HeadStatus, Heads as _, Journal},
     lease::{Claim, Leases as _, Leave},
-    memory::{ManualClock, Queue, Records, Runs, SecretValues, SeededRandom},
+    memory::{Buckets, ManualClock, Queue, Records, Runs, SecretValues, SeededRandom},
     run::{
         accept::{Incoming, Terms, accept},
         entry::{Decision, Entry, Event as Happened, Plan, PlannedCall, Writer},
@@ -226,9 +227,10 @@ pub fn desk_over(
         wake_ups,
         clock: clock.clone(),
         random: Arc::new(SeededRandom::new(1)),
-        keys: Arc::new(SecretCache::new(secrets, clock, SECRET, parse)),
+        keys: Arc::new(SecretCache::new(secrets, clock.clone(), SECRET, parse)),
         release: "r1".parse().expect("a release"),
         claims: claims(),
+        reads: Reads { limits: rate::Limits::OFF, buckets: Arc::new(Buckets::new()), clock },
     }
 }
 

@@ -9,7 +9,7 @@ use windlass::{
     budgets::Allowance,
     clock::{Clock, Timestamp},
     door::{
-        Door,
+        Door, Reads,
         pressure::{Bounds, Gauge},
         rate,
         readiness::Readiness,
@@ -65,6 +65,7 @@ pub fn intake_with(
     wake_ups: Arc<dyn windlass::queue::WakeUps>,
 ) -> Intake {
     let queue = Arc::new(Queue::new(clock.clone(), DAY, 3));
+    let buckets = Arc::new(Buckets::new());
     Intake {
         telemetry: None,
         journal,
@@ -72,9 +73,9 @@ pub fn intake_with(
         wake_ups,
         door: Door {
             limits: rate::Limits::OFF,
-            reads: rate::Limits::OFF,
+            reads: Reads { limits: rate::Limits::OFF, buckets: buckets.clone(), clock: clock.clone() },
             waits: rate::Limits::OFF,
-            buckets: Arc::new(Buckets::new()),
+            buckets,
             gauge: Gauge::new(queue, clock.clone(), Bounds::OFF),
             clock: clock.clone(),
             random: Arc::new(SeededRandom::new(2)),

@@ -17,7 +17,7 @@ use windlass::{
     budgets::Allowance,
     clock::{Clock, Timestamp},
     door::{
-        Door,
+        Door, Reads,
         pressure::{Bounds, Gauge},
         rate,
         readiness::Readiness,
@@ -183,6 +183,7 @@ pub fn intake(input: &[u8]) -> Said {
     };
     let world = World::new();
     world.run();
+    let buckets = Arc::new(Buckets::new());
     let intake = Intake {
         telemetry: None,
         journal: world.runs.clone(),
@@ -190,9 +191,9 @@ pub fn intake(input: &[u8]) -> Said {
         wake_ups: world.queue.clone(),
         door: Door {
             limits: rate::Limits::OFF,
-            reads: rate::Limits::OFF,
+            reads: reads(&world),
             waits: rate::Limits::OFF,
-            buckets: Arc::new(Buckets::new()),
+            buckets,
             gauge: Gauge::new(world.queue.clone(), world.clock.clone(), Bounds::OFF),
             clock: world.clock.clone(),
             random: Arc::new(SeededRandom::new(2)),
@@ -279,7 +280,13 @@ fn desk(world: &World) -> Desk {
         keys: Arc::new(SecretCache::new(Arc::new(secrets), world.clock.clone(), "keys", parse)),
         release: "r1".parse().expect("a release"),
         claims: claims(),
+        reads: reads(world),
     }
+}
+
+/// Nobody is limited.
+fn reads(world: &World) -> Reads {
+    Reads { limits: rate::Limits::OFF, buckets: Arc::new(Buckets::new()), clock: world.clock.clone() }
 }
 
 /// The token that the finance role is shown.

@@ -129,6 +129,7 @@ pub(super) const CALLS: &[Call] = &[
     call("approval", "dynamodb:GetItem", RUNS, OPENED),
     call("approval", "dynamodb:Query", "${RunsTable.Arn}/index/inbox", LIST),
     call("approval", "dynamodb:BatchGetItem", RUNS, LISTED),
+    call("approval", "dynamodb:UpdateItem", CONTROLS, TAKE),
     call("approval", "sqs:SendMessage", QUEUE, WAKE),
     call("cleanup", "dynamodb:Query", "${RunsTable.Arn}/index/due", LIST),
     call("cleanup", "dynamodb:UpdateItem", RUNS, LEASE),
