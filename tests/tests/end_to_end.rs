@@ -3,11 +3,18 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::{Value, json};
+use windlass::{
+    aws::{Jobs, clients::Clients},
+    clock::{Clock as _, SystemClock},
+    schedule::{JobRecord, JobRecords as _},
+};
 use windlass_local::{FunctionStatus, Logs, Stack};
 use windlass_operator::{
     aws_endpoint::{AwsEndpoint, Effects},
     local,
-    stack::{APPROVAL_PUBLIC_SECRET, APPROVAL_SECRET, FUNCTIONS, Options, approval_keys, kit, public_keys},
+    stack::{
+        APPROVAL_PUBLIC_SECRET, APPROVAL_SECRET, CONTROLS_TABLE, FUNCTIONS, Options, approval_keys, kit, public_keys,
+    },
 };
 use windlass_tests::local_kit::{Kit, binaries, http};
 
@@ -83,7 +90,13 @@ async fn a_run_waits_for_a_person_costs_nothing_meanwhile_and_goes_on_after_a_re
     kit.stack.shutdown().await;
 
     // The queue forgets everything; the tables do not.
+    let stopped_at = SystemClock.now();
     let kit = Kit::start(&options).await;
+    let jobs =
+        Jobs::new(Clients::at(&kit.address.aws).dynamodb(), CONTROLS_TABLE).list().await.expect("they are there");
+    let swept = |job: &&JobRecord| job.last.as_ref().is_some_and(|last| last.scheduled_for >= stopped_at);
+    let swept: Vec<&str> = jobs.iter().filter(swept).map(|record| record.job.as_str()).collect();
+    assert_eq!(swept, ["rescue-runs"], "it swept as it started");
     let again = kit.submit("wait-1", "refund", payload).await;
     assert_eq!(again.body["run_id"], run.as_str(), "the key is still known");
     let shown = kit.run(&run).await.body;

@@ -4,7 +4,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{echo, error_of, eventually, is_alive, signal, spec};
 use windlass_local::{FunctionSpec, FunctionStatus, InvokeError, Logs, ScheduleSpec, Stack, StackSpec};
 

@@ -10,6 +10,7 @@ use windlass::{
     clock::SystemClock,
     controls::{ControlsError, change::Hand},
     ids::{InvalidId, SystemRandom},
+    schedule::Job,
 };
 use windlass_local::{FunctionStatus, Issuer, Stack, StackError};
 
@@ -109,7 +110,15 @@ pub fn token(issuer: &Issuer, tenant: &str, actor: &str, roles: &[&str]) -> Stri
 pub async fn start(options: &Options, http: &reqwest::Client) -> Result<(Stack, Address), LocalError> {
     let stack = Stack::start(kit(options)).await?;
     match ready(&stack, http).await {
-        Ok(address) => Ok((stack, address)),
+        Ok(address) => {
+            // The queue has forgotten what the tables know: what was under way goes on when it is due, and not a sweep later.
+            if options.data.is_some()
+                && let Some(Err(error)) = stack.run_schedule(Job::RescueRuns.name()).await
+            {
+                tracing::warn!(%error, "the first sweep failed; the next one comes within a minute");
+            }
+            Ok((stack, address))
+        }
         Err(error) => {
             stack.shutdown().await;
             Err(error)
