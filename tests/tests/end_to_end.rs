@@ -94,7 +94,7 @@ async fn a_run_waits_for_a_person_costs_nothing_meanwhile_and_goes_on_after_a_re
     let kit = Kit::start(&options).await;
     let jobs =
         Jobs::new(Clients::at(&kit.address.aws).dynamodb(), CONTROLS_TABLE).list().await.expect("they are there");
-    let swept = |job: &&JobRecord| job.last.as_ref().is_some_and(|last| last.scheduled_for >= stopped_at);
+    let swept = |job: &&JobRecord| job.last.as_ref().is_some_and(|last| last.ended >= stopped_at);
     let swept: Vec<&str> = jobs.iter().filter(swept).map(|record| record.job.as_str()).collect();
     assert_eq!(swept, ["rescue-runs"], "it swept as it started");
     let again = kit.submit("wait-1", "refund", payload).await;

@@ -198,7 +198,7 @@ async fn a_contradiction_to_what_was_judged_stops_the_start() {
             "MCP_TOOLS_DIGEST" => Some(digest.clone()),
             "ENVIRONMENT" => Some("dev".to_owned()),
             "STEP_QUEUE_URL" | "STEP_DEAD_LETTER_QUEUE_URL" => Some("http://127.0.0.1:1/q".to_owned()),
-            "RELEASE" | "APPROVAL_SECRET" | "APPROVAL_PUBLIC_SECRET" => Some("r1".to_owned()),
+            "RELEASE" | "APPROVAL_SECRET" | "APPROVAL_PUBLIC_SECRET" | "TASKS" => Some("r1".to_owned()),
             name if name.ends_with("_TABLE") => Some("table".to_owned()),
             _ => None,
         })
@@ -225,7 +225,7 @@ async fn a_list_of_servers_may_be_in_a_secret() {
         "MCP_SERVERS_SECRET" => Some("windlass/mcp".to_owned()),
         "ENVIRONMENT" => Some("dev".to_owned()),
         "STEP_QUEUE_URL" | "STEP_DEAD_LETTER_QUEUE_URL" => Some("http://127.0.0.1:1/q".to_owned()),
-        "RELEASE" | "APPROVAL_SECRET" | "APPROVAL_PUBLIC_SECRET" => Some("r1".to_owned()),
+        "RELEASE" | "APPROVAL_SECRET" | "APPROVAL_PUBLIC_SECRET" | "TASKS" => Some("r1".to_owned()),
         name if name.ends_with("_TABLE") => Some("table".to_owned()),
         _ => None,
     });
