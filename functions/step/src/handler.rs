@@ -67,8 +67,8 @@ enum Verdict {
     PutBack(Duration),
     /// The store did not answer: it comes back the later the more often it has been received, at the earliest after this.
     Rest(Duration),
-    /// It comes back after this, unless it has before: the sweep looks after its run.
-    Once(Duration),
+    /// It comes back after this, unless it has been received more than [`WAKE_UP_RECEIVES_MAX`] times: the sweep looks after its run.
+    Seldom(Duration),
 }
 
 /// What came of one of the things that are done at once.
@@ -246,7 +246,7 @@ impl Handler {
         match self.engine.advance(run, deadline).await {
             Ok(Advanced::Held { until }) => {
                 // Perhaps the holder is dead: nothing can be done before its lease is over.
-                Verdict::Once((until + CLOCK_SKEW_MAX).since(self.engine.clock.now()) + Duration::from_secs(1))
+                Verdict::Seldom((until + CLOCK_SKEW_MAX).since(self.engine.clock.now()) + Duration::from_secs(1))
             }
             Ok(Advanced::Unreadable { problem }) => {
                 error!(%run, %problem, "the run was left alone");
@@ -263,7 +263,7 @@ impl Handler {
             Err(problem) => {
                 error!(%run, %problem, "the run was not advanced");
                 match problem {
-                    JournalError::Unavailable { .. } => Verdict::Once(REST),
+                    JournalError::Unavailable { .. } => Verdict::Seldom(REST),
                     // The lease is still held: nothing can be done before it is over.
                     _ => Verdict::PutBack(windlass::lease::LEASE_FOR),
                 }
@@ -277,8 +277,8 @@ impl Handler {
         let receives = letter.delivery.receives;
         let span = match verdict {
             Verdict::Acknowledge => None,
-            Verdict::Once(_) if receives > WAKE_UP_RECEIVES_MAX => None,
-            Verdict::PutBack(span) | Verdict::Once(span) => Some(span),
+            Verdict::Seldom(_) if receives > WAKE_UP_RECEIVES_MAX => None,
+            Verdict::PutBack(span) | Verdict::Seldom(span) => Some(span),
             Verdict::Rest(least) => Some(least.max(rest(receives))),
         };
         let receipt = letter.delivery.receipt.as_str();
