@@ -1,5 +1,6 @@
 //! What the test binaries of this folder share.
 
+pub mod any_agent;
 pub mod any_json;
 pub mod caller;
 pub mod chaos;

@@ -17,29 +17,28 @@ use step::handler::Handler;
 use windlass::{
     agent::{
         model::{Answer, Lost, Model, ModelError, Proposal, ProposedCall, Question, Usage},
-        policy::{Policy, PolicyQuestion, Ruling},
-        redaction::Redaction,
-        schema::ArgumentSchema,
-        tool::{CallContext, Effect, ErrorsMean, TOOL_ANSWER_BYTES_MAX, Tool, ToolError, ToolSpec},
+        tool::{CallContext, Effect, TOOL_ANSWER_BYTES_MAX, Tool, ToolError, ToolSpec},
     },
     clock::Clock,
-    ids::{Role, RunId, ToolName},
+    ids::{RunId, ToolName},
     journal::HeadStatus,
     queue::Message,
-    retry::RetryPolicy,
     run::{
         advance::{Advanced, Engine},
-        entry::{Decision, Event, Plan, StopReason, ToolOutcome},
+        entry::{Event, Plan, StopReason, ToolOutcome},
         state::{CallStatus, Phase, RunState},
         stored::{Body, ENVELOPE_VERSION, Stored},
     },
     schedule::rescue::LOOK_AHEAD,
 };
-use windlass_tests::simulation::{
-    drive::{drive, scenarios},
-    executor::{Polled, die, run_to_end},
-    faults::{Fault, Faults},
-    world::{TERMS, TIMEOUT, World, deadline},
+use windlass_tests::{
+    any_agent::{AllowAll, spec},
+    simulation::{
+        drive::{drive, scenarios},
+        executor::{Polled, die, run_to_end},
+        faults::{Fault, Faults},
+        world::{TERMS, TIMEOUT, World, deadline},
+    },
 };
 
 /// A world with one run that nobody has worked on.
@@ -125,42 +124,8 @@ impl Tool for Answers {
     }
 }
 
-struct AllowAll;
-
-impl Policy for AllowAll {
-    fn version(&self) -> &str {
-        "all"
-    }
-    fn approval_expires_after(&self) -> Duration {
-        Duration::from_secs(60)
-    }
-    fn doubt_role(&self) -> Role {
-        "operator".parse().expect("a role")
-    }
-    fn decide(&self, _: &PolicyQuestion<'_>) -> Ruling {
-        Ruling { decision: Decision::Allow { reason: "a test".to_owned() }, policies: Vec::new() }
-    }
-}
-
 fn name(text: &str) -> ToolName {
     text.parse().expect("a tool name")
-}
-
-fn spec(name: ToolName, effect: Effect) -> ToolSpec {
-    ToolSpec {
-        name,
-        description: "a test's tool".to_owned(),
-        schema: ArgumentSchema::compile(json!({ "type": "object" })).expect("a schema"),
-        effect,
-        owner: "tests".to_owned(),
-        timeout: Duration::from_secs(5),
-        retry: RetryPolicy::PATIENT,
-        errors_mean: ErrorsMean::NotDone,
-        compensable: false,
-        approval: None,
-        redaction: Redaction::default(),
-        cache: None,
-    }
 }
 
 /// The engine with this model and one tool `note`.

@@ -25,15 +25,18 @@ use windlass::{
     memory::ManualClock,
     retry::RetryPolicy,
     run::{
-        entry::{Decision, Event, ToolOutcome},
+        entry::{Event, ToolOutcome},
         state::{CallStatus, RunState},
     },
 };
-use windlass_tests::simulation::{
-    drive::scenarios,
-    executor::{Process, run_to_end},
-    faults::Faults,
-    world::{World, deadline},
+use windlass_tests::{
+    any_agent::AllowAll,
+    simulation::{
+        drive::scenarios,
+        executor::{Process, run_to_end},
+        faults::Faults,
+        world::{World, deadline},
+    },
 };
 
 /// How long the slow tool takes.
@@ -122,24 +125,6 @@ impl Model for Once {
             calls => Proposal::Respond(json!({ "calls": calls.len() })),
         };
         Ok(Answer { proposal, usage: Usage::default(), model: "once".to_owned(), lost: Lost::default() })
-    }
-}
-
-struct AllowAll;
-
-impl windlass::agent::policy::Policy for AllowAll {
-    fn version(&self) -> &str {
-        "1"
-    }
-    fn approval_expires_after(&self) -> Duration {
-        Duration::from_secs(3600)
-    }
-    fn doubt_role(&self) -> windlass::ids::Role {
-        "ops".parse().expect("a role")
-    }
-    fn decide(&self, _: &windlass::agent::policy::PolicyQuestion<'_>) -> windlass::agent::policy::Ruling {
-        let decision = Decision::Allow { reason: "a test".to_owned() };
-        windlass::agent::policy::Ruling { decision, policies: Vec::new() }
     }
 }
 

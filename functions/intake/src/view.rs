@@ -13,7 +13,7 @@ use windlass::{
     run::{
         entry::{Seq, StopReason},
         limits::Limits,
-        state::{Call, CallStatus, Phase, RunState},
+        state::{Call, Phase, RunState},
     },
 };
 
@@ -207,25 +207,11 @@ impl Shown {
 
 impl ShownCall {
     fn of(call: &Call, redactions: &Redactions) -> ShownCall {
-        let status = match &call.status {
-            CallStatus::Proposed => "proposed",
-            CallStatus::Allowed { .. } => "allowed",
-            CallStatus::AwaitingApproval(_) => "awaiting_approval",
-            CallStatus::Attempted { .. } => "attempted",
-            CallStatus::Uncertain => "uncertain",
-            CallStatus::InDoubt(_) => "in_doubt",
-            CallStatus::Succeeded { .. } => "succeeded",
-            CallStatus::Failed { .. } => "failed",
-            CallStatus::Doubtful { .. } => "doubtful",
-            CallStatus::Compensating { .. } => "compensating",
-            CallStatus::Compensated => "compensated",
-            CallStatus::Standing { .. } => "standing",
-        };
         ShownCall {
             id: call.id,
             tool: call.tool.clone(),
             arguments: redactions.arguments(&call.tool, &call.redaction, &call.arguments),
-            status,
+            status: call.status.word(),
             attempts: call.attempts,
             message: call.message().map(|message| redactions.text(message)),
         }

@@ -135,21 +135,3 @@ pub fn left(call: &Call) -> String {
     let why = call.message().map_or_else(String::new, |message| format!(": {message}"));
     format!("call {} of `{}` {what}{why}", call.id, call.tool)
 }
-
-/// Where a call stands, in a word.
-pub const fn status_word(status: &CallStatus) -> &'static str {
-    match status {
-        CallStatus::Proposed => "proposed",
-        CallStatus::Allowed { .. } => "allowed",
-        CallStatus::AwaitingApproval(_) => "awaiting_approval",
-        CallStatus::Attempted { .. } => "attempted",
-        CallStatus::Uncertain => "uncertain",
-        CallStatus::InDoubt(_) => "in_doubt",
-        CallStatus::Succeeded { .. } => "succeeded",
-        CallStatus::Failed { .. } => "failed",
-        CallStatus::Doubtful { .. } => "doubtful",
-        CallStatus::Compensating { .. } => "compensating",
-        CallStatus::Compensated => "compensated",
-        CallStatus::Standing { .. } => "standing",
-    }
-}

@@ -100,7 +100,7 @@ fn calls_table(state: &RunState) -> Table {
         let cells = [
             call.id.to_string(),
             call.tool.to_string(),
-            journal_lines::status_word(&call.status).to_owned(),
+            call.status.word().to_owned(),
             effect(call),
             call.attempts.to_string(),
             call.arguments.to_string(),
@@ -146,7 +146,7 @@ fn run_json(head: &Head, history: Option<&History>) -> Value {
 }
 
 fn call_json(call: &Call) -> Value {
-    json!({ "call": call.id, "tool": call.tool, "status": journal_lines::status_word(&call.status),
+    json!({ "call": call.id, "tool": call.tool, "status": call.status.word(),
         "effect": (call.attempts > 0).then_some(call.effect), "attempts": call.attempts, "arguments": call.arguments,
         "message": call.message() })
 }

@@ -15,26 +15,25 @@ use step::handler::Handler;
 use windlass::{
     agent::{
         model::{Answer, Model, ModelError, Proposal, ProposedCall, Question, Usage},
-        policy::{Policy, PolicyQuestion, Ruling},
-        redaction::Redaction,
-        schema::ArgumentSchema,
-        tool::{CallContext, Effect, ErrorsMean, Tool, ToolError, ToolSpec},
+        tool::{CallContext, Effect, Tool, ToolError, ToolSpec},
     },
     clock::{Clock, SystemClock},
-    ids::{Role, RunId},
+    ids::RunId,
     queue::Message,
     redaction::Redactions,
-    retry::RetryPolicy,
     run::{
         accept::{Incoming, accept},
-        entry::Decision,
         outside::Outside,
         request::{RunRequest, Source},
     },
     telemetry::{Narrator, Telemetry, Teller},
 };
 use windlass_providers::conversation::Conversation;
-use windlass_tests::{refund_desk::RefundDesk, simulation::world::TERMS};
+use windlass_tests::{
+    any_agent::{AllowAll, spec},
+    refund_desk::RefundDesk,
+    simulation::world::TERMS,
+};
 
 /// Set in the process that works on the batch.
 const WORKER: &str = "WINDLASS_WORST_BATCH";
@@ -164,23 +163,6 @@ impl Tool for Echo {
     }
 }
 
-struct AllowAll;
-
-impl Policy for AllowAll {
-    fn version(&self) -> &str {
-        "all"
-    }
-    fn approval_expires_after(&self) -> Duration {
-        Duration::from_secs(60)
-    }
-    fn doubt_role(&self) -> Role {
-        "operator".parse().expect("a role")
-    }
-    fn decide(&self, _: &PolicyQuestion<'_>) -> Ruling {
-        Ruling { decision: Decision::Allow { reason: "a test".to_owned() }, policies: Vec::new() }
-    }
-}
-
 /// Lines that nobody reads.
 struct Nowhere;
 
@@ -196,20 +178,7 @@ fn work() {
     runtime.block_on(async {
         let desk = RefundDesk::default();
         let mut engine = desk.engine(Arc::new(Dense(dense.clone())));
-        let spec = ToolSpec {
-            name: tool_name(),
-            description: "says much".to_owned(),
-            schema: ArgumentSchema::compile(json!({ "type": "object" })).expect("a schema"),
-            effect: Effect::Idempotent,
-            owner: "tests".to_owned(),
-            timeout: Duration::from_secs(5),
-            retry: RetryPolicy::PATIENT,
-            errors_mean: ErrorsMean::NotDone,
-            compensable: false,
-            approval: None,
-            redaction: Redaction::default(),
-            cache: None,
-        };
+        let spec = spec(tool_name(), Effect::Idempotent);
         let tool: Arc<dyn Tool> = Arc::new(Echo { spec, says: dense.clone() });
         engine.agent.tools = [(tool_name(), tool)].into();
         engine.agent.policy = Arc::new(AllowAll);

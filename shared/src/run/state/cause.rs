@@ -3,6 +3,26 @@
 use super::{Call, CallStatus, Phase, RunState, Trouble};
 use crate::run::entry::StopReason;
 
+impl CallStatus {
+    /// The word for it, where runs are shown.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            CallStatus::Proposed => "proposed",
+            CallStatus::Allowed { .. } => "allowed",
+            CallStatus::AwaitingApproval(_) => "awaiting_approval",
+            CallStatus::Attempted { .. } => "attempted",
+            CallStatus::Uncertain => "uncertain",
+            CallStatus::InDoubt(_) => "in_doubt",
+            CallStatus::Succeeded { .. } => "succeeded",
+            CallStatus::Failed { .. } => "failed",
+            CallStatus::Doubtful { .. } => "doubtful",
+            CallStatus::Compensating { .. } => "compensating",
+            CallStatus::Compensated => "compensated",
+            CallStatus::Standing { .. } => "standing",
+        }
+    }
+}
+
 impl RunState {
     /// What is in the run's way, or why it ended without an answer; `None` while nothing is, and of a run that ended as it should. The words
     /// are whole: who shows them redacts and cuts them.
