@@ -59,7 +59,9 @@ const fn version() -> u64 {
     hash = fnv(hash, include_bytes!("request.rs"));
     hash = fnv(hash, include_bytes!("../json_bounds.rs"));
     hash = fnv(hash, include_bytes!("../approval/mod.rs"));
+    hash = fnv(hash, include_bytes!("../agent/model.rs"));
     hash = fnv(hash, include_bytes!("../agent/redaction.rs"));
+    hash = fnv(hash, include_bytes!("../redaction/mod.rs"));
     // Attribute values of DynamoDB hold it as a number in any language.
     fnv(hash, include_bytes!("../agent/tool.rs")) >> 1
 }
